@@ -1,0 +1,1 @@
+"""The vocabulary that every service speaks; a module enters when two services use it."""
