@@ -23,7 +23,8 @@
         └── StripeRefusedError          Stripe refused the call
             ├── KeyInvalidError         401: "API Key is invalid"
             ├── PermissionMissingError  403: "Missing permissions"
-            └── StripeNotFoundError     404
+            ├── ResourceUnavailableError  400: the account has no such product (Issuing, Treasury, …)
+            └── StripeNotFoundError     404, or a cursor that is gone
 
 The docstring of a class is its default message; `code` is its stable, machine-readable name.
 No message or attribute ever holds a secret.
@@ -201,6 +202,12 @@ class PermissionMissingError(StripeRefusedError):
         """Take a sentence and the `rak_…` slug that Stripe named, if it named one."""
         super().__init__(message)
         self.permission = permission
+
+
+class ResourceUnavailableError(StripeRefusedError):
+    """This is not available on this Stripe account."""
+
+    code = "resource_unavailable"
 
 
 class StripeNotFoundError(StripeRefusedError):

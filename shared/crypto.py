@@ -1,0 +1,99 @@
+"""Secrets at rest: AES-256-GCM under a rotatable list of keys, bound to the row that they belong to.
+
+A ciphertext that is copied to another row or field does not decrypt.
+Layout: length of the key's id (1 byte), key id, nonce (12 bytes), ciphertext with tag.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import os
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from shared.errors import ConfigError, TerminalError
+
+NONCE_BYTES = 12  # NIST SP 800-38D, 8.2.2: random nonces of 96 bits
+KEY_BYTES = 32
+
+
+class SecretUnreadableError(TerminalError):
+    """A stored secret can't be decrypted: its key is missing from TILLSTREAM_ENCRYPTION_KEYS, or it was altered."""
+
+    code = "secret_unreadable"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRing:
+    """Encrypts with the first key, decrypts with whichever key was used."""
+
+    keys: tuple[tuple[str, bytes], ...] = field(repr=False)
+
+    def encrypt(self, secret: str, *, owner: str, name: str, random: Callable[[int], bytes] = os.urandom) -> bytes:
+        """Return `secret` encrypted for the field `name` of the row `owner`."""
+        key_id, key = self.keys[0]
+        nonce = random(NONCE_BYTES)
+        sealed = AESGCM(key).encrypt(nonce, secret.encode(), _binding(owner, name))
+        return bytes([len(key_id)]) + key_id.encode() + nonce + sealed
+
+    def decrypt(self, sealed: bytes, *, owner: str, name: str) -> str:
+        """Return the secret; raise `SecretUnreadableError` if row, field, key or bytes are not the same."""
+        key_id, rest = sealed[1 : 1 + sealed[0]].decode(errors="replace"), sealed[1 + sealed[0] :]
+        key = dict(self.keys).get(key_id)
+        if key is None:
+            raise SecretUnreadableError
+        try:
+            return AESGCM(key).decrypt(rest[:NONCE_BYTES], rest[NONCE_BYTES:], _binding(owner, name)).decode()
+        except (InvalidTag, ValueError) as error:
+            raise SecretUnreadableError from error
+
+
+def parse_key_ring(text: str) -> KeyRing:
+    """Parse `id:base64,id:base64`; raise `ConfigError` naming what is wrong, never the key."""
+    keys = []
+    for position, entry in enumerate(filter(None, (part.strip() for part in text.split(","))), start=1):
+        key_id, _, encoded = entry.partition(":")
+        try:
+            key = base64.b64decode(encoded, validate=True)
+        except binascii.Error:
+            key = b""
+        if not 1 <= len(key_id) <= 32 or len(key) != KEY_BYTES:
+            raise ConfigError(
+                f"TILLSTREAM_ENCRYPTION_KEYS: entry {position} is not `id:base64 of 32 bytes`. "
+                "Make one with `tillstream keys generate`.",
+                field="encryption_keys",
+            )
+        keys.append((key_id, key))
+    if not keys:
+        raise ConfigError("TILLSTREAM_ENCRYPTION_KEYS is empty. Make a key with `tillstream keys generate`.")
+    return KeyRing(tuple(keys))
+
+
+def make_encryption_key(key_id: str) -> str:
+    """Return a new random entry for `TILLSTREAM_ENCRYPTION_KEYS`."""
+    return f"{key_id}:{base64.b64encode(os.urandom(KEY_BYTES)).decode()}"
+
+
+def make_id(prefix: str) -> str:
+    """Return a new id such as `con_5f3k…`: 100 random bits, lower case, safe in a URL."""
+    return f"{prefix}_{base64.b32encode(secrets.token_bytes(13)).decode().rstrip('=').lower()}"
+
+
+def make_token(prefix: str) -> str:
+    """Return a new bearer secret of 160 random bits."""
+    return f"{prefix}_{base64.b32encode(secrets.token_bytes(20)).decode().rstrip('=').lower()}"
+
+
+def hash_token(token: str) -> bytes:
+    """Return what is stored of a token: tokens are random, so a plain SHA-256 can't be reversed."""
+    return hashlib.sha256(token.encode()).digest()
+
+
+def _binding(owner: str, name: str) -> bytes:
+    return f"{owner}\x00{name}".encode()

@@ -1,0 +1,93 @@
+"""A dead letter: a record that can never be written, or a signed webhook that can't be used, with its reason.
+
+Dead letters travel on a topic of their own and end in the state database, where they are shown and replayed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from aiokafka import ConsumerRecord
+
+from shared.errors import AppError
+from shared.log import mask
+from shared.messages import Headers
+
+MAX_REASON = 500  # characters
+_PREFIX = "dead-letter-"  # sets our headers apart from those of the record
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """What could not be used, where, and why."""
+
+    stage: str
+    code: str
+    reason: str
+    body: bytes
+    connection_id: str = ""
+    destination_id: str = ""
+    source_topic: str = ""  # empty where the body never was on a topic
+    source_partition: int = -1
+    source_offset: int = -1
+    key: bytes = b""
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+    def encode(self) -> Headers:
+        """Return the record's own headers and, prefixed, what is known about its end."""
+        described = {
+            "stage": self.stage,
+            "code": self.code,
+            "reason": self.reason,
+            "destination": self.destination_id,
+            "topic": self.source_topic,
+            "partition": str(self.source_partition),
+            "offset": str(self.source_offset),
+            "key": self.key.decode("utf-8", "replace"),
+        }
+        return [*self.headers, *((_PREFIX + name, value.encode()) for name, value in described.items())]
+
+
+def describe(error: Exception) -> tuple[str, str]:
+    """Return code and reason of what ended a record; an unexpected error is a bug of ours and says so."""
+    if isinstance(error, AppError):
+        return error.code, mask(error.message)[:MAX_REASON]
+    return "bug", mask(f"{type(error).__name__}: {error}")[:MAX_REASON]
+
+
+def dead_letter_of(record: ConsumerRecord, error: Exception, *, stage: str, destination_id: str = "") -> DeadLetter:
+    """Return the dead letter of a Kafka record that ended with `error`."""
+    code, reason = describe(error)
+    headers = tuple((name, value) for name, value in record.headers if not name.startswith(_PREFIX))
+    return DeadLetter(
+        stage=stage,
+        code=code,
+        reason=reason,
+        body=record.value or b"",
+        connection_id=dict(headers).get("connection", b"").decode("utf-8", "replace"),
+        destination_id=destination_id,
+        source_topic=record.topic,
+        source_partition=record.partition,
+        source_offset=record.offset,
+        key=record.key or b"",
+        headers=headers,
+    )
+
+
+def parse_dead_letter(record: ConsumerRecord) -> DeadLetter:
+    """Return the dead letter that `encode` wrote; one without a source is known by its own position."""
+    described = {n[len(_PREFIX) :]: v.decode("utf-8", "replace") for n, v in record.headers if n.startswith(_PREFIX)}
+    has_source = bool(described.get("topic"))
+    return DeadLetter(
+        stage=described.get("stage", "unknown"),
+        code=described.get("code", "unknown"),
+        reason=described.get("reason", ""),
+        body=record.value or b"",
+        connection_id=(record.key or b"").decode("utf-8", "replace"),
+        destination_id=described.get("destination", ""),
+        source_topic=described["topic"] if has_source else record.topic,
+        source_partition=int(described["partition"]) if has_source else record.partition,
+        source_offset=int(described["offset"]) if has_source else record.offset,
+        key=described.get("key", "").encode(),
+        headers=tuple((n, v) for n, v in record.headers if not n.startswith(_PREFIX)),
+    )

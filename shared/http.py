@@ -1,0 +1,155 @@
+"""What every service's aiohttp app has: errors as RFC 9457 problems, probes, metrics, and declared access.
+
+One middleware translates errors: Rejected → its 4xx, Transient → 503 with `Retry-After`, a bug → 500.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import signal
+from collections.abc import Awaitable, Callable
+from enum import StrEnum
+
+from aiohttp import hdrs, web
+from prometheus_client import generate_latest
+
+from shared.crypto import make_id
+from shared.errors import AppError, NotFoundError, RejectedError, TooLargeError, TransientError
+from shared.log import get_logger
+from shared.metrics import REGISTRY
+from shared.settings import Settings
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+ReadyCheck = Callable[[], Awaitable[bool]]
+
+PROBLEM = "application/problem+json"
+READY_TIMEOUT = 1.0  # seconds
+SHUTDOWN_TIMEOUT = 20.0  # seconds for requests in flight
+
+
+class Access(StrEnum):
+    """Who may call a route; every route declares it."""
+
+    PROBE = "probe"  # the cluster: no data, no secret
+    SIGNED = "signed"  # whoever can sign the body
+    PUBLIC = "public"  # anyone: the sign-in page and static files
+    READ = "read"
+    MANAGE = "manage"
+    ADMIN = "admin"
+
+
+ROUTE_ACCESS: web.AppKey[dict[tuple[str, str], Access]] = web.AppKey("route_access", dict)
+READY_CHECKS: web.AppKey[dict[str, ReadyCheck]] = web.AppKey("ready_checks", dict)
+REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
+
+
+def make_app(
+    *middlewares: web.Middleware, ready: dict[str, ReadyCheck], max_body: int = 1024 * 1024
+) -> web.Application:
+    """Return an app with probes, metrics and errors; `ready` names what `/readyz` asks."""
+    app = web.Application(middlewares=[translate_errors, *middlewares], client_max_size=max_body)
+    app[ROUTE_ACCESS] = {}
+    app[READY_CHECKS] = ready
+    add_route(app, "GET", "/livez", livez, Access.PROBE)
+    add_route(app, "GET", "/readyz", readyz, Access.PROBE)
+    add_route(app, "GET", "/metrics", metrics, Access.PROBE)
+    return app
+
+
+def add_route(app: web.Application, method: str, path: str, handler: Handler, access: Access) -> None:
+    """Add a route together with the declaration of who may call it."""
+    app.router.add_route(method, path, handler)
+    app[ROUTE_ACCESS][method, path] = access
+
+
+def access_of(request: web.Request) -> Access | None:
+    """Return what the matched route declares; `None` when no route matched."""
+    resource = request.match_info.route.resource
+    method = "GET" if request.method == "HEAD" else request.method
+    return request.app[ROUTE_ACCESS].get((method, resource.canonical)) if resource else None
+
+
+async def livez(_request: web.Request) -> web.Response:
+    """Alive: the event loop turns. Dependencies don't count, a restart would not bring them back."""
+    return web.Response(text="ok\n")
+
+
+async def readyz(request: web.Request) -> web.Response:
+    """Ready: what the service depends on answers within a second."""
+    checks = request.app[READY_CHECKS]
+    answers = await asyncio.gather(*(_within(check) for check in checks.values()))
+    results = dict(zip(checks, answers, strict=True))
+    return web.json_response(results, status=200 if all(results.values()) else 503)
+
+
+async def _within(check: ReadyCheck) -> bool:
+    try:
+        return await asyncio.wait_for(check(), READY_TIMEOUT)
+    except (TimeoutError, TransientError):
+        return False
+
+
+async def metrics(_request: web.Request) -> web.Response:
+    """The metrics in Prometheus' text format."""
+    return web.Response(body=generate_latest(REGISTRY), content_type="text/plain", charset="utf-8")
+
+
+@web.middleware
+async def translate_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn every error into a problem document; a bug's traceback goes to the log, never to the caller."""
+    request[REQUEST_ID] = request_id = make_id("req")
+    try:
+        return await handler(request)
+    except AppError as error:
+        return problem(error, request_id=request_id)
+    except web.HTTPRequestEntityTooLarge:
+        return problem(TooLargeError(), request_id=request_id)
+    except web.HTTPNotFound:
+        return problem(NotFoundError("There is nothing at this address."), request_id=request_id)
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        rejected = RejectedError(f"{error.reason}.")
+        rejected.status = error.status  # type: ignore[misc]
+        return problem(rejected, request_id=request_id)
+    except Exception:
+        get_logger().exception("request_failed", method=request.method, path=request.path, request_id=request_id)
+        return problem(AppError("This is an error of Tillstream; the log has its cause."), request_id=request_id)
+
+
+def problem(error: AppError, *, request_id: str) -> web.Response:
+    """Render an error as a problem document. https://www.rfc-editor.org/rfc/rfc9457"""
+    body = {
+        "type": f"urn:tillstream:error:{error.code}",
+        "title": (type(error).__doc__ or "").strip(),
+        "status": error.status,
+        "code": error.code,
+        "detail": error.message,
+        "request_id": request_id,
+        **({"field": error.field} if error.field else {}),
+    }
+    headers = {}
+    if isinstance(error, TransientError):
+        headers[hdrs.RETRY_AFTER] = str(max(1, math.ceil(error.retry_after_seconds or 0)))
+    return web.json_response(body, status=error.status, content_type=PROBLEM, headers=headers)
+
+
+async def serve(app: web.Application, settings: Settings, *, on_listening: Callable[[str], None] | None = None) -> None:
+    """Serve until SIGTERM or SIGINT, then let requests in flight finish and close what the app opened."""
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, stopping.set)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, settings.host, settings.port)
+        await site.start()
+        host, port = runner.addresses[0][:2]
+        get_logger().info("listening", host=host, port=port)
+        if on_listening:
+            on_listening(f"http://{host}:{port}")
+        await stopping.wait()
+    finally:
+        await runner.cleanup()

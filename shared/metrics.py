@@ -1,0 +1,62 @@
+"""Every metric of Tillstream, declared once.
+
+Labels are bounded: no object, event or connection id is ever one.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+REGISTRY = CollectorRegistry()
+LATENCIES = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+
+WEBHOOKS = Counter(
+    "tillstream_gateway_webhooks_total",
+    "Webhooks received, by what became of them.",
+    ["outcome"],
+    registry=REGISTRY,
+)
+WEBHOOK_SECONDS = Histogram(
+    "tillstream_gateway_webhook_seconds",
+    "From the request's first byte to the answer.",
+    registry=REGISTRY,
+    buckets=LATENCIES,
+)
+PRODUCER_RECREATED = Counter(
+    "tillstream_producer_recreated_total",
+    "Times the Kafka producer was built anew after a fatal error.",
+    registry=REGISTRY,
+)
+STRIPE_CALLS = Counter("tillstream_stripe_calls_total", "Calls to Stripe, by status.", ["status"], registry=REGISTRY)
+STRIPE_SECONDS = Histogram(
+    "tillstream_stripe_call_seconds",
+    "Duration of a call to Stripe, waits for the budget apart.",
+    registry=REGISTRY,
+    buckets=LATENCIES,
+)
+RECORDS_PUBLISHED = Counter(
+    "tillstream_sync_records_total",
+    "Records published to Kafka by the sync worker.",
+    ["origin"],
+    registry=REGISTRY,
+)
+RECORDS_WRITTEN = Counter(
+    "tillstream_writer_records_total",
+    "Records handled by the writer, by outcome.",
+    ["outcome"],
+    registry=REGISTRY,
+)
+EVENT_TO_ROW_SECONDS = Histogram(
+    "tillstream_writer_event_to_row_seconds",
+    "From a webhook's arrival to its row's commit.",
+    registry=REGISTRY,
+    buckets=LATENCIES,
+)
+PARKED = Gauge("tillstream_writer_parked_records", "Records that wait for their destination.", registry=REGISTRY)
+DEAD_LETTERS = Counter("tillstream_dead_letters_total", "Dead letters, by code.", ["code"], registry=REGISTRY)
+BATCHES_RETRIED = Counter(
+    "tillstream_consumer_batches_retried_total",
+    "Batches handled again after a transient failure.",
+    ["topic"],
+    registry=REGISTRY,
+)

@@ -1,0 +1,93 @@
+"""Settings groups that the services compose; read from `TILLSTREAM_…` variables, never at import.
+
+`load` reports every problem at once, by the variable's name.
+`docs/configuration.md` is generated from the descriptions here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+
+from shared.crypto import KeyRing, parse_key_ring
+from shared.errors import ConfigError
+
+PREFIX = "TILLSTREAM_"
+S = TypeVar("S", bound="Settings")
+Rate = Annotated[float, Field(gt=0, le=1)]
+
+
+class Settings(BaseModel):
+    """What every service needs: where state is, where Kafka is, and how to talk about itself."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    database_url: SecretStr = Field(description="Postgres that holds Tillstream's own state, as a URL.")
+    kafka_bootstrap_servers: str = Field(description="Kafka brokers, `host:port`, separated by commas.")
+    topic_prefix: str = Field(
+        default="tillstream",
+        pattern=r"^[a-zA-Z0-9_.-]{1,100}$",
+        description="First part of every topic's and consumer group's name.",
+    )
+    topic_partitions: int = Field(
+        default=8,
+        ge=1,
+        le=1000,
+        description="Partitions of the `events` and `snapshots` topics when they are made.",
+    )
+    topic_replication: int = Field(default=1, ge=1, le=10, description="Replicas of each topic when they are made.")
+    host: str = Field(default="127.0.0.1", description="Address that the service listens on.")
+    port: int = Field(default=0, ge=0, le=65535, description="Port that the service listens on; 0 takes a free one.")
+    log_level: str = Field(
+        default="info", pattern="^(debug|info|warning|error)$", description="Least level that is logged."
+    )
+    log_format: str = Field(default="json", pattern="^(json|console)$", description="`json`, or `console` for people.")
+
+
+class SecretSettings(BaseModel):
+    """The keys under which Stripe keys, signing secrets and passwords lie encrypted."""
+
+    encryption_keys: SecretStr = Field(
+        description="AES-256 keys as `id:base64`, separated by commas. The first encrypts; all of them decrypt."
+    )
+
+    @property
+    def key_ring(self) -> KeyRing:
+        """The parsed keys."""
+        return parse_key_ring(self.encryption_keys.get_secret_value())
+
+
+class StripeSettings(BaseModel):
+    """How Stripe is called."""
+
+    stripe_api_base: str = Field(
+        default="https://api.stripe.com",
+        description="Base address of Stripe's API; the demo names the simulator.",
+    )
+    stripe_budget_share: Rate = Field(
+        default=0.5,
+        description="Share of Stripe's rate limits that Tillstream may use; the rest is the merchant's.",
+    )
+    stripe_timeout_seconds: float = Field(default=30.0, gt=0, description="Longest wait for one answer of Stripe.")
+
+
+def load(model: type[S], environ: Mapping[str, str]) -> S:
+    """Build `model` from `environ`.
+
+    Raises `ConfigError` that names every variable that is missing or wrong, and why.
+    """
+    values: dict[str, Any] = {
+        name: environ[PREFIX + name.upper()]
+        for name in model.model_fields
+        if environ.get(PREFIX + name.upper(), "") != ""
+    }
+    try:
+        settings = model.model_validate(values)
+        if isinstance(settings, SecretSettings):
+            _ = settings.key_ring
+    except ValidationError as error:
+        problems = "; ".join(f"{PREFIX}{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors())
+        raise ConfigError(f"Settings can't be used. {problems}.") from error
+    return settings
