@@ -15,7 +15,7 @@ from typing import TypeAlias
 
 import asyncpg
 
-from shared.errors import ConfigError, DatabaseUnavailableError
+from shared.errors import AppError, ConfigError, DatabaseUnavailableError
 
 SCHEMA = "tillstream"
 MIGRATION_LOCK = 7_114_100  # any number, the same everywhere: two migrators take turns
@@ -33,6 +33,19 @@ Connection: TypeAlias = asyncpg.Connection
 Row: TypeAlias = asyncpg.Record
 
 
+class DuplicateRowError(AppError):
+    """A row with this key exists."""
+
+    def __init__(self, constraint: str) -> None:
+        """Take the name of the constraint that refused."""
+        super().__init__()
+        self.constraint = constraint
+
+
+class RowInUseError(AppError):
+    """Other rows refer to this one."""
+
+
 def is_transient(error: BaseException) -> bool:
     """Tell whether the same statement may succeed later."""
     if isinstance(error, asyncpg.PostgresError):
@@ -42,9 +55,16 @@ def is_transient(error: BaseException) -> bool:
 
 @contextmanager
 def database_errors() -> Iterator[None]:
-    """Turn asyncpg's transient errors into `DatabaseUnavailableError`; let the others pass, they are bugs."""
+    """Turn asyncpg's errors into ours; let the others pass, they are bugs.
+
+    Raises `DatabaseUnavailableError`, `DuplicateRowError` or `RowInUseError`.
+    """
     try:
         yield
+    except asyncpg.UniqueViolationError as error:
+        raise DuplicateRowError(error.constraint_name or "") from error
+    except asyncpg.ForeignKeyViolationError as error:
+        raise RowInUseError from error
     except (asyncpg.PostgresError, *UNREACHABLE) as error:
         if not is_transient(error):
             raise

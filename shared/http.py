@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from enum import StrEnum
 
 from aiohttp import hdrs, web
+from aiohttp.typedefs import Middleware
 from prometheus_client import generate_latest
 
 from shared.crypto import make_id
@@ -44,9 +45,7 @@ READY_CHECKS: web.AppKey[dict[str, ReadyCheck]] = web.AppKey("ready_checks", dic
 REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
 
 
-def make_app(
-    *middlewares: web.Middleware, ready: dict[str, ReadyCheck], max_body: int = 1024 * 1024
-) -> web.Application:
+def make_app(*middlewares: Middleware, ready: dict[str, ReadyCheck], max_body: int = 1024 * 1024) -> web.Application:
     """Return an app with probes, metrics and errors; `ready` names what `/readyz` asks."""
     app = web.Application(middlewares=[translate_errors, *middlewares], client_max_size=max_body)
     app[ROUTE_ACCESS] = {}

@@ -215,7 +215,7 @@ class StripeApi:
                 headers={"Authorization": authorization, "Stripe-Version": API_VERSION, **headers},
                 timeout=self._timeout,
                 allow_redirects=False,
-                **sent,  # type: ignore[arg-type]
+                **sent,
             ) as response:
                 body = await response.read()
         except (aiohttp.ClientError, OSError, TimeoutError) as error:

@@ -1,0 +1,176 @@
+"""Connections in the state database: a synced Stripe account, its key, its endpoint's secrets, and its status."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from pydantic import SecretStr
+
+from shared.api_keys import ApiKey
+from shared.crypto import KeyRing
+from shared.db import Pool, Row, database_errors, transaction
+from shared.errors import ConflictError, ConnectionDisabledError, NotFoundError
+
+
+class State(StrEnum):
+    """What the database keeps; the status that people see also depends on the open syncs."""
+
+    SETTING_UP = "setting_up"
+    ACTIVE = "active"
+    ACTION_REQUIRED = "action_required"
+    PAUSED = "paused"
+    REMOVING = "removing"
+
+
+class LiveBy(StrEnum):
+    """How changes reach us: Stripe calls our endpoint, or we ask for its events."""
+
+    WEBHOOKS = "webhooks"
+    POLLING = "polling"
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """A Stripe account that is synced."""
+
+    id: str
+    account_id: str
+    account_name: str
+    livemode: bool
+    state: State
+    cause_code: str | None
+    cause: str | None
+    key_hint: str
+    start_date: datetime | None
+    resources: tuple[str, ...]
+    events_complete_to: int | None
+    live_by: LiveBy
+    last_event_at: datetime | None
+    last_synced_at: datetime | None
+    created_at: datetime
+    destination_ids: tuple[str, ...]
+
+    @property
+    def start_seconds(self) -> int | None:
+        """The start date in Unix seconds; `None` when everything is wanted."""
+        return int(self.start_date.timestamp()) if self.start_date else None
+
+
+SELECT = """
+SELECT c.id, c.account_id, c.account_name, c.livemode, c.state, c.cause_code, c.cause, c.key_hint, c.start_date,
+       c.resources, c.events_complete_to, c.live_by, c.last_event_at, c.last_synced_at, c.created_at,
+       ARRAY(SELECT d.destination_id FROM connection_destinations d WHERE d.connection_id = c.id ORDER BY 1)
+         AS destination_ids
+FROM connections c
+"""
+INSERT = """
+INSERT INTO connections
+  (id, account_id, account_name, livemode, state, api_key, key_hint, start_date, resources, live_by)
+VALUES ($1, $2, $3, $4, 'setting_up', $5, $6, $7, $8, $9)
+"""
+# The unique key of the table is what refuses: two requests at once can't both pass.
+LINK = """
+INSERT INTO connection_destinations (connection_id, destination_id, account_id, livemode)
+SELECT $1, d, $3, $4 FROM unnest($2::text[]) AS d ON CONFLICT DO NOTHING
+"""
+
+
+def _connection(row: Row) -> Connection:
+    values = dict(row)
+    values |= {
+        "state": State(row["state"]),
+        "live_by": LiveBy(row["live_by"]),
+        "resources": tuple(row["resources"]),
+        "destination_ids": tuple(row["destination_ids"]),
+    }
+    return Connection(**values)
+
+
+class ConnectionStore:
+    """Reads and writes connections; every method raises `DatabaseUnavailableError` when the database is away."""
+
+    def __init__(self, pool: Pool, keys: KeyRing) -> None:
+        self._pool = pool
+        self._keys = keys
+
+    async def insert(
+        self,
+        connection_id: str,
+        *,
+        account: tuple[str, str],
+        key: ApiKey,
+        destination_ids: Sequence[str],
+        start_date: datetime | None,
+        resources: Sequence[str],
+        live_by: LiveBy,
+    ) -> None:
+        """Add a connection that is being set up. `account` is its id and name.
+
+        Raises `ConflictError` when one of the destinations already receives this account and mode.
+        """
+        account_id, name = account
+        sealed = self._keys.encrypt(key.secret.get_secret_value(), owner=connection_id, name="api_key")
+        values = (account_id, name, key.livemode, sealed, key.hint, start_date, list(resources), live_by)
+        async with transaction(self._pool) as db:
+            await db.execute(INSERT, connection_id, *values)
+            linked = await db.execute(LINK, connection_id, list(destination_ids), account_id, key.livemode)
+            if linked != f"INSERT 0 {len(destination_ids)}":
+                raise ConflictError(
+                    f"{name} ({account_id}) in {'live' if key.livemode else 'test'} mode is already connected to this "
+                    "destination. Choose another destination or another schema.",
+                    field="destination_ids",
+                )
+
+    async def get(self, connection_id: str) -> Connection:
+        """Return the connection; raise `NotFoundError`."""
+        with database_errors():
+            row = await self._pool.fetchrow(f"{SELECT} WHERE c.id = $1", connection_id)
+        if row is None:
+            raise NotFoundError(f"There is no connection {connection_id}.")
+        return _connection(row)
+
+    async def list_page(self, *, after: str = "", limit: int = 1000) -> list[Connection]:
+        """Return connections by id, those after `after`."""
+        with database_errors():
+            rows = await self._pool.fetch(f"{SELECT} WHERE c.id > $1 ORDER BY c.id LIMIT $2", after, limit)
+        return [_connection(row) for row in rows]
+
+    async def list_in_state(self, *states: State) -> list[Connection]:
+        """Return the connections that are in one of `states`."""
+        with database_errors():
+            rows = await self._pool.fetch(f"{SELECT} WHERE c.state = ANY ($1::text[]) ORDER BY c.id", list(states))
+        return [_connection(row) for row in rows]
+
+    async def api_key(self, connection_id: str) -> SecretStr:
+        """Return the key; raise `ConnectionDisabledError` when it has been destroyed."""
+        with database_errors():
+            sealed = await self._pool.fetchval("SELECT api_key FROM connections WHERE id = $1", connection_id)
+        if sealed is None:
+            raise ConnectionDisabledError(f"The connection {connection_id} has no key any more.")
+        return SecretStr(self._keys.decrypt(sealed, owner=connection_id, name="api_key"))
+
+    async def set_state(
+        self,
+        connection_id: str,
+        state: State,
+        *,
+        unless: Sequence[State] = (),
+        cause_code: str | None = None,
+        cause: str | None = None,
+    ) -> bool:
+        """Move to `state` with its cause, unless it is in one of `unless`; tell whether it moved."""
+        sql = """
+        UPDATE connections SET state = $2, cause_code = $3, cause = $4 WHERE id = $1 AND NOT state = ANY ($5::text[])
+        """
+        with database_errors():
+            status = await self._pool.execute(sql, connection_id, state, cause_code, cause, list(unless))
+        return bool(status == "UPDATE 1")
+
+    async def advance_events(self, connection_id: str, complete_to: int) -> None:
+        """Note that no event before `complete_to` (Stripe's clock, seconds) is missing; it never goes back."""
+        sql = "UPDATE connections SET events_complete_to = greatest(events_complete_to, $2) WHERE id = $1"
+        with database_errors():
+            await self._pool.execute(sql, connection_id, complete_to)
