@@ -1,0 +1,155 @@
+"""The shape of a catalogue row: what we must know of a Stripe resource to copy it and keep it right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+Walk = tuple[tuple[str, str], ...]
+
+
+class Group(StrEnum):
+    """A block of rows on Stripe's page for restricted keys."""
+
+    CORE = "core"
+    BILLING = "billing"
+    CONNECT = "connect"
+
+
+class Kind(StrEnum):
+    """What a typed column holds in Stripe's JSON."""
+
+    TEXT = "text"
+    NUMBER = "number"
+    BOOLEAN = "boolean"
+    #: Whole seconds since 1970-01-01 UTC.
+    TIMESTAMP = "timestamp"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A typed column beside the full object, read from one place in Stripe's JSON."""
+
+    name: str
+    kind: Kind
+    path: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """Objects that arrive in a list inside their parent and have a table of their own."""
+
+    name: str
+    table: str
+    #: Where the list object lies in the parent.
+    path: tuple[str, ...]
+    #: Where the rest is, when the list in the parent is cut; `{id}` is the parent's id. May hold a query.
+    list_path: str
+    columns: tuple[Column, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """One Stripe object type: where it is listed, what it needs, which events tell of it, what we type."""
+
+    name: str
+    #: The value of `object` in Stripe's JSON.
+    object: str
+    table: str
+    #: Where the objects are listed; of a singleton, where the one object is.
+    list_path: str
+    group: Group
+    #: Stripe's slug without prefix and suffix: `charge` of `rak_charge_read`.
+    permission: str
+    #: The name of the permission's row on Stripe's page for restricted keys.
+    toggle: str
+    columns: tuple[Column, ...]
+    #: Event types whose `data.object` is this object.
+    events: tuple[str, ...] = ()
+    #: Those of `events` after which the object is gone.
+    deleted_by: tuple[str, ...] = ()
+    #: Event types about other objects after which this one may have changed.
+    hinted_by: tuple[str, ...] = ()
+    #: Whether the list takes `created[gte]` and its like.
+    has_created_filter: bool = False
+    #: List parameters. The list is walked once per entry, since some of Stripe's defaults hide objects.
+    walks: tuple[Walk, ...] = ((),)
+    #: Fields of the object that are absent unless expanded, and that we promise.
+    expand: tuple[str, ...] = ()
+    children: tuple[Child, ...] = ()
+    #: Synced unless the person chooses otherwise.
+    is_default: bool = True
+    is_singleton: bool = False
+    #: False for objects that carry no `id`: there is one per account, so the account's id names it.
+    has_id: bool = True
+    #: Exists in test mode alone; Stripe answers 400 in live mode.
+    is_test_only: bool = False
+    #: Changes without an event, for example a balance transaction from pending to available.
+    changes_silently: bool = False
+    #: False for what `/v1/events` omits or knows nothing of: listed again instead.
+    is_in_event_feed: bool = True
+    #: False where `permission` is a guess that only the answer to a call can settle.
+    permission_is_certain: bool = True
+    #: Overrides `retrieve_path`.
+    retrieve: str | None = None
+
+    @property
+    def retrieve_path(self) -> str:
+        """Where one object is read; `{id}` stands for its id, and is missing where there is only one."""
+        if self.retrieve is not None:
+            return self.retrieve
+        return self.list_path if self.is_singleton else f"{self.list_path}/{{id}}"
+
+    @property
+    def read_permission(self) -> str:
+        """The permission that a restricted key needs to list this, as Stripe's errors name it."""
+        return f"rak_{self.permission}_read"
+
+
+@dataclass(frozen=True, slots=True)
+class Permission:
+    """One row of the checklist for creating a restricted key."""
+
+    #: None for the webhook endpoints, which Stripe shows outside the three groups.
+    group: Group | None
+    #: As Stripe's errors name it: `rak_charge_read`.
+    slug: str
+    toggle: str
+    #: Names of the resources that need it; empty where the service itself does.
+    resources: tuple[str, ...]
+    #: Needed by the service itself or by a resource that is synced by default.
+    required: bool
+    #: False where the slug is a guess that only the answer to a call can settle.
+    is_certain: bool = True
+
+
+def texts(paths: str) -> Iterator[Column]:
+    """Columns of text; `paths` are separated by spaces, and `card.brand` becomes the column `card_brand`."""
+    return _columns(Kind.TEXT, paths)
+
+
+def numbers(paths: str) -> Iterator[Column]:
+    """Columns of numbers, with paths as in `texts`."""
+    return _columns(Kind.NUMBER, paths)
+
+
+def booleans(paths: str) -> Iterator[Column]:
+    """Columns of true and false, with paths as in `texts`."""
+    return _columns(Kind.BOOLEAN, paths)
+
+
+def timestamps(paths: str) -> Iterator[Column]:
+    """Columns of unix seconds, with paths as in `texts`."""
+    return _columns(Kind.TIMESTAMP, paths)
+
+
+def event_types(family: str, endings: str) -> tuple[str, ...]:
+    """Event types of one family: `("charge", "failed captured")` gives `charge.failed, charge.captured`."""
+    return tuple(f"{family}.{ending}" for ending in endings.split())
+
+
+def _columns(kind: Kind, paths: str) -> Iterator[Column]:
+    for path in paths.split():
+        steps = tuple(path.split("."))
+        yield Column("_".join(steps), kind, steps)
