@@ -1,7 +1,8 @@
-"""Resources of the permission group Core: payments, customers, payouts and what they leave in the balance."""
+"""The other resources of the permission group Core: customers, products, files, reference data."""
 
 from __future__ import annotations
 
+from shared.catalogue.payments import BALANCE_RESOURCES, PAYMENT_RESOURCES
 from shared.catalogue.resource import (
     Group,
     Resource,
@@ -12,104 +13,9 @@ from shared.catalogue.resource import (
     timestamps,
 )
 
-CHARGE_EVENTS = event_types("charge", "captured expired failed pending refunded succeeded updated")
-DISPUTE_EVENTS = event_types("charge.dispute", "closed created funds_reinstated funds_withdrawn updated")
-REFUND_EVENTS = (*event_types("refund", "created failed updated"), "charge.refund.updated")
-PAYOUT_EVENTS = event_types("payout", "canceled created failed paid reconciliation_completed updated")
-REVIEW_EVENTS = event_types("review", "closed opened")
 DISCOUNT_EVENTS = event_types("customer.discount", "created deleted updated")
 
-BALANCE_RESOURCES = (
-    Resource(
-        name="balance_transaction",
-        object="balance_transaction",
-        table="balance_transactions",
-        list_path="/v1/balance_transactions",
-        group=Group.CORE,
-        permission="balance_transaction_source",
-        toggle="Balance transaction sources",
-        columns=(
-            *timestamps("created available_on"),
-            *texts("type reporting_category status source currency description balance_type"),
-            *numbers("amount fee net exchange_rate"),
-        ),
-        hinted_by=(
-            *event_types("charge", "captured refunded succeeded"),
-            *event_types("charge.dispute", "funds_reinstated funds_withdrawn"),
-            *REFUND_EVENTS,
-            *PAYOUT_EVENTS,
-            *event_types("transfer", "created reversed updated"),
-            *event_types("topup", "reversed succeeded"),
-            *event_types("application_fee", "created refunded"),
-            *event_types("reserve.hold", "created updated"),
-            *event_types("reserve.plan", "created disabled expired updated"),
-            "reserve.release.created",
-            "balance.available",
-        ),
-        has_created_filter=True,
-        changes_silently=True,
-        is_in_event_feed=False,
-    ),
-    Resource(
-        name="payout",
-        object="payout",
-        table="payouts",
-        list_path="/v1/payouts",
-        group=Group.CORE,
-        permission="payout",
-        toggle="Payouts",
-        columns=(
-            *timestamps("created arrival_date"),
-            *numbers("amount application_fee_amount"),
-            *texts("currency status type method destination source_type reconciliation_status description"),
-            *texts("balance_transaction failure_code failure_message original_payout reversed_by"),
-            *texts("statement_descriptor"),
-            *booleans("automatic"),
-        ),
-        events=PAYOUT_EVENTS,
-        has_created_filter=True,
-    ),
-)
-
-PAYMENT_RESOURCES = (
-    Resource(
-        name="charge",
-        object="charge",
-        table="charges",
-        list_path="/v1/charges",
-        group=Group.CORE,
-        permission="charge",
-        toggle="Charges and Refunds",
-        columns=(
-            *timestamps("created"),
-            *numbers("amount amount_captured amount_refunded application_fee_amount"),
-            *texts("currency status customer payment_intent payment_method balance_transaction description"),
-            *texts("failure_code failure_message receipt_email statement_descriptor"),
-            *booleans("paid captured refunded disputed"),
-        ),
-        events=CHARGE_EVENTS,
-        hinted_by=(*DISPUTE_EVENTS, *REFUND_EVENTS, *REVIEW_EVENTS),
-        has_created_filter=True,
-    ),
-    Resource(
-        name="refund",
-        object="refund",
-        table="refunds",
-        list_path="/v1/refunds",
-        group=Group.CORE,
-        permission="charge",
-        toggle="Charges and Refunds",
-        columns=(
-            *timestamps("created"),
-            *numbers("amount"),
-            *texts("currency status reason charge payment_intent customer balance_transaction"),
-            *texts("failure_reason failure_balance_transaction receipt_number description"),
-        ),
-        events=REFUND_EVENTS,
-        hinted_by=("charge.refunded",),
-        has_created_filter=True,
-        is_in_event_feed=False,
-    ),
+CUSTOMER_RESOURCES = (
     Resource(
         name="customer",
         object="customer",
@@ -131,6 +37,162 @@ PAYMENT_RESOURCES = (
         hinted_by=(*DISCOUNT_EVENTS, *event_types("customer.source", "created deleted expiring updated")),
         has_created_filter=True,
     ),
+    Resource(
+        name="tax_id",
+        object="tax_id",
+        table="tax_ids",
+        list_path="/v1/tax_ids",
+        group=Group.CORE,
+        permission="customer",
+        toggle="Customers",
+        columns=(
+            *timestamps("created"),
+            *texts("type value country customer owner.type verification.status verification.verified_name"),
+        ),
+        events=event_types("customer.tax_id", "created deleted updated"),
+        deleted_by=("customer.tax_id.deleted",),
+        walks=((("owner[type]", "self"),),),
+        is_default=False,
+    ),
+    Resource(
+        name="product",
+        object="product",
+        table="products",
+        list_path="/v1/products",
+        group=Group.CORE,
+        permission="product",
+        toggle="Products",
+        columns=(
+            *timestamps("created updated"),
+            *texts("name description type default_price unit_label statement_descriptor tax_code url"),
+            *booleans("active shippable"),
+        ),
+        events=event_types("product", "created deleted updated"),
+        deleted_by=("product.deleted",),
+        has_created_filter=True,
+    ),
+    Resource(
+        name="shipping_rate",
+        object="shipping_rate",
+        table="shipping_rates",
+        list_path="/v1/shipping_rates",
+        group=Group.CORE,
+        permission="shipping_rate",
+        toggle="Shipping Rates",
+        columns=(
+            *timestamps("created"),
+            *texts("display_name type fixed_amount.currency tax_behavior tax_code"),
+            *numbers("fixed_amount.amount"),
+            *booleans("active"),
+        ),
+        has_created_filter=True,
+        is_default=False,
+        changes_silently=True,
+        is_in_event_feed=False,
+    ),
+    Resource(
+        name="file",
+        object="file",
+        table="files",
+        list_path="/v1/files",
+        group=Group.CORE,
+        permission="file",
+        toggle="Files",
+        columns=(
+            *timestamps("created expires_at"),
+            *texts("filename purpose title type url"),
+            *numbers("size"),
+        ),
+        events=("file.created",),
+        has_created_filter=True,
+        is_default=False,
+        changes_silently=True,
+    ),
+    Resource(
+        name="file_link",
+        object="file_link",
+        table="file_links",
+        list_path="/v1/file_links",
+        group=Group.CORE,
+        permission="file",
+        toggle="Files",
+        columns=(
+            *timestamps("created expires_at"),
+            *texts("file url"),
+            *booleans("expired"),
+        ),
+        has_created_filter=True,
+        is_default=False,
+        changes_silently=True,
+        is_in_event_feed=False,
+    ),
 )
 
-CORE_RESOURCES: tuple[Resource, ...] = (*BALANCE_RESOURCES, *PAYMENT_RESOURCES)
+REFERENCE_RESOURCES = (
+    Resource(
+        name="test_clock",
+        object="test_helpers.test_clock",
+        table="test_clocks",
+        list_path="/v1/test_helpers/test_clocks",
+        group=Group.CORE,
+        permission="billing_clock",
+        toggle="Test clocks",
+        columns=(
+            *timestamps("created frozen_time deletes_after"),
+            *texts("name status"),
+        ),
+        events=event_types("test_helpers.test_clock", "advancing created deleted internal_failure ready"),
+        deleted_by=("test_helpers.test_clock.deleted",),
+        is_default=False,
+        is_test_only=True,
+    ),
+    Resource(
+        name="exchange_rate",
+        object="exchange_rate",
+        table="exchange_rates",
+        list_path="/v1/exchange_rates",
+        group=Group.CORE,
+        permission="exchange_rate",
+        toggle="Exchange rates",
+        columns=(),
+        is_default=False,
+        changes_silently=True,
+        is_in_event_feed=False,
+        permission_is_certain=False,
+    ),
+    Resource(
+        name="country_spec",
+        object="country_spec",
+        table="country_specs",
+        list_path="/v1/country_specs",
+        group=Group.CORE,
+        permission="country_spec",
+        toggle="Country specs",
+        columns=(*texts("default_currency"),),
+        is_default=False,
+        changes_silently=True,
+        is_in_event_feed=False,
+        permission_is_certain=False,
+    ),
+    Resource(
+        name="tax_code",
+        object="tax_code",
+        table="tax_codes",
+        list_path="/v1/tax_codes",
+        group=Group.CORE,
+        permission="tax_code",
+        toggle="Tax codes",
+        columns=(*texts("name description"),),
+        is_default=False,
+        changes_silently=True,
+        is_in_event_feed=False,
+        permission_is_certain=False,
+    ),
+)
+
+CORE_RESOURCES: tuple[Resource, ...] = (
+    *BALANCE_RESOURCES,
+    *PAYMENT_RESOURCES,
+    *CUSTOMER_RESOURCES,
+    *REFERENCE_RESOURCES,
+)

@@ -22,7 +22,7 @@ CHILDREN: tuple[tuple[Resource, Child], ...] = tuple(
     (parent, child) for parent in RESOURCES for child in parent.children
 )
 TABLES: Mapping[str, Resource | Child] = MappingProxyType(
-    {row.table: row for parent in RESOURCES for row in (parent, *parent.children)}
+    {row.table: row for row in (*RESOURCES, *(child for _, child in CHILDREN))}
 )
 
 #: Subscribed whatever is chosen: they tell of the account that is connected, and of its money.
