@@ -21,8 +21,9 @@ BY_OBJECT: Mapping[str, Resource] = MappingProxyType({row.object: row for row in
 CHILDREN: tuple[tuple[Resource, Child], ...] = tuple(
     (parent, child) for parent in RESOURCES for child in parent.children
 )
+#: Every table by its name, children's included.
 TABLES: Mapping[str, Resource | Child] = MappingProxyType(
-    {row.table: row for row in (*RESOURCES, *(child for _, child in CHILDREN))}
+    {row.table: row for row in RESOURCES} | {child.table: child for _, child in CHILDREN}
 )
 
 #: Subscribed whatever is chosen: they tell of the account that is connected, and of its money.
