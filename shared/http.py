@@ -6,10 +6,13 @@ One middleware translates errors: Rejected → its 4xx, Transient → 503 with `
 from __future__ import annotations
 
 import asyncio
+import json
 import math
+import os
 import signal
 from collections.abc import Awaitable, Callable
 from enum import StrEnum
+from pathlib import Path
 
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Middleware
@@ -134,7 +137,7 @@ def problem(error: AppError, *, request_id: str) -> web.Response:
     return web.json_response(body, status=error.status, content_type=PROBLEM, headers=headers)
 
 
-async def serve(app: web.Application, settings: Settings, *, on_listening: Callable[[str], None] | None = None) -> None:
+async def serve(app: web.Application, settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT, then let requests in flight finish and close what the app opened."""
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -147,8 +150,15 @@ async def serve(app: web.Application, settings: Settings, *, on_listening: Calla
         await site.start()
         host, port = runner.addresses[0][:2]
         get_logger().info("listening", host=host, port=port)
-        if on_listening:
-            on_listening(f"http://{host}:{port}")
+        if settings.address_file:
+            _write_address(Path(settings.address_file), f"http://{host}:{port}")
         await stopping.wait()
     finally:
         await runner.cleanup()
+
+
+def _write_address(path: Path, url: str) -> None:
+    """Let a reader see the whole address or none."""
+    unfinished = path.with_suffix(".part")
+    unfinished.write_text(json.dumps({"url": url, "pid": os.getpid()}))
+    unfinished.replace(path)

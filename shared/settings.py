@@ -40,6 +40,9 @@ class Settings(BaseModel):
     topic_replication: int = Field(default=1, ge=1, le=10, description="Replicas of each topic when they are made.")
     host: str = Field(default="127.0.0.1", description="Address that the service listens on.")
     port: int = Field(default=0, ge=0, le=65535, description="Port that the service listens on; 0 takes a free one.")
+    address_file: str | None = Field(
+        default=None, description="File into which the service writes its address, as JSON, once it listens."
+    )
     log_level: str = Field(
         default="info", pattern="^(debug|info|warning|error)$", description="Least level that is logged."
     )
