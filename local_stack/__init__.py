@@ -1,0 +1,1 @@
+"""PostgreSQL and Apache Kafka on one machine without Docker, and the supervisor that keeps processes alive."""

@@ -1,0 +1,138 @@
+"""Postgres and Kafka for one home folder: started together, kept alive, stopped together."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from local_stack.children import Child, ChildEvent
+from local_stack.concurrency import together
+from local_stack.jars import OnProgress
+from local_stack.kafka import LocalKafka
+from local_stack.postgres import LocalPostgres
+from local_stack.storage import (
+    cache_folder,
+    make_folder,
+    require_space,
+    translated_disk_errors,
+    write_private,
+)
+from local_stack.supervisor import Supervisor
+from shared.errors import ConfigError
+
+STATE_FILE = "stack.json"
+
+
+class LocalStack:
+    """What one machine needs: an async context that starts a database and a broker, unless given, and stops them.
+
+    `supervisor` is running inside the context: further children can be started with it.
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        *,
+        database_url: str | None = None,
+        kafka_bootstrap_servers: str | None = None,
+        on_progress: OnProgress = lambda progress: None,
+        on_event: Callable[[ChildEvent], None] = lambda event: None,
+        environ: Mapping[str, str] = os.environ,
+    ) -> None:
+        """Take the home folder, the addresses that replace ours, and who wants to hear of progress and children."""
+        self.home = home
+        self.database_url = database_url or ""
+        self.kafka_bootstrap_servers = kafka_bootstrap_servers or ""
+        self.supervisor = Supervisor(home, on_event=self._note)
+        self._cache = cache_folder(environ, Path.home())
+        self._environ = environ
+        self._on_progress = on_progress
+        self._on_event = on_event
+        self._exits = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        """Start what was not given, and return when both can be used.
+
+        Raises ConfigError, with the fix, when the home is in use, the disk full, or something can't start.
+        """
+        async with AsyncExitStack() as exits:
+            make_folder(self.home)
+            require_space(self.home)
+            exits.enter_context(_locked(self.home))
+            exits.callback((self.home / STATE_FILE).unlink, missing_ok=True)
+            await exits.enter_async_context(self.supervisor)
+            await self.supervisor.start(await self._prepare())
+            self._exits = exits.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop everything that was started."""
+        await self._exits.aclose()
+
+    async def _prepare(self) -> list[Child]:
+        """Make both ready to be started, at the same time, and learn their addresses."""
+        steps = []
+        if not self.database_url:
+            steps.append(self._prepare_postgres())
+        if not self.kafka_bootstrap_servers:
+            steps.append(self._prepare_kafka())
+        return await together(*steps)
+
+    async def _prepare_postgres(self) -> Child:
+        postgres = LocalPostgres(self.home / "postgres")
+        child = await postgres.prepare()
+        self.database_url = postgres.url
+        return child
+
+    async def _prepare_kafka(self) -> Child:
+        kafka = LocalKafka(self.home / "kafka", self._cache, self._environ)
+        child = await kafka.prepare(self._on_progress)
+        self.kafka_bootstrap_servers = kafka.bootstrap_servers
+        return child
+
+    def _note(self, event: ChildEvent) -> None:
+        self._write_state()
+        self._on_event(event)
+
+    def _write_state(self) -> None:
+        state = {
+            "pid": os.getpid(),
+            "home": str(self.home),
+            "database_url": self.database_url,
+            "kafka_bootstrap_servers": self.kafka_bootstrap_servers,
+            "children": {
+                keeper.child.name: {"pid": keeper.pid, "restarts": keeper.restarts, "log": str(keeper.log)}
+                for keeper in self.supervisor.keepers
+            },
+        }
+        # It holds the database's password.
+        write_private(self.home / STATE_FILE, json.dumps(state, indent=2) + "\n")
+
+
+@contextmanager
+def _locked(home: Path) -> Iterator[None]:
+    """Hold the home folder; raises ConfigError when another stack does."""
+    with translated_disk_errors(home):
+        file = (home / "lock").open("a+")
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.seek(0)
+            raise ConfigError(
+                f"Tillstream already runs in {home} (process {file.read().strip() or 'unknown'}): stop it "
+                "first, or set TILLSTREAM_HOME to another folder to run a second one.",
+                field="TILLSTREAM_HOME",
+            ) from error
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        yield

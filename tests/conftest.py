@@ -1,0 +1,3 @@
+"""Makes the fixtures of `tests/infrastructure.py` known to every test."""
+
+pytest_plugins = ["tests.infrastructure"]
