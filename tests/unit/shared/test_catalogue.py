@@ -51,6 +51,7 @@ SOMETIMES_ABSENT = {
     ("radar.early_fraud_warning", "payment_intent"),
     ("review", "payment_intent"),
     ("bank_account", "account"),
+    ("bank_account", "default_for_currency"),
 }
 PYTHON_TYPES = {
     Kind.TEXT: (str,),
