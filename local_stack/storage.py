@@ -38,8 +38,12 @@ def make_folder(folder: Path, mode: int = 0o755) -> Path:
 
 def free_bytes(folder: Path) -> int:
     """Return the bytes that can still be written to the disk of `folder` or its nearest existing parent."""
-    existing = next(path for path in (folder, *folder.parents) if path.exists())
-    return shutil.disk_usage(existing).free
+    return shutil.disk_usage(existing_part(folder)).free
+
+
+def existing_part(folder: Path) -> Path:
+    """Return `folder`, or the nearest folder above it that exists."""
+    return next(path for path in (folder, *folder.parents) if path.exists())
 
 
 def require_space(folder: Path, *, free: Callable[[Path], int] = free_bytes) -> None:
