@@ -1,0 +1,1 @@
+"""A small seeded business: its customers subscribe, pay, ask for refunds, complain and leave."""
