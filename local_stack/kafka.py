@@ -41,6 +41,9 @@ SINGLE_NODE = {
     "group.initial.rebalance.delay.ms": "0",
     "message.max.bytes": str(LARGEST_MESSAGE),
     "replica.fetch.max.bytes": str(LARGEST_MESSAGE),
+    # A broker that was killed is let in again only when the controller has given up its predecessor.
+    "broker.session.timeout.ms": "2000",
+    "broker.heartbeat.interval.ms": "500",
     # By default half of our heap.
     "log.cleaner.dedupe.buffer.size": str(16 * 1024 * 1024),
     "num.network.threads": "2",

