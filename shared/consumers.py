@@ -9,8 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from aiokafka import ConsumerRecord
@@ -31,7 +30,7 @@ from shared.topics import DEAD_LETTERS, Topic, group
 
 HAND_BACK_AFTER = 60.0  # seconds of transient failures; well below Kafka's max.poll.interval.ms of 5 minutes
 BATCH_TIMEOUT_MS = 10  # FastStream's default of 200 costs 168 ms of p95 at 2 records/s
-START_PAUSE = 5.0  # seconds, the longest pause between two tries to reach Kafka
+LONGEST_PAUSE = 5.0  # seconds, the longest pause between two tries to reach Kafka
 
 R = TypeVar("R")
 BatchHandler = Callable[[Sequence[ConsumerRecord]], Awaitable[None]]
@@ -146,24 +145,17 @@ async def settle(
         await settle(records[middle:], handle, reject)
 
 
-@asynccontextmanager
-async def consuming(broker: KafkaBroker) -> AsyncIterator[asyncio.Task[None]]:
-    """Run the broker's consumers, however long Kafka takes to answer; the task is done once they run."""
-    starting = asyncio.create_task(_start(broker))
+async def consuming(broker: KafkaBroker) -> None:
+    """Run the broker's consumers until cancelled, however long Kafka takes to answer."""
     try:
-        yield starting
+        for attempt in itertools.count():
+            try:
+                await broker.start()
+                break
+            except UNREACHABLE as error:
+                get_logger().warning("kafka_unreachable", attempt=attempt, reason=type(error).__name__)
+                await broker.stop()
+                await asyncio.sleep(pause_seconds(attempt, cap=LONGEST_PAUSE))
+        await asyncio.get_running_loop().create_future()
     finally:
-        starting.cancel()
-        await asyncio.gather(starting, return_exceptions=True)
         await broker.stop()
-
-
-async def _start(broker: KafkaBroker) -> None:
-    for attempt in itertools.count():
-        try:
-            await broker.start()
-            return
-        except UNREACHABLE as error:
-            get_logger().warning("kafka_unreachable", attempt=attempt, reason=type(error).__name__)
-            await broker.stop()
-            await asyncio.sleep(pause_seconds(attempt, cap=START_PAUSE))

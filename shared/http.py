@@ -10,7 +10,7 @@ import json
 import math
 import os
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from enum import StrEnum
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Middleware
 from prometheus_client import generate_latest
 
+from shared.background import BACKGROUND, Background
 from shared.crypto import make_id
 from shared.errors import AppError, NotFoundError, RejectedError, TooLargeError, TransientError
 from shared.log import get_logger
@@ -53,6 +54,7 @@ def make_app(*middlewares: Middleware, ready: dict[str, ReadyCheck], max_body: i
     app = web.Application(middlewares=[translate_errors, *middlewares], client_max_size=max_body)
     app[ROUTE_ACCESS] = {}
     app[READY_CHECKS] = ready
+    app.cleanup_ctx.append(_open_background)
     add_route(app, "GET", "/livez", livez, Access.PROBE)
     add_route(app, "GET", "/readyz", readyz, Access.PROBE)
     add_route(app, "GET", "/metrics", metrics, Access.PROBE)
@@ -70,6 +72,11 @@ def access_of(request: web.Request) -> Access | None:
     resource = request.match_info.route.resource
     method = "GET" if request.method == "HEAD" else request.method
     return request.app[ROUTE_ACCESS].get((method, resource.canonical)) if resource else None
+
+
+async def _open_background(app: web.Application) -> AsyncIterator[None]:
+    app[BACKGROUND] = Background()
+    yield
 
 
 async def livez(_request: web.Request) -> web.Response:
@@ -138,7 +145,10 @@ def problem(error: AppError, *, request_id: str) -> web.Response:
 
 
 async def serve(app: web.Application, settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT, then let requests in flight finish and close what the app opened."""
+    """Serve until SIGTERM or SIGINT, then let requests in flight finish and close what the app opened.
+
+    Raises what ended a task of the app's background.
+    """
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
@@ -152,7 +162,10 @@ async def serve(app: web.Application, settings: Settings) -> None:
         get_logger().info("listening", host=host, port=port)
         if settings.address_file:
             _write_address(Path(settings.address_file), f"http://{host}:{port}")
+        app[BACKGROUND].failed.add_done_callback(lambda _: stopping.set())
         await stopping.wait()
+        if app[BACKGROUND].failed.done():
+            app[BACKGROUND].failed.result()
     finally:
         await runner.cleanup()
 

@@ -1,0 +1,258 @@
+"""Writes batches into a Postgres schema: one transaction per call, newest wins, children with their parent."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
+from itertools import groupby
+
+import asyncpg
+import msgspec
+from pydantic import SecretStr
+
+from services.destination_writer.delivery import Outcome, Verdict, Version, Winner, is_doubtful, judge_chain
+from services.destination_writer.destinations import Account, Written
+from services.destination_writer.destinations.postgres import ddl, upsert
+from services.destination_writer.destinations.postgres.children import Sets, collect_sets
+from services.destination_writer.records import ChildPart
+from shared.catalogue import RESOURCES, Resource
+from shared.db import Connection, Pool, Row, is_transient
+from shared.destinations import PostgresAddress
+from shared.errors import DestinationRejectedError, DestinationUnavailableError
+from shared.stripe_api import parse_item
+
+POOL_SIZE = 4
+CONNECT_TIMEOUT = 5.0  # seconds
+COMMAND_TIMEOUT = 30.0  # seconds
+SETUP_LOCK = 7_114_101  # any number: writers that make the same tables take turns
+AGAIN = 3  # times that a row may change between a statement's snapshot and its write
+
+# A missing schema or table is made; a wrong password or missing right can be mended: the records wait meanwhile.
+MISSING_TABLE = ("42P01", "3F000")
+MENDABLE = ("28", "42501", "3D000", "25006")
+
+
+@contextmanager
+def destination_errors() -> Iterator[None]:
+    """Turn asyncpg's errors into `DestinationUnavailableError` or `DestinationRejectedError`."""
+    try:
+        yield
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+        state = getattr(error, "sqlstate", None) or ""
+        # Postgres may quote a value in its message, so only its kind is passed on.
+        reason = f"{type(error).__name__}{f' ({state})' if state else ''}"
+        if is_transient(error) or state.startswith(MENDABLE) or state in MISSING_TABLE:
+            raise DestinationUnavailableError(f"The destination can't take rows at the moment: {reason}.") from error
+        raise DestinationRejectedError(f"The destination refused the record: {reason}.") from error
+
+
+class PostgresDestination:
+    """A schema in a Postgres database."""
+
+    def __init__(self, address: PostgresAddress, password: SecretStr) -> None:
+        self._address = address
+        self._password = password
+        self._pool: Pool | None = None
+        self._starting = asyncio.Lock()
+
+    async def write(self, account: Account, winners: Sequence[Winner]) -> list[Written]:
+        """Write the winners in one transaction; answer in the same order."""
+        order = sorted(
+            range(len(winners)), key=lambda i: (winners[i].record.resource.table, winners[i].record.object_id)
+        )
+        answers: dict[int, Written] = {}
+        async with self._transaction() as db:
+            for _, group in groupby(order, key=lambda i: winners[i].record.resource.table):
+                indices = list(group)
+                batch = [winners[i] for i in indices]
+                answers.update(zip(indices, await self._write_table(db, account, batch), strict=True))
+        return [answers[i] for i in range(len(winners))]
+
+    async def write_children(self, account: Account, part: ChildPart) -> None:
+        """Write a part of a child set; the part that completes it removes what is older."""
+        ids = [parse_item(body).id or "" for body in part.bodies]
+        rows = sorted(zip(ids, part.bodies, strict=True))
+        async with self._transaction() as db:
+            await db.execute(
+                upsert.write_children_sql(self._address.schema, part.child.table),
+                account.id,
+                account.livemode,
+                [row[0] for row in rows],
+                [part.parent_id] * len(rows),
+                [part.stamp] * len(rows),
+                [row[1].decode() for row in rows],
+            )
+            if part.is_complete:
+                sql = upsert.sweep_older_sql(self._address.schema, part.child.table)
+                await db.execute(sql, account.id, account.livemode, part.parent_id, part.stamp)
+
+    async def close(self) -> None:
+        """Close the connections; a second call does nothing."""
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(pool.close(), 2.0)
+
+    @asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[Connection]:
+        with destination_errors():
+            pool = await self._started()
+            try:
+                async with pool.acquire() as db, db.transaction():
+                    yield db
+            except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
+                await self.close()  # somebody dropped our tables: the next call makes them again
+                raise
+
+    async def _write_table(self, db: Connection, account: Account, batch: Sequence[Winner]) -> list[Written]:
+        resource = batch[0].record.resource
+        rows = await self._upsert(db, account, batch, forced=[False] * len(batch))
+        answers = [_answer(winner, row) for winner, row in zip(batch, rows, strict=True)]
+        ties = [i for i, row in enumerate(rows) if _is_tie(batch[i], row)]
+        if ties:
+            settled = await self._settle_ties(db, account, [batch[i] for i in ties])
+            for i, answer in zip(ties, settled, strict=True):
+                answers[i] = answer
+        won = [w for w, a in zip(batch, answers, strict=True) if a.outcome is not Outcome.IGNORED]
+        if resource.children and won:
+            cut = await self._replace_children(db, account, resource, won)
+            answers = [
+                Written(a.outcome, a.ask_stripe, w.record.object_id in cut) for w, a in zip(batch, answers, strict=True)
+            ]
+        return answers
+
+    async def _upsert(
+        self, db: Connection, account: Account, batch: Sequence[Winner], *, forced: Sequence[bool]
+    ) -> list[Row]:
+        records = [winner.record for winner in batch]
+        sql = upsert.write_sql(self._address.schema, records[0].resource.table)
+        rows: list[Row] = []
+        for _ in range(AGAIN):
+            rows = await db.fetch(
+                sql,
+                account.id,
+                account.livemode,
+                [r.object_id for r in records],
+                [r.stamp for r in records],
+                [r.origin != "event" for r in records],
+                [r.is_deleted for r in records],
+                list(forced),
+                [r.body.decode() for r in records],
+            )
+            if all(_is_explained(r.stamp, row) for r, row in zip(records, rows, strict=True)):
+                break
+        return rows
+
+    async def _settle_ties(self, db: Connection, account: Account, batch: Sequence[Winner]) -> list[Written]:
+        """Settle equal stamps with different bodies by what the events tell; what they don't tell is asked for."""
+        table = batch[0].record.resource.table
+        ids = [winner.record.object_id for winner in batch]
+        found = await db.fetch(upsert.lock_sql(self._address.schema, table), account.id, account.livemode, ids)
+        current = {row["id"]: row for row in found}
+        verdicts = [judge_chain(_version(current[w.record.object_id]), w.chain) for w in batch]
+        winning = [w for w, verdict in zip(batch, verdicts, strict=True) if verdict is Verdict.WRITE]
+        if winning:
+            await self._upsert(db, account, winning, forced=[True] * len(winning))
+        return [_settled(winner, verdict) for winner, verdict in zip(batch, verdicts, strict=True)]
+
+    async def _replace_children(
+        self, db: Connection, account: Account, resource: Resource, won: Sequence[Winner]
+    ) -> set[str]:
+        """Write the child sets of parents that won; return the parents whose set was cut."""
+        cut: set[str] = set()
+        for child in resource.children:
+            sets: Sets = collect_sets(child, [winner.record for winner in won])
+            key = (account.id, account.livemode)
+            if sets.ids:
+                sql = upsert.write_children_sql(self._address.schema, child.table)
+                await db.execute(sql, *key, sets.ids, sets.parents, sets.stamps, sets.bodies)
+            if sets.complete:
+                sql = upsert.sweep_sql(self._address.schema, child.table)
+                await db.execute(sql, *key, list(sets.complete), list(sets.complete.values()), sets.ids)
+            cut |= sets.cut
+        return cut
+
+    async def _started(self) -> Pool:
+        async with self._starting:
+            if self._pool is None:
+                address = self._address
+                pool = await asyncpg.create_pool(
+                    host=address.host,
+                    port=address.port,
+                    database=address.database,
+                    user=address.user,
+                    password=self._password.get_secret_value(),
+                    ssl=address.sslmode,
+                    min_size=0,
+                    max_size=POOL_SIZE,
+                    timeout=CONNECT_TIMEOUT,
+                    command_timeout=COMMAND_TIMEOUT,
+                    server_settings={"application_name": "tillstream"},
+                )
+                try:
+                    await self._make_tables(pool)
+                except BaseException:
+                    pool.terminate()
+                    raise
+                self._pool = pool
+        return self._pool
+
+    async def _make_tables(self, pool: Pool) -> None:
+        schema = self._address.schema
+        async with pool.acquire() as db, db.transaction():
+            await db.execute("SELECT pg_advisory_xact_lock($1)", SETUP_LOCK)
+            if not await db.fetchval("SELECT 1 FROM pg_namespace WHERE nspname = $1", schema):
+                await db.execute(f"CREATE SCHEMA {ddl.quote(schema)}")
+            methods = await db.fetchval("SELECT enumvals FROM pg_settings WHERE name = 'default_toast_compression'")
+            compression = "lz4" if "lz4" in (methods or []) else None
+            await db.execute("SET LOCAL client_min_messages = warning")
+            await db.execute(";\n".join(ddl.schema_ddl(schema, RESOURCES, compression=compression)))
+
+
+def _is_explained(stamp: int, row: Row) -> bool:
+    return bool(row["written"] or (row["stamp"] is not None and row["stamp"] >= stamp))
+
+
+def _is_tie(winner: Winner, row: Row) -> bool:
+    record = winner.record
+    return bool(
+        not row["written"]
+        and row["stamp"] == record.stamp
+        and not (row["same"] and row["deleted"] == record.is_deleted)
+    )
+
+
+def _answer(winner: Winner, row: Row) -> Written:
+    record = winner.record
+    doubtful = row["stamp"] is not None and is_doubtful(
+        is_silent=record.resource.changes_silently,
+        current_is_listed=row["listed"],
+        current_stamp=row["stamp"],
+        incoming=record,
+    )
+    return Written(_outcome(record.is_deleted, row), ask_stripe=winner.ask_stripe or (doubtful and not row["same"]))
+
+
+def _outcome(is_deleted: bool, row: Row) -> Outcome:
+    if not row["written"]:
+        same = row["same"] and row["deleted"] == is_deleted and row["stamp"] is not None
+        return Outcome.UNCHANGED if same else Outcome.IGNORED
+    if is_deleted:
+        return Outcome.UNCHANGED if row["deleted"] else Outcome.DELETED
+    if row["stamp"] is None:
+        return Outcome.INSERTED
+    return Outcome.UNCHANGED if row["same"] and not row["deleted"] else Outcome.UPDATED
+
+
+def _version(row: Row) -> Version:
+    return Version(row["stamp"], msgspec.json.decode(row["body"]), is_deleted=row["deleted"], is_listed=row["listed"])
+
+
+def _settled(winner: Winner, verdict: Verdict) -> Written:
+    outcomes = {
+        Verdict.WRITE: Outcome.DELETED if winner.record.is_deleted else Outcome.UPDATED,
+        Verdict.SAME: Outcome.UNCHANGED,
+    }
+    ask = winner.ask_stripe or verdict is Verdict.ASK_STRIPE
+    return Written(outcomes.get(verdict, Outcome.IGNORED), ask_stripe=ask)

@@ -1,0 +1,95 @@
+"""The statements that write a batch into one table: newest wins, in one `unnest`.
+
+Batches are sorted by key: two writers that meet in a table then wait for each other instead of deadlocking.
+"""
+
+from __future__ import annotations
+
+from services.destination_writer.destinations.postgres.ddl import quote
+
+# What was there before, by the statement's own snapshot, and whether the record was written. `force` marks records
+# that win a tie. A row that was changed between snapshot and write shows as neither; the caller asks again.
+_WRITE = """
+WITH input AS MATERIALIZED (
+    SELECT ord, id, stamp, listed, deleted, forced, body::jsonb AS data
+    FROM unnest($3::text[], $4::bigint[], $5::boolean[], $6::boolean[], $7::boolean[], $8::text[])
+         WITH ORDINALITY AS u (id, stamp, listed, deleted, forced, body, ord)
+), old AS (
+    SELECT i.ord, t._stamp, t._deleted, t._listed, t.data = i.data AS same
+    FROM input i JOIN {table} t ON t._account = $1 AND t._livemode = $2 AND t.id = i.id
+), written AS (
+    INSERT INTO {table} AS t (_account, _livemode, id, data, _stamp, _listed, _deleted, _deleted_at)
+    SELECT $1, $2, id, data, stamp, listed, deleted, CASE WHEN deleted THEN now() END FROM input ORDER BY id
+    ON CONFLICT (_account, _livemode, id) DO UPDATE SET
+        data = CASE WHEN excluded._deleted OR t.data = excluded.data THEN t.data ELSE excluded.data END,
+        _stamp = excluded._stamp,
+        _listed = excluded._listed,
+        _deleted = excluded._deleted,
+        _deleted_at = CASE WHEN excluded._deleted THEN coalesce(t._deleted_at, excluded._deleted_at) END,
+        _synced_at = now()
+    WHERE t._stamp < excluded._stamp
+       OR (t._stamp = excluded._stamp AND t.id = ANY (ARRAY(SELECT id FROM input WHERE forced)))
+    RETURNING t.id
+)
+SELECT old._stamp AS stamp, old._deleted AS deleted, old._listed AS listed, old.same, w.id IS NOT NULL AS written
+FROM input i LEFT JOIN old USING (ord) LEFT JOIN written w ON w.id = i.id
+ORDER BY i.ord
+"""
+
+_LOCK = """
+SELECT id, _stamp AS stamp, _deleted AS deleted, _listed AS listed, data::text AS body
+FROM {table} WHERE _account = $1 AND _livemode = $2 AND id = ANY ($3::text[]) ORDER BY id FOR UPDATE
+"""
+
+_WRITE_CHILDREN = """
+INSERT INTO {table} AS t (_account, _livemode, id, _parent, data, _stamp, _listed)
+SELECT $1, $2, id, parent, body::jsonb, stamp, false
+FROM unnest($3::text[], $4::text[], $5::bigint[], $6::text[]) AS u (id, parent, stamp, body) ORDER BY id
+ON CONFLICT (_account, _livemode, id) DO UPDATE SET
+    data = CASE WHEN t.data = excluded.data THEN t.data ELSE excluded.data END,
+    _parent = excluded._parent, _stamp = excluded._stamp, _deleted = false, _deleted_at = NULL, _synced_at = now()
+WHERE t._stamp < excluded._stamp
+   OR (t._stamp = excluded._stamp AND (t._deleted OR t.data <> excluded.data))
+"""
+
+# A child that its parent's complete set no longer has is gone. `since` is the stamp of the set.
+_SWEEP = """
+UPDATE {table} t SET _deleted = true, _deleted_at = now(), _stamp = s.since, _synced_at = now()
+FROM unnest($3::text[], $4::bigint[]) AS s (parent, since)
+WHERE t._account = $1 AND t._livemode = $2 AND t._parent = s.parent AND t._stamp <= s.since AND NOT t._deleted
+  AND NOT t.id = ANY ($5::text[])
+"""
+
+_SWEEP_OLDER = """
+UPDATE {table} t SET _deleted = true, _deleted_at = now(), _stamp = $4, _synced_at = now()
+WHERE t._account = $1 AND t._livemode = $2 AND t._parent = $3 AND t._stamp < $4 AND NOT t._deleted
+"""
+
+
+def _for_table(statement: str, schema: str, table: str) -> str:
+    return statement.format(table=f"{quote(schema)}.{quote(table)}")
+
+
+def write_sql(schema: str, table: str) -> str:
+    """Account, livemode, then arrays: id, stamp, listed, deleted, forced, body. A row per record, in order."""
+    return _for_table(_WRITE, schema, table)
+
+
+def lock_sql(schema: str, table: str) -> str:
+    """Account, livemode, ids: locks and returns the rows that a tie is about."""
+    return _for_table(_LOCK, schema, table)
+
+
+def write_children_sql(schema: str, table: str) -> str:
+    """Account, livemode, then arrays: id, parent, stamp, body."""
+    return _for_table(_WRITE_CHILDREN, schema, table)
+
+
+def sweep_sql(schema: str, table: str) -> str:
+    """Account, livemode, parents, stamps of their complete sets, ids of all children that are in a set."""
+    return _for_table(_SWEEP, schema, table)
+
+
+def sweep_older_sql(schema: str, table: str) -> str:
+    """Account, livemode, parent, stamp: removes what a complete walk of the parent's children did not show."""
+    return _for_table(_SWEEP_OLDER, schema, table)

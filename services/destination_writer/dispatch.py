@@ -1,0 +1,152 @@
+"""Brings a batch to every destination that wants it, so that a bad destination hurts no other.
+
+A write has a deadline. A destination that can't take records has them parked, the newest of each object; a record
+that it refuses for good becomes a dead letter, and the rest of the batch goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from services.destination_writer.delivery import Outcome, Winner, fold
+from services.destination_writer.destinations import Written
+from services.destination_writer.ledger import Report
+from services.destination_writer.outlets import Outlets
+from services.destination_writer.parking import Parking
+from services.destination_writer.records import ChildPart, Parsed, Record, Refetch
+from services.destination_writer.routing import Route, Routes
+from shared.consumers import settle
+from shared.errors import DestinationUnavailableError
+from shared.messages import Origin
+from shared.metrics import RECORDS_WRITTEN
+
+Reject = Callable[[Record, str, Exception], Awaitable[None]]
+
+
+@dataclass(slots=True)
+class Result:
+    """What came of a batch."""
+
+    reports: list[Report] = field(default_factory=list)
+    refetches: list[Refetch] = field(default_factory=list)
+
+    def add(self, destination_id: str, winner: Winner, written: Written) -> None:
+        """Note what became of a winner, and what Stripe has to be asked for it."""
+        record = winner.record
+        self.note(destination_id, record, written.outcome)
+        if written.ask_stripe:
+            self._ask(record, "tie")
+        elif written.is_cut and record.origin is not Origin.REFETCHED:
+            self._ask(record, "cut list")
+
+    def note(self, destination_id: str, record: Record, outcome: Outcome) -> None:
+        """Note what became of a record."""
+        RECORDS_WRITTEN.labels(outcome).inc()
+        self.reports.append(
+            Report(
+                record.connection_id, destination_id, record.resource.name, outcome, record.position, record.slice_id
+            )
+        )
+
+    def _ask(self, record: Record, reason: str) -> None:
+        self.refetches.append(
+            Refetch(record.connection_id, record.resource.name, record.object_id, reason, record.stamp)
+        )
+
+
+class Dispatch:
+    """Delivers batches; raises `DatabaseUnavailableError` or `KafkaUnavailableError`, after which all comes again."""
+
+    def __init__(self, routes: Routes, outlets: Outlets, parking: Parking, reject: Reject) -> None:
+        self._routes = routes
+        self._outlets = outlets
+        self._parking = parking
+        self._reject = reject
+
+    async def deliver(self, batch: Sequence[Parsed], *, deadline_seconds: float) -> Result:
+        """Write the batch everywhere; what a destination can't take within `deadline_seconds` is parked."""
+        result = Result()
+        by_connection: dict[str, list[Parsed]] = defaultdict(list)
+        for item in batch:
+            by_connection[item.connection_id].append(item)
+        work = []
+        for connection_id, items in sorted(by_connection.items()):
+            route = await self._routes.find(connection_id)
+            if route is None:
+                continue  # removed: its records are never delivered
+            records = [i.record for i in items if i.record and i.record.resource.name in route.resources]
+            parts = [i.part for i in items if i.part]
+            result.refetches += [r for i in items for r in i.refetches]
+            work += [
+                self._deliver_to(destination_id, route, records, parts, result, deadline_seconds)
+                for destination_id in route.destination_ids
+            ]
+        await asyncio.gather(*work)
+        return result
+
+    async def _deliver_to(
+        self,
+        destination_id: str,
+        route: Route,
+        records: Sequence[Record],
+        parts: Sequence[ChildPart],
+        result: Result,
+        deadline_seconds: float,
+    ) -> None:
+        try:
+            await self.write(destination_id, route, records, result, deadline_seconds)
+        except DestinationUnavailableError as error:
+            await self._park(destination_id, records, error, result)
+        await self._write_parts(destination_id, route, parts, result, deadline_seconds)
+
+    async def write(
+        self, destination_id: str, route: Route, records: Sequence[Record], result: Result, deadline_seconds: float
+    ) -> None:
+        """Write the newest of each object; what is refused for good becomes a dead letter.
+
+        Raises `DestinationUnavailableError`; `result` then holds what was written before.
+        """
+        outlet = await self._outlets.get(destination_id)
+        winners = fold(records)
+
+        async def write(some: Sequence[Winner]) -> None:
+            for winner, written in zip(some, await outlet.write(route.account, some, deadline_seconds), strict=True):
+                result.add(destination_id, winner, written)
+
+        async def reject(winner: Winner, error: Exception) -> None:
+            await self._reject(winner.record, destination_id, error)
+            result.note(destination_id, winner.record, Outcome.FAILED)
+
+        await settle(winners, write, reject)
+        for loser in _losers(records, winners):
+            result.note(destination_id, loser, Outcome.IGNORED)
+
+    async def _park(
+        self, destination_id: str, records: Sequence[Record], error: DestinationUnavailableError, result: Result
+    ) -> None:
+        written = {report.position for report in result.reports if report.destination_id == destination_id}
+        waiting = [winner.record for winner in fold([r for r in records if r.position not in written])]
+        await self._parking.park(destination_id, waiting, reason=error.message)
+        for record in waiting:
+            result.note(destination_id, record, Outcome.PARKED)
+
+    async def _write_parts(
+        self, destination_id: str, route: Route, parts: Sequence[ChildPart], result: Result, deadline_seconds: float
+    ) -> None:
+        """Write parts of child sets; a set that can't be written now is asked for again later."""
+        outlet = await self._outlets.get(destination_id)
+        for part in parts:
+            try:
+                await outlet.write_children(route.account, part, deadline_seconds)
+            except DestinationUnavailableError:
+                result.refetches.append(
+                    Refetch(part.connection_id, part.parent_resource, part.parent_id, "cut list", part.stamp)
+                )
+
+
+def _losers(records: Sequence[Record], winners: Iterable[Winner]) -> list[Record]:
+    won = {id(winner.record) for winner in winners}
+    return [record for record in records if id(record) not in won]

@@ -1,0 +1,44 @@
+"""Dead letters in the state database, where people see them and replay them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from shared.db import Pool, database_errors
+from shared.dead_letters import DeadLetter
+
+INSERT = """
+INSERT INTO dead_letters AS d
+    (stage, code, reason, connection_id, destination_id, topic, partition, record_offset, key, headers, body)
+VALUES ($1, $2, $3, nullif($4, ''), $5, $6, $7, $8, $9, $10, $11)
+ON CONFLICT (topic, partition, record_offset, destination_id) DO UPDATE
+SET attempts = d.attempts + 1, code = excluded.code, reason = excluded.reason
+"""
+
+
+class Graveyard:
+    """Keeps dead letters, each once."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def keep(self, letters: Sequence[DeadLetter]) -> None:
+        """Write the dead letters; raise `DatabaseUnavailableError`."""
+        with database_errors():
+            await self._pool.executemany(INSERT, [_row(letter) for letter in letters])
+
+
+def _row(letter: DeadLetter) -> tuple[object, ...]:
+    return (
+        letter.stage,
+        letter.code,
+        letter.reason.replace("\x00", ""),
+        letter.connection_id,
+        letter.destination_id,
+        letter.source_topic,
+        letter.source_partition,
+        letter.source_offset,
+        letter.key.decode("utf-8", "replace").replace("\x00", ""),
+        {name: value.decode("utf-8", "replace").replace("\x00", "") for name, value in letter.headers},
+        letter.body,
+    )

@@ -1,0 +1,189 @@
+"""What the writers report: counts, the event log, questions for Stripe, and their own progress.
+
+One transaction per batch. The progress guards the counts, so a batch that comes again is not counted again.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from services.destination_writer.delivery import Outcome
+from services.destination_writer.records import EventEntry, Parsed, Position, Refetch, positions
+from shared.db import Connection, Pool, transaction
+from shared.stripe_api import STAMP_MARGIN
+from shared.syncs import COUNT_FIELDS
+
+ASK_AFTER_MARGIN = 2  # seconds: stamps are whole seconds, so an answer asked later than this is surely newer
+COUNTED = frozenset(COUNT_FIELDS)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What became of one record at one destination."""
+
+    connection_id: str
+    destination_id: str
+    resource: str
+    outcome: Outcome
+    position: Position
+    slice_id: int | None = None
+
+
+PROGRESS = """
+INSERT INTO writer_progress AS w (cluster_id, topic, partition, next_offset)
+SELECT $1, u.* FROM unnest($2::text[], $3::int[], $4::bigint[]) AS u (topic, partition, next_offset)
+ORDER BY topic, partition
+ON CONFLICT (cluster_id, topic, partition) DO UPDATE SET next_offset = greatest(w.next_offset, excluded.next_offset)
+"""
+BEFORE = """
+SELECT topic, partition, next_offset FROM writer_progress
+WHERE cluster_id = $1 AND (topic, partition) IN (SELECT * FROM unnest($2::text[], $3::int[]))
+ORDER BY topic, partition FOR UPDATE
+"""
+_COLUMNS = ", ".join(COUNT_FIELDS)
+_SUMS = ", ".join(f"coalesce(sum(n) FILTER (WHERE outcome = '{field}'), 0)" for field in COUNT_FIELDS)
+_ADDED = ", ".join(f"{field} = t.{field} + excluded.{field}" for field in COUNT_FIELDS)
+SLICE_COUNTS = f"""
+INSERT INTO slice_counts AS t (slice_id, destination_id, {_COLUMNS})
+SELECT u.slice_id, u.destination_id, {_SUMS}
+FROM unnest($1::bigint[], $2::text[], $3::text[], $4::bigint[]) AS u (slice_id, destination_id, outcome, n)
+WHERE EXISTS (SELECT FROM slices s WHERE s.id = u.slice_id)
+GROUP BY 1, 2 ORDER BY 1, 2
+ON CONFLICT (slice_id, destination_id) DO UPDATE SET {_ADDED}
+"""
+HOURS = f"""
+INSERT INTO delivery_hours AS t (connection_id, destination_id, resource, hour, {_COLUMNS})
+SELECT u.connection_id, u.destination_id, u.resource, date_trunc('hour', now()), {_SUMS}
+FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[])
+     AS u (connection_id, destination_id, resource, outcome, n)
+WHERE EXISTS (SELECT FROM connections c WHERE c.id = u.connection_id)
+GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+ON CONFLICT (connection_id, destination_id, resource, hour) DO UPDATE SET {_ADDED}
+"""
+EVENTS = """
+INSERT INTO event_log
+    (connection_id, event_id, type, resource, object_id, created, outcome, partition, record_offset, received_at)
+SELECT u.* FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::text[], $8::int[],
+                       $9::bigint[], $10::timestamptz[])
+     AS u (connection_id, event_id, type, resource, object_id, created, outcome, partition, record_offset, received_at)
+WHERE EXISTS (SELECT FROM connections c WHERE c.id = u.connection_id)
+ORDER BY 1, 2
+ON CONFLICT (connection_id, event_id) DO NOTHING
+"""
+# An answer that is under way when it is asked again is not enough: the generation grows, so it is asked once more.
+REFETCHES = """
+INSERT INTO refetches AS r (connection_id, resource, object_id, reason, due_at)
+SELECT DISTINCT ON (1, 2, 3) u.connection_id, u.resource, u.object_id, u.reason, now() + u.wait
+FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::interval[])
+     AS u (connection_id, resource, object_id, reason, wait)
+JOIN connections c ON c.id = u.connection_id AND u.resource = ANY (c.resources)
+ORDER BY 1, 2, 3, u.wait DESC
+ON CONFLICT (connection_id, resource, object_id) DO UPDATE
+SET generation = r.generation + 1, reason = excluded.reason, due_at = greatest(r.due_at, excluded.due_at)
+"""
+SEEN = """
+UPDATE connections c SET last_event_at = greatest(c.last_event_at, u.at), last_synced_at = now()
+FROM unnest($1::text[], $2::timestamptz[]) AS u (id, at) WHERE c.id = u.id
+"""
+
+
+class Ledger:
+    """Writes the reports of a batch; raises `DatabaseUnavailableError`."""
+
+    def __init__(self, pool: Pool, cluster_id: str) -> None:
+        """`cluster_id` names the broker: offsets of another one mean something else."""
+        self._pool = pool
+        self._cluster_id = cluster_id
+
+    async def record(self, batch: Sequence[Parsed], reports: Sequence[Report], refetches: Sequence[Refetch]) -> None:
+        """Write what became of `batch`, once, however often the batch comes."""
+        following = positions(batch)
+        topics, partitions = [topic for topic, _ in following], [partition for _, partition in following]
+        async with transaction(self._pool) as db:
+            before = await db.fetch(BEFORE, self._cluster_id, topics, partitions)
+            known = {(row["topic"], row["partition"]): row["next_offset"] for row in before}
+            fresh = [r for r in reports if r.position.offset >= known.get((r.position.topic, r.position.partition), 0)]
+            await _count(db, fresh)
+            await _log_events(db, batch, fresh)
+            await ask_stripe(db, refetches)
+            await _note_connections(db, batch)
+            await db.execute(PROGRESS, self._cluster_id, topics, partitions, list(following.values()))
+
+    async def record_late(self, reports: Sequence[Report], refetches: Sequence[Refetch]) -> None:
+        """Write what became of records that were parked: their batch is long past."""
+        async with transaction(self._pool) as db:
+            await _count(db, reports)
+            await ask_stripe(db, refetches)
+
+
+async def ask_stripe(db: Connection, refetches: Sequence[Refetch]) -> None:
+    """Queue questions for Stripe, each object once, due when an answer is surely newer than what raised them."""
+    if not refetches:
+        return
+    now = datetime.now(UTC).timestamp()
+    # A stamp lies the margin before its request. Events are a moment old at most, so our clock serves for the wait.
+    waits = [
+        min(max(0.0, r.stamp + STAMP_MARGIN + ASK_AFTER_MARGIN - now), STAMP_MARGIN + ASK_AFTER_MARGIN)
+        for r in refetches
+    ]
+    await db.execute(
+        REFETCHES,
+        [r.connection_id for r in refetches],
+        [r.resource for r in refetches],
+        [r.object_id for r in refetches],
+        [r.reason for r in refetches],
+        [timedelta(seconds=wait) for wait in waits],
+    )
+
+
+async def _count(db: Connection, reports: Iterable[Report]) -> None:
+    counted = [report for report in reports if report.outcome in COUNTED]
+    by_slice = Counter((r.slice_id, r.destination_id, r.outcome) for r in counted if r.slice_id is not None)
+    by_hour = Counter((r.connection_id, r.destination_id, r.resource, r.outcome) for r in counted)
+    if by_slice:
+        await db.execute(SLICE_COUNTS, *map(list, zip(*by_slice, strict=True)), list(by_slice.values()))
+    if by_hour:
+        await db.execute(HOURS, *map(list, zip(*by_hour, strict=True)), list(by_hour.values()))
+
+
+async def _log_events(db: Connection, batch: Sequence[Parsed], reports: Sequence[Report]) -> None:
+    outcomes: dict[Position, Outcome] = {report.position: report.outcome for report in reports}
+    events = [(item.event, _outcome_word(item, outcomes)) for item in batch if item.event]
+    if not events:
+        return
+    columns = zip(*(_event_row(entry, outcome) for entry, outcome in events), strict=True)
+    await db.execute(EVENTS, *map(list, columns))
+
+
+def _outcome_word(item: Parsed, outcomes: Mapping[Position, Outcome]) -> str:
+    if item.position in outcomes:
+        return str(outcomes[item.position])
+    return "asked_stripe" if item.refetches else "not_synced"
+
+
+def _event_row(entry: EventEntry, outcome: str) -> tuple[object, ...]:
+    received_at = datetime.fromtimestamp(entry.received_at_ms / 1000, UTC) if entry.received_at_ms else None
+    return (
+        entry.connection_id,
+        entry.event_id,
+        entry.type,
+        entry.resource,
+        entry.object_id,
+        entry.created,
+        outcome,
+        entry.position.partition,
+        entry.position.offset,
+        received_at,
+    )
+
+
+async def _note_connections(db: Connection, batch: Sequence[Parsed]) -> None:
+    newest: dict[str, int | None] = {}
+    for item in batch:
+        created = item.event.created if item.event else None
+        newest[item.connection_id] = max(filter(None, (newest.get(item.connection_id), created)), default=None)
+    moments = [datetime.fromtimestamp(second, UTC) if second else None for second in newest.values()]
+    await db.execute(SEEN, list(newest), moments)

@@ -1,0 +1,228 @@
+"""From a Kafka record to what is to be done with it: a version of an object, a part of a child set, or only hints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+import msgspec
+from aiokafka import ConsumerRecord
+
+from shared.catalogue import BY_NAME, CHILDREN, Child, Resource, dependents, is_deletion, resource_for_event
+from shared.errors import MessageError
+from shared.messages import Event, EventHeaders, Origin, RecordHeaders, parse_event
+from shared.stripe_api import API_VERSION
+
+CHILD_BY_NAME: dict[str, tuple[Resource, Child]] = {child.name: (parent, child) for parent, child in CHILDREN}
+T = TypeVar("T")
+NEWEST_OF_LIST = "*"  # instead of an object's id: the newest part of the resource's list
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a record lies on the broker."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One version of one object, on its way to a destination."""
+
+    connection_id: str
+    resource: Resource
+    object_id: str
+    stamp: int  # Stripe's clock, in seconds
+    body: bytes  # the object, as Stripe sent it
+    origin: Origin
+    position: Position
+    is_deleted: bool = False
+    slice_id: int | None = None
+    event_type: str | None = None
+    previous: bytes | None = None  # the event's previous_attributes
+
+
+@dataclass(frozen=True, slots=True)
+class ChildPart:
+    """A part of a child set that did not fit in its parent; the last part makes the set complete."""
+
+    connection_id: str
+    child: Child
+    parent_resource: str
+    parent_id: str
+    stamp: int
+    bodies: tuple[bytes, ...]
+    is_complete: bool
+    position: Position
+
+
+@dataclass(frozen=True, slots=True)
+class Refetch:
+    """An object that Stripe has to be asked about."""
+
+    connection_id: str
+    resource: str
+    object_id: str
+    reason: str
+    stamp: int  # the answer must be newer than this second of Stripe's clock; 0 when any answer does
+
+
+@dataclass(frozen=True, slots=True)
+class EventEntry:
+    """What the event log keeps of an event."""
+
+    connection_id: str
+    event_id: str
+    type: str
+    created: int
+    resource: str | None
+    object_id: str | None
+    received_at_ms: int
+    position: Position
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """What a Kafka record asks for."""
+
+    connection_id: str
+    position: Position
+    record: Record | None = None
+    part: ChildPart | None = None
+    event: EventEntry | None = None
+    refetches: tuple[Refetch, ...] = ()
+
+
+class _Children(msgspec.Struct):
+    data: list[msgspec.Raw]
+
+
+_CHILDREN = msgspec.json.Decoder(_Children)
+_FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+def parse_snapshot(message: ConsumerRecord) -> Parsed:
+    """Return what a record of `snapshots` asks for; raise `MessageError`."""
+    headers = RecordHeaders.decode(message.headers)
+    position = Position(message.topic, message.partition, message.offset)
+    if headers.parent_id is not None:
+        parent, child = _known(CHILD_BY_NAME, headers.resource)
+        part = ChildPart(
+            headers.connection_id,
+            child,
+            parent.name,
+            headers.parent_id,
+            headers.stamp,
+            _split_children(message.value or b""),
+            headers.is_complete,
+            position,
+        )
+        return Parsed(headers.connection_id, position, part=part)
+    record = Record(
+        headers.connection_id,
+        _known(BY_NAME, headers.resource),
+        (message.key or b"").decode("utf-8", "replace").partition(":")[2],
+        headers.stamp,
+        _text(message.value or b""),
+        headers.origin,
+        position,
+        is_deleted=headers.is_deleted,
+        slice_id=headers.slice_id,
+    )
+    return Parsed(headers.connection_id, position, record=record)
+
+
+def parse_live(message: ConsumerRecord) -> Parsed:
+    """Return what a record of `events` asks for; raise `MessageError`.
+
+    An event in another API version than ours only hints that its object changed: the object is asked for.
+    """
+    headers = EventHeaders.decode(message.headers)
+    event = parse_event(message.value or b"")
+    position = Position(message.topic, message.partition, message.offset)
+    subject = event.subject
+    resource = resource_for_event(event.type, subject.object)
+    hints = _hinted(headers.connection_id, event)
+    object_id = subject.id
+    if resource and not resource.has_id:
+        object_id, hints = None, (*hints, Refetch(headers.connection_id, resource.name, "", event.type, 0))
+    entry = EventEntry(
+        headers.connection_id,
+        event.id,
+        event.type,
+        event.created,
+        resource.name if resource else None,
+        subject.id,
+        headers.received_at_ms,
+        position,
+    )
+    if resource is None or object_id is None:
+        return Parsed(headers.connection_id, position, event=entry, refetches=hints)
+    if event.api_version != API_VERSION:
+        asked = Refetch(headers.connection_id, resource.name, object_id, "another API version", event.created)
+        return Parsed(headers.connection_id, position, event=entry, refetches=(*hints, asked))
+    record = Record(
+        headers.connection_id,
+        resource,
+        object_id,
+        event.created,
+        _text(bytes(event.data.object)),
+        Origin.EVENT,
+        position,
+        is_deleted=is_deletion(event.type),
+        event_type=event.type,
+        previous=bytes(event.data.previous_attributes) if event.data.previous_attributes else None,
+    )
+    return Parsed(headers.connection_id, position, record=record, event=entry, refetches=hints)
+
+
+def _hinted(connection_id: str, event: Event) -> tuple[Refetch, ...]:
+    """What else may have changed: by its id where the object names it, else the newest of its list."""
+    hinted = dependents(event.type)
+    if not hinted:
+        return ()
+    fields = _FIELDS.decode(event.data.object)
+    return tuple(Refetch(connection_id, row.name, _named_id(row, fields), event.type, event.created) for row in hinted)
+
+
+def _named_id(row: Resource, fields: dict[str, msgspec.Raw]) -> str:
+    if row.is_singleton:
+        return ""
+    if row.has_created_filter and not row.events:
+        return NEWEST_OF_LIST  # one page of the list costs less than a call for each object
+    named = bytes(fields.get(row.object, msgspec.Raw(b"null")))
+    return msgspec.json.decode(named, type=str) if named.startswith(b'"') else NEWEST_OF_LIST
+
+
+def _split_children(value: bytes) -> tuple[bytes, ...]:
+    try:
+        return tuple(bytes(raw) for raw in _CHILDREN.decode(value).data)
+    except msgspec.DecodeError as error:
+        raise MessageError(f"The part of a child set does not parse: {error}.") from error
+
+
+def _text(body: bytes) -> bytes:
+    try:
+        body.decode()
+    except UnicodeDecodeError as error:
+        raise MessageError(f"The object is no UTF-8: byte {error.start} can't be read.") from error
+    return body
+
+
+def _known(rows: Mapping[str, T], name: str) -> T:
+    try:
+        return rows[name]
+    except KeyError:
+        raise MessageError(f"The resource {name[:80]} is unknown to this release.") from None
+
+
+def positions(parsed: Iterable[Parsed]) -> dict[tuple[str, int], int]:
+    """Return, per topic and partition, the offset that follows the last record."""
+    following: dict[tuple[str, int], int] = {}
+    for item in parsed:
+        where = (item.position.topic, item.position.partition)
+        following[where] = max(following.get(where, 0), item.position.offset + 1)
+    return following

@@ -1,0 +1,18 @@
+"""What the writer reads from the environment."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from shared.settings import SecretSettings, Settings
+
+
+class WriterSettings(Settings, SecretSettings):
+    """The settings of `destination_writer`."""
+
+    write_deadline_seconds: float = Field(
+        default=0.5,
+        gt=0,
+        le=60,
+        description="Longest wait for a destination to take a batch of live events, before they are parked.",
+    )
