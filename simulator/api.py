@@ -175,7 +175,7 @@ class StripeApi:
     def _own(self, call: Call) -> State:
         permission = "accounts_kyc_basic_read" if call.path == "account" else f"{call.path}_read"
         self._require(call, permission)
-        return self.simulation.render_own(call.world, call.path)
+        return call.world.render_own(call.path)
 
     def _subscription_items(self, call: Call) -> State:
         self._require(call, "subscription_read")
@@ -202,7 +202,7 @@ class StripeApi:
         if not ids:
             return reads.list_resource(row, call.pairs)
         if row.name == "account" and ids[0] == call.world.account_id:
-            return self.simulation.render_own(call.world, "account")
+            return call.world.render_own("account")
         return reads.retrieve(row, ids[0], call.pairs)
 
     def _require(self, call: Call, permission: str) -> None:

@@ -178,7 +178,7 @@ class Control:
         if resource is None:
             return web.json_response(count_objects(world))
         if resource == "own":
-            return await self._stream(request, own_truth(self.simulation, world))
+            return await self._stream(request, own_truth(world))
         if resource not in world.store.tables:
             raise ControlError(f"There is no resource {resource}. GET /_control/truth lists them.")
         return await self._stream(request, iter_truth(world, resource, start=_cursor(request)))

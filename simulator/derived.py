@@ -170,11 +170,16 @@ def _line_parent(line: State) -> State:
     return {"invoice_item_details": details, "subscription_item_details": None, "type": "invoice_item_details"}
 
 
+def _item(item: State, renderer: Renderer) -> None:
+    item["price"] = renderer.find("price", item["_price"])
+
+
 DERIVED: dict[str, Callable[[State, Renderer], None]] = {
     "balance_transaction": _balance_transaction,
     "charge": _charge,
     "dispute": _dispute,
     "invoice": _invoice,
+    "item": _item,
     "line_item": _line_item,
     "payment_method": _payment_method,
     "subscription_item": _subscription_item,

@@ -6,13 +6,13 @@ from simulator.business.scenarios import open_shop, run_some_scenario
 from simulator.business.shop import DAY, Shop
 
 
-def write_history(shop: Shop, *, objects: int, days: int) -> None:
+def write_history(shop: Shop, *, objects: int, days: int, connected_accounts: int = 0) -> None:
     """Let the shop live from `days` ago until now, so that it holds about `objects` objects."""
     world = shop.world
     end = world.today
     start = end - days * DAY
     world.now = start
-    open_shop(shop)
+    open_shop(shop, connected_accounts=connected_accounts)
     first = world.count
     while world.count < objects:
         done = (world.count - first) / max(1, objects - first)

@@ -83,6 +83,8 @@ class Reads:
 
     def retrieve_nested(self, nested: Nested, parent_id: str, object_id: str, pairs: Pairs) -> State:
         """Give one object below its parent."""
+        if nested.resource == "capability":  # every account has the same ones
+            object_id = f"{parent_id}/{object_id}"
         if nested.by is not None:
             return self.retrieve(ALL[nested.resource], object_id, pairs)
         parent = BY_PATH[nested.parent]

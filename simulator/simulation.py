@@ -12,8 +12,7 @@ from simulator.history import write_history
 from simulator.keys import KeyRing
 from simulator.limits import RateLimits
 from simulator.live import LiveBusiness
-from simulator.shapes import State, load_shapes
-from simulator.singletons import Balance, open_account
+from simulator.shapes import load_shapes
 from simulator.webhook_endpoints import WebhookEndpoints
 from simulator.world import World
 
@@ -32,10 +31,11 @@ class Simulation:
         self.chance = random.Random(config.seed + 1)
         self.platform = self._open_world(rng)
         self.shop = Shop(self.platform, rng)
-        write_history(self.shop, objects=config.objects, days=config.history_days)
+        write_history(
+            self.shop, objects=config.objects, days=config.history_days, connected_accounts=config.connected_accounts
+        )
         self.business = LiveBusiness(self.shop, now=now, rate=config.changes_per_second)
         self.worlds = {self.platform.account_id: self.platform}
-        self.balances = {self.platform.account_id: Balance(self.platform, now)}
         self._open_connected_accounts(rng)
         self.keys = KeyRing(random.Random(config.seed + 2), livemode=config.livemode)
         self.keys.create()
@@ -58,21 +58,11 @@ class Simulation:
         return next(iter(self.keys.keys))
 
     def _open_world(self, rng: random.Random, account_id: str | None = None) -> World:
-        world = World("", load_shapes(), rng=rng, clock=self.now, livemode=self.config.livemode)
-        world.account_id = account_id or world.new_id("acct", 16)
-        open_account(world)
-        return world
+        return World(load_shapes(), account_id, rng=rng, clock=self.now, livemode=self.config.livemode)
 
     def _open_connected_accounts(self, rng: random.Random) -> None:
-        for account_id in self.shop.accounts[: self.config.connected_accounts]:
+        for account_id in self.shop.accounts:
             world = self._open_world(random.Random(rng.random()), account_id)
             world.connected_to = self.platform.account_id
             write_history(Shop(world, world.rng), objects=100, days=self.config.history_days)
             self.worlds[account_id] = world
-            self.balances[account_id] = Balance(world, self.now)
-
-    def render_own(self, world: World, name: str) -> State:
-        """Give one of the objects that an account has only one of."""
-        if name == "balance":
-            return self.balances[world.account_id].render(self.config.livemode)
-        return world.renderer.render(name, world.singletons[name])

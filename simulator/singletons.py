@@ -6,20 +6,21 @@ from collections import deque
 from collections.abc import Callable
 
 from simulator.shapes import State
-from simulator.world import World
+from simulator.store import Table
 
 
 class Balance:
     """The sum of all balance transactions, kept as they come: pending until their day, then available."""
 
-    def __init__(self, world: World, now: Callable[[], float]) -> None:
-        self._table = world.store.tables["balance_transaction"]
+    def __init__(self, transactions: Table, now: Callable[[], float], *, livemode: bool) -> None:
+        self._table = transactions
         self._now = now
+        self._livemode = livemode
         self._seen = 0
         self._available = 0
         self._pending: deque[tuple[int, int]] = deque()
 
-    def render(self, livemode: bool) -> State:
+    def render(self) -> State:
         """Give the balance as of now."""
         while self._seen < len(self._table.ids):
             state = self._table.at(self._seen) or {"available_on": 0, "net": 0}
@@ -32,28 +33,28 @@ class Balance:
             "object": "balance",
             "available": [_amount(self._available)],
             "connect_reserved": [{"amount": 0, "currency": "usd"}],
-            "livemode": livemode,
+            "livemode": self._livemode,
             "pending": [_amount(pending)],
         }
 
 
-def open_account(world: World, *, country: str = "US", name: str = "Till Shop") -> None:
-    """Give the account its own objects."""
-    world.singletons["account"] = account_state(world.account_id, world.second, country=country, name=name) | {
-        "type": "standard",
+def own_states(account_id: str, created: int) -> dict[str, State]:
+    """Make what an account has of its own, besides its balance."""
+    account = account_state(account_id, created, country="US", name="Till Shop") | {"type": "standard"}
+    payouts = {
+        "minimum_balance_by_currency": None,
+        "schedule": {"interval": "daily", "monthly_payout_days": None, "weekly_payout_days": None},
+        "statement_descriptor": None,
+        "status": "enabled",
     }
-    world.singletons["balance_settings"] = {
+    settings = {
         "payments": {
             "debit_negative_balances": None,
-            "payouts": {
-                "minimum_balance_by_currency": None,
-                "schedule": {"interval": "daily", "monthly_payout_days": None, "weekly_payout_days": None},
-                "statement_descriptor": None,
-                "status": "enabled",
-            },
+            "payouts": payouts,
             "settlement_timing": {"delay_days": 2, "start_of_day": None},
         },
     }
+    return {"account": account, "balance_settings": settings}
 
 
 def account_state(account_id: str, created: int, *, country: str, name: str) -> State:

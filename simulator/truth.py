@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 from simulator.resources import INLINE
 from simulator.shapes import State
-from simulator.simulation import Simulation
 from simulator.world import World
 
 OWN = ("account", "balance", "balance_settings")
@@ -42,8 +41,8 @@ def iter_children(world: World, parent: str, *, start: int = 0) -> Iterator[tupl
             yield position + 1, {"id": state["id"], "children": world.renderer.children(parent, state)}
 
 
-def own_truth(simulation: Simulation, world: World) -> Iterator[tuple[int, State]]:
+def own_truth(world: World) -> Iterator[tuple[int, State]]:
     """Give the objects that an account has only one of."""
     for position, name in enumerate(OWN, start=1):
-        rendered = simulation.render_own(world, name)
+        rendered = world.render_own(name)
         yield position, {"id": rendered.get("id", world.account_id), "deleted": False, "object": rendered}

@@ -11,6 +11,7 @@ from simulator.journal import EVENT_DAYS, Event, Journal
 from simulator.render import Renderer
 from simulator.resources import ALL
 from simulator.shapes import Shapes, State
+from simulator.singletons import Balance, own_states
 from simulator.store import Store, pack
 
 Listener = Callable[[Event], None]
@@ -29,17 +30,24 @@ class World:
     """
 
     def __init__(
-        self, account_id: str, shapes: Shapes, *, rng: random.Random, clock: Callable[[], float], livemode: bool
+        self,
+        shapes: Shapes,
+        account_id: str | None = None,
+        *,
+        rng: random.Random,
+        clock: Callable[[], float],
+        livemode: bool,
     ) -> None:
-        self.account_id = account_id
-        self.connected_to: str | None = None
         self.shapes = shapes
         self.rng = rng
+        self.account_id = account_id or self.new_id("acct", 16)
+        self.connected_to: str | None = None
         self.store = Store()
         self.journal = Journal()
         self.renderer = Renderer(shapes, self.store, clock, livemode=livemode)
-        self.singletons: dict[str, State] = {}
         self.now = clock()
+        self.singletons = own_states(self.account_id, self.second)
+        self._balance = Balance(self.store.tables["balance_transaction"], clock, livemode=livemode)
         self.today = self.now
         self.request_id: str | None = None
         self.listeners: list[Listener] = []
@@ -90,6 +98,14 @@ class World:
         if state is None:
             raise LookupError(f"There is no {resource} {object_id}.")
         return state
+
+    def render_balance(self) -> State:
+        """Give the balance as of now."""
+        return self._balance.render()
+
+    def render_own(self, name: str) -> State:
+        """Give one of the objects that an account has only one of."""
+        return self.render_balance() if name == "balance" else self.renderer.render(name, self.singletons[name])
 
     def pick(self, resource: str, *, newest: int = 0) -> str | None:
         """Give the id of some live object, of the `newest` ones if given, or None if luck finds none."""

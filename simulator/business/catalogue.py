@@ -42,3 +42,96 @@ def open_catalogue(shop: Shop) -> None:
         prices = [add_price(shop, product, name, amount) for amount in amounts]
         shop.world.change("product", product, "product.updated", default_price=prices[0], updated=shop.world.second)
         shop.offers += [Offer(price, product, amount, name) for price, amount in zip(prices, amounts, strict=True)]
+
+
+def change_catalogue(shop: Shop) -> None:
+    """Change one thing that the shop sells or gives."""
+    shop.rng.choice(_CHANGES)(shop)
+
+
+def _update_product(shop: Shop) -> None:
+    world = shop.world
+    product = shop.rng.choice(shop.offers).product
+    text = f"Described anew at {world.second}"
+    world.change("product", product, "product.updated", description=text, updated=world.second)
+
+
+def _add_spare_product(shop: Shop) -> None:
+    product = add_product(shop, f"seasonal {shop.world.count}")
+    # Nobody subscribes to it, so that its price can change and go without touching anything else.
+    shop.spares.append((product, add_price(shop, product, "seasonal", shop.rng.randrange(100, 9000))))
+
+
+def _change_spare_price(shop: Shop) -> None:
+    if not shop.spares:
+        return _add_spare_product(shop)
+    price = shop.rng.choice(shop.spares)[1]
+    active = not shop.world.get("price", price).get("active", True)
+    shop.world.change("price", price, "price.updated", active=active)
+    shop.world.change("plan", price, "plan.updated", active=active)
+    return None
+
+
+def _delete_spare_product(shop: Shop) -> None:
+    if not shop.spares:
+        return _add_spare_product(shop)
+    product, price = shop.spares.pop(shop.rng.randrange(len(shop.spares)))
+    shop.world.remove("price", price, "price.deleted")
+    shop.world.remove("plan", price, "plan.deleted")
+    shop.world.remove("product", product, "product.deleted")
+    return None
+
+
+def add_coupon(shop: Shop) -> None:
+    """Create a coupon whose id the merchant chose, and a code for it."""
+    world = shop.world
+    percent = shop.rng.randrange(5, 60)
+    coupon = world.add(
+        "coupon", "coupon.created", object_id=f"SAVE{percent}-{world.count}", duration="once", name=f"{percent} % off",
+        percent_off=float(percent), metadata={},
+    )  # fmt: skip
+    code = world.add(
+        "promotion_code", "promotion_code.created", active=True, code=world.new_id("", 8).upper(), metadata={},
+        promotion={"coupon": coupon, "type": "coupon"}, _coupon=coupon,
+    )  # fmt: skip
+    shop.codes.append(code)
+
+
+def _retire_code(shop: Shop) -> None:
+    code = shop.take(shop.codes)
+    if code is None:
+        return add_coupon(shop)
+    shop.world.change("promotion_code", code, "promotion_code.updated", active=False)
+    return None
+
+
+def _update_coupon(shop: Shop) -> None:
+    coupon = shop.world.pick("coupon")
+    if coupon is not None:
+        metadata = {"season": shop.rng.choice(("spring", "autumn")), "at": str(shop.world.second)}
+        shop.world.change("coupon", coupon, "coupon.updated", metadata=metadata)
+
+
+def _delete_coupon(shop: Shop) -> None:
+    coupon = shop.world.pick("coupon")
+    if coupon is not None:
+        shop.world.remove("coupon", coupon, "coupon.deleted")
+
+
+def _update_rates(shop: Shop) -> None:
+    rate = shop.world.pick("tax_rate")
+    if rate is not None:
+        shop.world.change("tax_rate", rate, "tax_rate.updated", metadata={"reviewed": str(shop.world.second)})
+
+
+def _update_meter(shop: Shop) -> None:
+    meter = shop.world.pick("billing.meter")
+    if meter is not None:
+        name = f"API calls ({shop.rng.randrange(100)})"
+        shop.world.change("billing.meter", meter, "billing.meter.updated", display_name=name, updated=shop.world.second)
+
+
+_CHANGES = (
+    _update_product, _add_spare_product, _change_spare_price, _delete_spare_product, add_coupon, add_coupon,
+    _retire_code, _update_coupon, _delete_coupon, _update_rates, _update_meter,
+)  # fmt: skip

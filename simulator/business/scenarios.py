@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import accumulate
 
-from simulator.business import customers
-from simulator.business.catalogue import open_catalogue
+from simulator.business import adjustments, agreements, catalogue, connect, customers, payments, payouts
+from simulator.business.extras import add_extras
+from simulator.business.furniture import furnish
 from simulator.business.shop import Shop
 
 
@@ -27,15 +28,38 @@ SCENARIOS: dict[str, Scenario] = {
     "cancel": Scenario(customers.cancel, 3),
     "update_customer": Scenario(customers.update_customer, 8),
     "delete_customer": Scenario(customers.delete_customer, 0.7),
+    "upgrade": Scenario(adjustments.upgrade, 4),
+    "buy": Scenario(payments.buy, 8),
+    "refund": Scenario(payments.refund, 4),
+    "update_refund": Scenario(payments.update_refund, 3),
+    "dispute": Scenario(payments.dispute, 0.8),
+    "resolve_dispute": Scenario(payments.resolve_dispute, 0.7),
+    "pay_out": Scenario(payouts.pay_out, 1),
+    "land_payout": Scenario(payouts.land_payout, 1),
+    "top_up": Scenario(payouts.top_up, 0.5),
+    "give_back": Scenario(connect.give_back, 1),
+    "update_account": Scenario(connect.update_account, 0.3),
+    "add_loose_item": Scenario(adjustments.add_loose_item, 1),
+    "settle_loose_item": Scenario(adjustments.settle_loose_item, 1),
+    "credit": Scenario(adjustments.credit, 2),
+    "leave_invoice_open": Scenario(adjustments.leave_invoice_open, 1),
+    "quote": Scenario(agreements.quote, 1),
+    "schedule": Scenario(agreements.schedule, 0.7),
+    "extras": Scenario(add_extras, 4),
+    "change_catalogue": Scenario(catalogue.change_catalogue, 1.5),
 }
 
 _NAMES = tuple(SCENARIOS)
 _WEIGHTS = tuple(accumulate(scenario.weight for scenario in SCENARIOS.values()))
 
 
-def open_shop(shop: Shop) -> None:
+def open_shop(shop: Shop, *, connected_accounts: int) -> None:
     """Create what exists before the first customer."""
-    open_catalogue(shop)
+    shop.bank = shop.world.new_id("ba")
+    catalogue.open_catalogue(shop)
+    catalogue.add_coupon(shop)
+    furnish(shop)
+    connect.open_accounts(shop, connected_accounts)
 
 
 def run_some_scenario(shop: Shop) -> None:

@@ -38,6 +38,12 @@ class Shop:
     topups: list[str] = field(default_factory=list)
     unpaid: deque[tuple[str, int, int]] = field(default_factory=deque)  # transaction, net, available on
     accounts: list[str] = field(default_factory=list)
+    loose_items: list[str] = field(default_factory=list)
+    quotes: list[str] = field(default_factory=list)
+    schedules: list[str] = field(default_factory=list)
+    codes: list[str] = field(default_factory=list)
+    spares: list[tuple[str, str]] = field(default_factory=list)  # product, price
+    features: list[tuple[str, str]] = field(default_factory=list)  # feature, lookup key
     bank: str = ""
     invoice_number: int = 0
 
