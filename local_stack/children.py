@@ -43,6 +43,8 @@ class Child:
     stop_signal: signal.Signals = signal.SIGTERM
     death_signal: signal.Signals = signal.SIGKILL
     user: User | None = None
+    clean_up: Callable[[], None] | None = None
+    """Runs before each start, in a thread: removes what a crash may have left."""
 
 
 class ChildState(StrEnum):

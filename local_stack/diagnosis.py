@@ -23,12 +23,16 @@ FIXES = {
 
 def explain_failure(name: str, what: str, log: Path) -> str:
     """Return a sentence on why child `name` failed: `what` it did, the reason in its log, and the fix."""
-    tail = read_tail(log)
-    reason = next((fix for text, fix in FIXES.items() if text in tail), None)
-    if reason is None:
-        lines = [line.strip() for line in tail.splitlines() if line.strip()]
-        reason = f"its last words: {lines[-1]}" if lines else "it said nothing"
-    return f"{name} did not start ({what}): {reason}. Its log: {log}"
+    return f"{name} did not start ({what}): {find_reason(read_tail(log))}. Its log: {log}"
+
+
+def find_reason(words: str) -> str:
+    """Return the fix for trouble that `words` of a program tell of, else the last of them."""
+    for text, fix in FIXES.items():
+        if text in words:
+            return fix
+    lines = [line.strip() for line in words.splitlines() if line.strip()]
+    return f"its last words: {lines[-1]}" if lines else "it said nothing"
 
 
 def read_tail(log: Path) -> str:

@@ -114,6 +114,8 @@ class Keeper:
 
     async def _spawn(self) -> asyncio.subprocess.Process:
         child = self.child
+        if child.clean_up is not None:
+            await asyncio.to_thread(child.clean_up)
         if self.log.exists() and self.log.stat().st_size > LARGEST_LOG:
             self.log.replace(self.log.with_suffix(".log.1"))
         with self.log.open("ab") as output:

@@ -47,10 +47,16 @@ def end(processes: Iterable[psutil.Process]) -> None:
         with suppress(psutil.Error):
             process.terminate()
     _, remaining = psutil.wait_procs(asked, timeout=GRACE)
-    for process in remaining:
+    kill(remaining)
+
+
+def kill(processes: Iterable[psutil.Process]) -> None:
+    """End processes at once, and return when they are gone."""
+    doomed = list(processes)
+    for process in doomed:
         with suppress(psutil.Error):
             process.kill()
-    psutil.wait_procs(remaining, timeout=GRACE)
+    psutil.wait_procs(doomed, timeout=GRACE)
 
 
 def _recorded(file: Path) -> psutil.Process | None:

@@ -79,7 +79,6 @@ class LocalPostgres:
             self._password = self._read_or_make_password()
             if not self._data.exists():
                 await self._initialise(binaries, user)
-            self._remove_traces_of_dead_server()
             self._port = choose_ports(self._folder / "ports.json", ("postgres",))["postgres"]
         return Child(
             name="postgres",
@@ -89,6 +88,7 @@ class LocalPostgres:
             # A clean crash: the server's own children go with it.
             death_signal=signal.SIGQUIT,
             user=user,
+            clean_up=self._remove_traces_of_dead_server,
         )
 
     def _read_or_make_password(self) -> str:
@@ -117,8 +117,8 @@ class LocalPostgres:
         unfinished.rename(self._data)
 
     def _remove_traces_of_dead_server(self) -> None:
-        """Let the server start where postmaster.pid names a process id that a stranger has by now."""
-        leftovers.end(process for process in psutil.process_iter(["name"]) if self._is_ours(process))
+        """Let the server start although sessions of the dead one still run, or a stranger has its process id."""
+        leftovers.kill(process for process in psutil.process_iter(["name"]) if self._is_ours(process))
         (self._data / "postmaster.pid").unlink(missing_ok=True)
 
     def _is_ours(self, process: psutil.Process) -> bool:

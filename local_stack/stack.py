@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
-import json
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -16,17 +14,9 @@ from local_stack.concurrency import together
 from local_stack.jars import OnProgress
 from local_stack.kafka import LocalKafka
 from local_stack.postgres import LocalPostgres
-from local_stack.storage import (
-    cache_folder,
-    make_folder,
-    require_space,
-    translated_disk_errors,
-    write_private,
-)
+from local_stack.state import ChildStatus, StackState, locked, write_state
+from local_stack.storage import cache_folder, make_folder, require_space
 from local_stack.supervisor import Supervisor
-from shared.errors import ConfigError
-
-STATE_FILE = "stack.json"
 
 
 class LocalStack:
@@ -54,6 +44,7 @@ class LocalStack:
         self._environ = environ
         self._on_progress = on_progress
         self._on_event = on_event
+        self._published: dict[str, str] = {}
         self._exits = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -64,10 +55,10 @@ class LocalStack:
         async with AsyncExitStack() as exits:
             make_folder(self.home)
             require_space(self.home)
-            exits.enter_context(_locked(self.home))
-            exits.callback((self.home / STATE_FILE).unlink, missing_ok=True)
+            exits.enter_context(locked(self.home))
             await exits.enter_async_context(self.supervisor)
             await self.supervisor.start(await self._prepare())
+            self._write_state()
             self._exits = exits.pop_all()
         return self
 
@@ -76,6 +67,11 @@ class LocalStack:
     ) -> None:
         """Stop everything that was started."""
         await self._exits.aclose()
+
+    def publish(self, **addresses: str) -> None:
+        """Tell other programs of this machine further addresses, under names of the caller's choice."""
+        self._published.update(addresses)
+        self._write_state()
 
     async def _prepare(self) -> list[Child]:
         """Make both ready to be started, at the same time, and learn their addresses."""
@@ -103,36 +99,13 @@ class LocalStack:
         self._on_event(event)
 
     def _write_state(self) -> None:
-        state = {
-            "pid": os.getpid(),
-            "home": str(self.home),
+        addresses = {
             "database_url": self.database_url,
             "kafka_bootstrap_servers": self.kafka_bootstrap_servers,
-            "children": {
-                keeper.child.name: {"pid": keeper.pid, "restarts": keeper.restarts, "log": str(keeper.log)}
-                for keeper in self.supervisor.keepers
-            },
+            **self._published,
         }
-        # It holds the database's password.
-        write_private(self.home / STATE_FILE, json.dumps(state, indent=2) + "\n")
-
-
-@contextmanager
-def _locked(home: Path) -> Iterator[None]:
-    """Hold the home folder; raises ConfigError when another stack does."""
-    with translated_disk_errors(home):
-        file = (home / "lock").open("a+")
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            file.seek(0)
-            raise ConfigError(
-                f"Tillstream already runs in {home} (process {file.read().strip() or 'unknown'}): stop it "
-                "first, or set TILLSTREAM_HOME to another folder to run a second one.",
-                field="TILLSTREAM_HOME",
-            ) from error
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
-        yield
+        children = tuple(
+            ChildStatus(keeper.child.name, keeper.pid, keeper.restarts, str(keeper.log))
+            for keeper in self.supervisor.keepers
+        )
+        write_state(self.home, StackState(os.getpid(), addresses, children))

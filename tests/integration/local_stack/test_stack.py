@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -19,8 +20,10 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
+from local_stack.children import Child
 from local_stack.postgres import LocalPostgres
 from local_stack.stack import LocalStack
+from local_stack.state import read_state
 from local_stack.supervisor import Supervisor
 from shared.errors import ConfigError
 from tests.eventually import eventually
@@ -86,8 +89,9 @@ def occupied(*ports: int) -> Iterator[None]:
 
 
 def pids_in(home: Path) -> list[int]:
-    state = json.loads((home / "stack.json").read_text())
-    return [child["pid"] for child in state["children"].values()]
+    state = read_state(home)
+    assert state is not None
+    return [child.pid for child in state.children if child.pid is not None]
 
 
 async def test_servers_that_are_killed_come_back_with_their_data(tmp_path: Path) -> None:
@@ -99,10 +103,6 @@ async def test_servers_that_are_killed_come_back_with_their_data(tmp_path: Path)
         await eventually(lambda: {"restarted postgres", "restarted kafka"} <= set(heard), within=30)
 
         await assert_kept(stack.database_url, stack.kafka_bootstrap_servers)
-        state = tmp_path / "stack.json"
-        assert state.stat().st_mode & 0o777 == 0o600
-        assert json.loads(state.read_text())["children"]["kafka"]["restarts"] == 1
-    assert not (tmp_path / "stack.json").exists()
 
 
 async def test_everything_killed_and_every_port_lost_starts_again_with_its_data(tmp_path: Path) -> None:
@@ -159,11 +159,45 @@ async def test_second_stack_in_one_home_is_refused(tmp_path: Path) -> None:
         pass
 
 
+async def test_running_stack_is_found_by_other_programs(tmp_path: Path) -> None:
+    given = {"database_url": "postgresql://db/x", "kafka_bootstrap_servers": "kafka:9092"}
+    assert read_state(tmp_path) is None
+
+    async with LocalStack(tmp_path, **given) as stack:
+        await stack.supervisor.start([Child("sleeper", ("sleep", "60"))])
+        stack.publish(api_url="http://127.0.0.1:8000")
+        state = read_state(tmp_path)
+
+    assert state is not None
+    assert state.pid == os.getpid()
+    assert state.addresses == given | {"api_url": "http://127.0.0.1:8000"}
+    assert [(child.name, child.restarts) for child in state.children] == [("sleeper", 0)]
+    assert read_state(tmp_path) is None
+
+
 async def test_given_addresses_start_nothing(tmp_path: Path) -> None:
     async with LocalStack(tmp_path, database_url="postgresql://db/x", kafka_bootstrap_servers="kafka:9092") as stack:
         assert stack.database_url == "postgresql://db/x"
         assert stack.kafka_bootstrap_servers == "kafka:9092"
         assert stack.supervisor.keepers == []
+
+
+async def test_database_that_dies_under_a_busy_session_is_back_within_seconds(tmp_path: Path) -> None:
+    """A session that computes doesn't notice the end of its server, and keeps a new one from starting."""
+    heard: list[str] = []
+    async with LocalStack(
+        tmp_path, kafka_bootstrap_servers="kafka:9092", on_event=lambda event: heard.append(str(event))
+    ) as stack:
+        connection = await asyncpg.connect(stack.database_url)
+        busy = asyncio.create_task(connection.fetch("SELECT count(*) FROM generate_series(1, 1e11)"))
+        await asyncio.wait({busy}, timeout=0.2)
+        [pid] = pids_in(tmp_path)
+        os.kill(pid, signal.SIGKILL)
+        await eventually(lambda: "restarted postgres" in heard, within=8)
+
+        await asyncio.gather(busy, return_exceptions=True)
+        connection.terminate()
+    assert heard.count("started postgres") == 2
 
 
 @pytest.fixture
@@ -212,3 +246,21 @@ async def test_password_is_needed(postgres: tuple[LocalPostgres, Path]) -> None:
 
         with pytest.raises(asyncpg.InvalidPasswordError):
             await asyncpg.connect(server.url, password="guess")
+
+
+@pytest.fixture
+def tiny_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 16 MB."""
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", tmp_path], check=False)
+    if mounted.returncode:
+        pytest.skip("making a tiny disk takes the rights of root")
+    yield tmp_path
+    subprocess.run(["umount", tmp_path], check=True)
+
+
+async def test_full_disk_is_said_with_the_fix(tiny_disk: Path) -> None:
+    with pytest.raises(ConfigError, match="Making PostgreSQL's data folder failed: the disk is full; free"):
+        await LocalPostgres(tiny_disk / "postgres").prepare()
+    with pytest.raises(ConfigError, match=r"The disk of .* is full: free at least 2 GB"):
+        async with LocalStack(tiny_disk):
+            pass
