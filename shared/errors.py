@@ -214,3 +214,4 @@ class StripeNotFoundError(StripeRefusedError):
     """Stripe has no such object."""
 
     code = "stripe_not_found"
+    stamp: int | None = None  # Stripe's clock, in seconds: it was gone then

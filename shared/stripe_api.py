@@ -56,7 +56,13 @@ class Item(msgspec.Struct):
     id: str | None = None
     object: str = ""
     created: int | None = None
+    date: int | None = None  # what an invoice item has instead of `created`
     deleted: bool = False
+
+    @property
+    def created_at(self) -> int | None:
+        """When it was created, in Unix seconds, if the object tells."""
+        return self.created if self.created is not None else self.date
 
 
 class _ListBody(msgspec.Struct):
@@ -195,7 +201,7 @@ class StripeApi:
             await self._budget.wait(endpoint)
             try:
                 answer = await self._send(method, path, params, headers or {})
-                raise_for_status(answer.status, answer.body, answer.retry_after)
+                _raise_for_answer(answer)
                 return parse(answer)
             except TransientError as error:
                 if attempt + 1 == self._attempts:
@@ -264,6 +270,14 @@ def raise_for_status(status: int, body: bytes, retry_after: float | None) -> Non
     if status == 404 or error.code == "resource_missing":
         raise ResourceUnavailableError(message) if UNAVAILABLE.search(message) else StripeNotFoundError(message)
     raise ResourceUnavailableError(message) if UNAVAILABLE.search(message) else StripeRefusedError(message)
+
+
+def _raise_for_answer(answer: _Answer) -> None:
+    try:
+        raise_for_status(answer.status, answer.body, answer.retry_after)
+    except StripeNotFoundError as error:
+        error.stamp = answer.stamp
+        raise
 
 
 def _parse_page(answer: _Answer) -> Page:

@@ -106,9 +106,10 @@ CREATE INDEX ON slices (connection_id, id) WHERE status IN ('planned', 'publishe
 
 CREATE TABLE slice_offsets (
     slice_id    bigint NOT NULL REFERENCES slices ON DELETE CASCADE,
+    topic       text NOT NULL,
     partition   integer NOT NULL,
     last_offset bigint NOT NULL,
-    PRIMARY KEY (slice_id, partition)
+    PRIMARY KEY (slice_id, topic, partition)
 );
 
 CREATE TABLE slice_counts (

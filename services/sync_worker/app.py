@@ -1,0 +1,111 @@
+"""Builds the sync worker: fetchers, answers to the writers' questions, polling, schedule, commands."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+import aiohttp
+from aiohttp import web
+
+from services.sync_worker.backfill import Backfill
+from services.sync_worker.clients import Clients
+from services.sync_worker.completion import Completion
+from services.sync_worker.event_feed import EventLog
+from services.sync_worker.gap_fill import GapFill
+from services.sync_worker.handlers import Handlers
+from services.sync_worker.objects import Objects
+from services.sync_worker.polling import Polling
+from services.sync_worker.publishing import Publisher
+from services.sync_worker.refetch import Refetch
+from services.sync_worker.schedule import Schedule
+from services.sync_worker.settings import WorkerSettings
+from services.sync_worker.slices import Slices
+from shared.background import open_state, run_beside, until_available
+from shared.connections import ConnectionStore
+from shared.consumers import consuming, make_broker, subscribe
+from shared.crypto import make_id
+from shared.db import Pool, is_ready
+from shared.http import make_app, serve
+from shared.kafka import Producer, cluster_id, ensure_topics
+from shared.log import configure
+from shared.settings import load
+from shared.syncs import SyncStore
+from shared.topics import COMMANDS
+
+
+class Worker:
+    """What runs beside the probes."""
+
+    def __init__(self, settings: WorkerSettings) -> None:
+        self._settings = settings
+        self._pool: Pool | None = None
+        self._is_working = False
+
+    async def run(self) -> None:
+        """Work until cancelled; wait for Postgres and Kafka as long as it takes."""
+        settings = self._settings
+        producer = Producer(settings)
+        async with open_state(settings, pool_size=settings.fetchers + 10) as pool, aiohttp.ClientSession() as session:
+            self._pool = pool
+            await until_available("kafka", lambda: ensure_topics(settings))
+            cluster = await until_available("kafka", lambda: cluster_id(settings))
+            try:
+                await self._work(pool, session, producer, cluster)
+            finally:
+                await producer.stop()
+
+    async def _work(self, pool: Pool, session: aiohttp.ClientSession, producer: Producer, cluster: str) -> None:
+        settings = self._settings
+        owner, wake = make_id("wrk"), asyncio.Event()
+        connections, syncs = ConnectionStore(pool, settings.key_ring), SyncStore(pool)
+        slices = Slices(pool, owner=owner, cluster_id=cluster)
+        clients = Clients(session, settings, pool, connections)
+        publisher = Publisher(producer)
+        objects = Objects(pool, publisher)
+        gap_fill = GapFill(EventLog(pool), connections, publisher, objects)
+        backfill = Backfill(slices, connections, clients, publisher, gap_fill)
+        completion = Completion(pool, syncs, slices, cluster_id=cluster)
+        polling = Polling(
+            pool,
+            connections,
+            clients,
+            gap_fill,
+            owner=owner,
+            shortest_seconds=settings.poll_seconds,
+            longest_seconds=settings.poll_seconds_quiet,
+        )
+        broker = make_broker(settings)
+        subscribe(broker, settings, COMMANDS, Handlers(completion, wake).take_commands, producer=producer)
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(settings.fetchers):
+                tasks.create_task(backfill.run(wake))
+            tasks.create_task(completion.run(wake))
+            tasks.create_task(Refetch(pool, connections, clients, objects).run())
+            tasks.create_task(polling.run())
+            tasks.create_task(Schedule(pool, connections, syncs, interval_seconds=settings.reconcile_seconds).run())
+            tasks.create_task(consuming(broker))
+            self._is_working = True
+
+    async def is_database_ready(self) -> bool:
+        """Tell whether the state database answers."""
+        return self._pool is not None and await is_ready(self._pool)
+
+    async def is_working(self) -> bool:
+        """Tell whether the loops run."""
+        return self._is_working
+
+
+def create_app(settings: WorkerSettings) -> web.Application:
+    """Return the service's app."""
+    worker = Worker(settings)
+    app = make_app(ready={"database": worker.is_database_ready, "kafka": worker.is_working})
+    run_beside(app, worker.run)
+    return app
+
+
+async def main(environ: Mapping[str, str]) -> None:
+    """Run the service until it is told to stop."""
+    settings = load(WorkerSettings, environ)
+    configure(service="sync_worker", level=settings.log_level, form=settings.log_format)
+    await serve(create_app(settings), settings)

@@ -1,0 +1,123 @@
+"""Fetches slices: a page from Stripe, onto Kafka, then the checkpoint. A crash costs at most one page."""
+
+from __future__ import annotations
+
+import asyncio
+
+from services.sync_worker.clients import Clients
+from services.sync_worker.gap_fill import GapFill
+from services.sync_worker.planning import EVENT_FEED, list_parameters, split_at
+from services.sync_worker.publishing import Publisher, Snapshot
+from services.sync_worker.slices import Checkpoint, LeaseLostError, Slice, Slices
+from shared.catalogue import BY_NAME
+from shared.connections import Connection, ConnectionStore
+from shared.errors import KeyInvalidError, NotFoundError, StripeNotFoundError, StripeRefusedError, TransientError
+from shared.log import get_logger
+from shared.messages import Origin
+from shared.retries import pause_seconds
+from shared.stripe_api import Page, StripeApi, parse_item
+
+IDLE_INTERVAL = 0.5  # seconds between two looks for work
+
+
+class Backfill:
+    """Claims slices and fetches them to their end."""
+
+    def __init__(
+        self, slices: Slices, connections: ConnectionStore, clients: Clients, publisher: Publisher, gap_fill: GapFill
+    ) -> None:
+        self._slices = slices
+        self._connections = connections
+        self._clients = clients
+        self._publisher = publisher
+        self._gap_fill = gap_fill
+
+    async def run(self, wake: asyncio.Event) -> None:
+        """Fetch one slice after the other, for ever; `wake` ends a pause early."""
+        failures = 0
+        while True:
+            try:
+                busy = await self.fetch_one()
+                failures = 0
+            except TransientError as error:
+                get_logger().warning("slice_delayed", reason=error.message)
+                await asyncio.sleep(pause_seconds(failures, base=0.5, cap=30.0, at_least=error.retry_after_seconds))
+                failures, busy = failures + 1, True
+            if not busy:
+                await _wait(wake, IDLE_INTERVAL)
+
+    async def fetch_one(self) -> bool:
+        """Claim a slice and fetch it to its end; tell whether there was one."""
+        held = await self._slices.claim()
+        if held is None:
+            return False
+        async with self._slices.held(held):
+            try:
+                connection = await self._connections.get(held.connection_id)
+                async with self._clients.calling(connection) as api:
+                    await self._fetch(held, connection, api)
+            except (LeaseLostError, NotFoundError, KeyInvalidError) as error:
+                # Another worker goes on with it, the connection was removed, or its key has to be renewed first.
+                get_logger().info("slice_left", slice=held.id, reason=type(error).__name__)
+            except StripeRefusedError as error:
+                await self._slices.fail(held, code=error.code, cause=error.message)
+        return True
+
+    async def _fetch(self, held: Slice, connection: Connection, api: StripeApi) -> None:
+        if held.resource == EVENT_FEED:
+            offsets, records = await self._gap_fill.fill(connection, api, slice_id=held.id)
+            done = Checkpoint(None, None, records, offsets, True, api.calls.made, api.calls.rate_limited)
+            await self._slices.checkpoint(held, done)
+        elif BY_NAME[held.resource].is_singleton:
+            await self._fetch_singleton(held, connection, api)
+        else:
+            await self._fetch_list(held, connection, api)
+
+    async def _fetch_singleton(self, held: Slice, connection: Connection, api: StripeApi) -> None:
+        resource = BY_NAME[held.resource]
+        fetched = await api.retrieve(resource.retrieve_path)
+        snapshot = Snapshot(resource, fetched.body, fetched.stamp, Origin.LISTED)
+        offsets = await self._publisher.publish(connection, [snapshot], slice_id=held.id)
+        await self._slices.checkpoint(held, Checkpoint(None, None, 1, offsets, True, calls=1))
+
+    async def _fetch_list(self, held: Slice, connection: Connection, api: StripeApi) -> None:
+        resource = BY_NAME[held.resource]
+        start, end, cursor, cursor_created = held.range_start, held.range_end, held.cursor, held.cursor_created
+        is_last = False
+        while not is_last:
+            made, limited = api.calls.made, api.calls.rate_limited
+            parameters = list_parameters(held.resource, held.walk, start=start, end=end, cursor=cursor)
+            try:
+                page = await api.list_page(resource.list_path, parameters)
+            except StripeNotFoundError:
+                if cursor is None:
+                    raise
+                # The cursor's object was deleted: go on from its second, or from the list's beginning.
+                cursor, end = None, cursor_created + 1 if cursor_created and end is not None else end
+                continue
+            snapshots = [Snapshot(resource, body, page.stamp, Origin.LISTED) for body in page.objects]
+            offsets = await self._publisher.publish(connection, snapshots, slice_id=held.id)
+            items = [parse_item(body) for body in page.objects]
+            created = [second for item in items if (second := item.created_at) is not None]
+            split = await self._find_split(held, page, start, created)
+            is_last = not page.has_more or not items
+            cursor, cursor_created = (items[-1].id, items[-1].created_at) if items else (cursor, cursor_created)
+            cost = (api.calls.made - made, api.calls.rate_limited - limited)
+            await self._slices.checkpoint(
+                held, Checkpoint(cursor, cursor_created, len(items), offsets, is_last, *cost, split)
+            )
+            start = split if split is not None else start
+
+    async def _find_split(self, held: Slice, page: Page, start: int | None, created: list[int]) -> int | None:
+        if not page.has_more or held.range_end is None:
+            return None
+        split = split_at(start, created)
+        return split if split is not None and await self._slices.may_split(held) else None
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    try:
+        await asyncio.wait_for(event.wait(), seconds)
+    except TimeoutError:
+        return
+    event.clear()

@@ -1,0 +1,115 @@
+"""Says when a sync has succeeded: when the writers have confirmed the last record of its last slice."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from services.sync_worker.planning import EVENT_FEED, plan
+from services.sync_worker.slices import Slices
+from shared.db import Pool, Row, database_errors, transaction
+from shared.errors import TransientError
+from shared.log import get_logger
+from shared.syncs import Kind, SyncStore
+
+POLL_INTERVAL = 0.3  # seconds
+CLOCK_SLACK = 60  # seconds by which our clock may be behind Stripe's
+
+QUEUED = """
+SELECT y.id, y.resources, y.range_start FROM syncs y JOIN connections c ON c.id = y.connection_id
+WHERE y.status = 'queued' AND c.state = 'active' ORDER BY y.created_at
+"""
+# A broker that is not the one that was published to has lost it all: the slice runs again.
+RESTART_LOST = """
+UPDATE slices s SET status = 'planned', cursor = NULL, cursor_created = NULL, pages = 0, records = 0
+FROM syncs y WHERE y.id = s.sync_id AND y.status = 'running' AND s.status <> 'failed' AND s.status <> 'confirmed'
+  AND s.cluster_id IS NOT NULL AND s.cluster_id <> $1 AND (s.lease_until IS NULL OR s.lease_until < now())
+RETURNING s.id
+"""
+FORGET_OFFSETS = "DELETE FROM slice_offsets WHERE slice_id = ANY ($1::bigint[])"
+FORGET_COUNTS = "DELETE FROM slice_counts WHERE slice_id = ANY ($1::bigint[])"
+CONFIRM = """
+UPDATE slices s SET status = 'confirmed'
+FROM syncs y
+WHERE y.id = s.sync_id AND y.status = 'running' AND s.status = 'published' AND s.cluster_id = $1
+  AND NOT EXISTS (
+    SELECT FROM slice_offsets o LEFT JOIN writer_progress w
+      ON w.cluster_id = s.cluster_id AND w.topic = o.topic AND w.partition = o.partition
+    WHERE o.slice_id = s.id AND coalesce(w.next_offset, 0) <= o.last_offset)
+  AND NOT EXISTS (SELECT FROM parked_records p WHERE p.slice_id = s.id)
+"""
+FINISH = """
+UPDATE syncs y SET finished_at = now(),
+    status = CASE WHEN f.slice IS NULL THEN 'succeeded' ELSE 'failed' END, cause_code = f.cause_code, cause = f.cause
+FROM syncs z
+LEFT JOIN LATERAL (
+    SELECT s.id AS slice, s.cause_code, s.resource || ': ' || s.cause AS cause FROM slices s
+    WHERE s.sync_id = z.id AND s.status = 'failed' AND s.cause_code <> 'resource_unavailable' ORDER BY s.id LIMIT 1
+) f ON true
+WHERE y.id = z.id AND y.status = 'running'
+  AND NOT EXISTS (SELECT FROM slices s WHERE s.sync_id = y.id AND s.status NOT IN ('confirmed', 'failed'))
+RETURNING y.id, y.connection_id, y.kind, y.status, y.resources, y.started_at
+"""
+# What was listed by a backfill needs to be listed again only from its start on.
+TAILS = """
+INSERT INTO list_tails AS t (connection_id, resource, listed_to) SELECT $1, r, $3 FROM unnest($2::text[]) AS r
+ON CONFLICT (connection_id, resource) DO UPDATE SET listed_to = greatest(t.listed_to, excluded.listed_to)
+"""
+
+
+class Completion:
+    """Starts queued syncs and finishes those that are confirmed."""
+
+    def __init__(
+        self, pool: Pool, syncs: SyncStore, slices: Slices, *, cluster_id: str, now: Callable[[], float] = time.time
+    ) -> None:
+        self._pool = pool
+        self._syncs = syncs
+        self._slices = slices
+        self._cluster_id = cluster_id
+        self._now = now
+
+    async def run(self, wake: asyncio.Event) -> None:
+        """Start and finish syncs, for ever; sets `wake` when there is something to fetch."""
+        while True:
+            try:
+                if await self.start_queued():
+                    wake.set()
+                await self.finish_confirmed()
+            except TransientError as error:
+                get_logger().warning("completion_delayed", reason=error.message)
+            await asyncio.sleep(POLL_INTERVAL)
+
+    async def start_queued(self) -> int:
+        """Plan the syncs that wait; return how many there were."""
+        with database_errors():
+            rows = await self._pool.fetch(QUEUED)
+        end = int(self._now()) + CLOCK_SLACK
+        for row in rows:
+            start = int(row["range_start"].timestamp()) if row["range_start"] else None
+            await self._slices.begin(row["id"], list(plan(row["resources"], start=start, end=end)), range_end=end)
+        return len(rows)
+
+    async def finish_confirmed(self) -> None:
+        """Confirm slices that the writers are done with, and finish syncs whose slices all are."""
+        async with transaction(self._pool) as db:
+            lost = [row["id"] for row in await db.fetch(RESTART_LOST, self._cluster_id)]
+            await db.execute(FORGET_OFFSETS, lost)
+            await db.execute(FORGET_COUNTS, lost)
+            await db.execute(CONFIRM, self._cluster_id)
+            finished = await db.fetch(FINISH)
+        for row in finished:
+            get_logger().info("sync_finished", sync=row["id"], kind=row["kind"], status=row["status"])
+            if row["kind"] == Kind.BACKFILL:
+                await self._follow_backfill(row)
+
+    async def _follow_backfill(self, row: Row) -> None:
+        """Fill the gap since the endpoint was made, and remember up to when the lists are known."""
+        with database_errors():
+            await self._pool.execute(
+                TAILS, row["connection_id"], row["resources"], int(row["started_at"].timestamp()) - CLOCK_SLACK
+            )
+        await self._syncs.create(
+            row["connection_id"], Kind.GAP_FILL, trigger="backfill finished", resources=[EVENT_FEED]
+        )

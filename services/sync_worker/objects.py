@@ -1,0 +1,125 @@
+"""Asks Stripe for one object, or for the newest of a list, and publishes the answer."""
+
+from __future__ import annotations
+
+import json
+
+import msgspec
+
+from services.sync_worker.publishing import Publisher, Snapshot
+from shared.catalogue import Child, Resource
+from shared.connections import Connection
+from shared.db import Pool, database_errors
+from shared.errors import ResourceUnavailableError, StripeNotFoundError
+from shared.messages import Origin
+from shared.stripe_api import Fetched, StripeApi, parse_item
+
+NEWEST_OF_LIST = "*"
+TAIL_OVERLAP = 60  # seconds of a list that are read again
+
+Offsets = dict[tuple[str, int], int]
+_FIELDS = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+LISTED_TO = "SELECT listed_to FROM list_tails WHERE connection_id = $1 AND resource = $2"
+ADVANCE = """
+INSERT INTO list_tails AS t (connection_id, resource, listed_to) VALUES ($1, $2, $3)
+ON CONFLICT (connection_id, resource) DO UPDATE SET listed_to = greatest(t.listed_to, excluded.listed_to)
+"""
+
+
+class _HasMore(msgspec.Struct):
+    has_more: bool = False
+
+
+class Objects:
+    """Refreshes objects; raises what the client and the publisher raise."""
+
+    def __init__(self, pool: Pool, publisher: Publisher) -> None:
+        self._pool = pool
+        self._publisher = publisher
+
+    async def refresh(
+        self, connection: Connection, api: StripeApi, resource: Resource, object_id: str, *, slice_id: int | None = None
+    ) -> Offsets:
+        """Publish the object's state as it is now, or its deletion; `*` stands for the newest of the list.
+
+        Returns the last offset of each partition that was written to.
+        """
+        if object_id == NEWEST_OF_LIST:
+            return await self._refresh_tail(connection, api, resource, slice_id)
+        snapshot = await self._ask(api, resource, object_id)
+        if snapshot is None:
+            return {}
+        offsets = await self._publisher.publish(connection, [snapshot], slice_id=slice_id)
+        for child in () if snapshot.is_deleted else resource.children:
+            if is_cut(child, snapshot.body):
+                await self._walk_children(connection, api, child, object_id)
+        return offsets
+
+    async def _ask(self, api: StripeApi, resource: Resource, object_id: str) -> Snapshot | None:
+        path = resource.retrieve_path.replace("{id}", object_id)
+        try:
+            fetched = await api.retrieve(path, [("expand[]", field) for field in resource.expand])
+        except ResourceUnavailableError:
+            return None
+        except StripeNotFoundError as error:
+            gone = json.dumps({"id": object_id, "object": resource.object, "deleted": True}).encode()
+            fetched = Fetched(gone, error.stamp or 0)
+        is_deleted = parse_item(fetched.body).deleted
+        return Snapshot(resource, fetched.body, fetched.stamp, Origin.REFETCHED, is_deleted=is_deleted)
+
+    async def _refresh_tail(
+        self, connection: Connection, api: StripeApi, resource: Resource, slice_id: int | None
+    ) -> Offsets:
+        with database_errors():
+            listed_to = await self._pool.fetchval(LISTED_TO, connection.id, resource.name)
+        since = (listed_to or int(connection.created_at.timestamp())) - TAIL_OVERLAP
+        offsets: Offsets = {}
+        stamps: list[int] = []
+        for walk in resource.walks:
+            cursor: str | None = None
+            while True:
+                parameters = list(walk)
+                if resource.has_created_filter:
+                    parameters.append(("created[gte]", str(since)))
+                if cursor:
+                    parameters.append(("starting_after", cursor))
+                page = await api.list_page(resource.list_path, parameters)
+                stamps.append(page.stamp)
+                snapshots = [Snapshot(resource, body, page.stamp, Origin.LISTED) for body in page.objects]
+                offsets |= await self._publisher.publish(connection, snapshots, slice_id=slice_id)
+                cursor = parse_item(page.objects[-1]).id if page.objects else None
+                if not page.has_more or cursor is None:
+                    break
+        with database_errors():
+            await self._pool.execute(ADVANCE, connection.id, resource.name, min(stamps))
+        return offsets
+
+    async def _walk_children(self, connection: Connection, api: StripeApi, child: Child, parent_id: str) -> None:
+        """Publish all children of a parent whose list was cut; the stamp of the first page is that of the set."""
+        path, _, query = child.list_path.replace("{id}", parent_id).partition("?")
+        fixed = [tuple(pair.split("=", 1)) for pair in query.split("&") if pair]
+        cursor, stamp = None, None
+        while True:
+            parameters = [(name, value) for name, value in fixed]
+            if cursor:
+                parameters.append(("starting_after", cursor))
+            page = await api.list_page(path, parameters)
+            stamp = page.stamp if stamp is None else stamp
+            await self._publisher.publish_children(
+                connection, child.name, parent_id, page.objects, stamp=stamp, is_complete=not page.has_more
+            )
+            cursor = parse_item(page.objects[-1]).id if page.objects else None
+            if not page.has_more or cursor is None:
+                return
+
+
+def is_cut(child: Child, body: bytes) -> bool:
+    """Tell whether the child list in a parent has more than it shows."""
+    raw = msgspec.Raw(body)
+    for step in child.path:
+        fields = _FIELDS.decode(raw)
+        if step not in fields or not bytes(fields[step]).startswith(b"{"):
+            return False
+        raw = fields[step]
+    return msgspec.json.decode(raw, type=_HasMore).has_more

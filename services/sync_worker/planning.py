@@ -1,0 +1,74 @@
+"""How a backfill is cut into slices: pure functions.
+
+A slice walks a range of `created` from its newest object back to its oldest. It begins as one per list and is
+split while others could help, so that no call is spent on a range that turns out to be empty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from shared.catalogue import BY_NAME
+from shared.syncs import STRIPE_BEGAN
+
+EVENT_FEED = "event"  # the slice that compares with /v1/events, beside those that list resources
+MOST_PARALLEL = 4  # slices of one list: at 200 ms a call, three fill the endpoint's budget
+WORTH_SPLITTING = 6  # pages that must lie ahead, by the density seen so far
+REACH = 8  # pages that the upper part of a split is expected to hold at most
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A slice that is to be fetched. A range of `None` is open at that end."""
+
+    resource: str
+    walk: int = 0
+    range_start: int | None = None  # Stripe's clock, in seconds; inclusive
+    range_end: int | None = None  # exclusive
+
+
+def plan(resources: Iterable[str], *, start: int | None, end: int) -> Iterator[Plan]:
+    """Yield one slice per list and walk, over what was created from `start` until before `end`."""
+    for name in resources:
+        if name == EVENT_FEED:
+            yield Plan(name)
+            continue
+        resource = BY_NAME[name]
+        for walk in range(len(resource.walks)):
+            if resource.has_created_filter:
+                yield Plan(name, walk, start, end)
+            else:
+                yield Plan(name, walk)
+
+
+def split_at(start: int | None, page_created: Sequence[int]) -> int | None:
+    """Return where to split what a slice has left, below its last page; `None` when it is not worth a call.
+
+    `page_created` has the creation times of the last page, newest first. The split lies in the middle of the rest,
+    or as near as `REACH` pages of this density: a range that is open to the past is mostly empty.
+    """
+    if len(page_created) < 2:
+        return None
+    newest, oldest = page_created[0], page_created[-1]
+    span = max(newest - oldest, 1)
+    floor = STRIPE_BEGAN if start is None else start
+    if oldest - floor < WORTH_SPLITTING * span:
+        return None
+    return max((floor + oldest) // 2, oldest - REACH * span)
+
+
+def list_parameters(
+    resource: str, walk: int, *, start: int | None, end: int | None, cursor: str | None
+) -> list[tuple[str, str]]:
+    """Return the parameters of the next page of a slice."""
+    row = BY_NAME[resource]
+    parameters = list(row.walks[walk])
+    parameters += [("expand[]", f"data.{field}") for field in row.expand]
+    if start is not None:
+        parameters.append(("created[gte]", str(start)))
+    if end is not None:
+        parameters.append(("created[lt]", str(end)))
+    if cursor is not None:
+        parameters.append(("starting_after", cursor))
+    return parameters

@@ -1,0 +1,92 @@
+"""Answers the questions that the writers have for Stripe: each object once, when an answer is surely newer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import timedelta
+
+from services.sync_worker.clients import Clients
+from services.sync_worker.objects import Objects
+from shared.catalogue import BY_NAME
+from shared.connections import Connection, ConnectionStore
+from shared.db import Pool, Row, database_errors
+from shared.errors import NotFoundError, StripeRefusedError, TransientError
+from shared.log import get_logger
+from shared.retries import pause_seconds
+from shared.stripe_api import StripeApi
+
+POLL_INTERVAL = 0.25  # seconds
+BATCH = 20  # questions that are answered at the same time
+LEASE = timedelta(seconds=60)
+LONGEST_PAUSE = 300.0  # seconds
+
+CLAIM = """
+UPDATE refetches r SET lease_until = now() + $2, attempts = attempts + 1
+WHERE (connection_id, resource, object_id) IN (
+    SELECT f.connection_id, f.resource, f.object_id FROM refetches f JOIN connections c ON c.id = f.connection_id
+    WHERE f.due_at <= now() AND (f.lease_until IS NULL OR f.lease_until < now()) AND c.state = 'active'
+    ORDER BY f.due_at LIMIT $1 FOR UPDATE OF f SKIP LOCKED
+)
+RETURNING connection_id, resource, object_id, generation, attempts
+"""
+DONE = "DELETE FROM refetches WHERE connection_id = $1 AND resource = $2 AND object_id = $3 AND generation = $4"
+# Asked again meanwhile, or failed: due later.
+RELEASE = """
+UPDATE refetches SET lease_until = NULL, due_at = greatest(due_at, now() + $4)
+WHERE connection_id = $1 AND resource = $2 AND object_id = $3
+"""
+
+
+class Refetch:
+    """The loop over the questions."""
+
+    def __init__(self, pool: Pool, connections: ConnectionStore, clients: Clients, objects: Objects) -> None:
+        self._pool = pool
+        self._connections = connections
+        self._clients = clients
+        self._objects = objects
+
+    async def run(self) -> None:
+        """Answer what is due, for ever."""
+        while True:
+            try:
+                answered = await self.answer_due()
+            except TransientError as error:
+                get_logger().warning("refetch_delayed", reason=error.message)
+                answered = 0
+            if not answered:
+                await asyncio.sleep(POLL_INTERVAL)
+
+    async def answer_due(self) -> int:
+        """Answer the questions that are due, once; return how many there were."""
+        with database_errors():
+            rows = await self._pool.fetch(CLAIM, BATCH, LEASE)
+        by_connection: dict[str, list[Row]] = defaultdict(list)
+        for row in rows:
+            by_connection[row["connection_id"]].append(row)
+        await asyncio.gather(*(self._answer_all(connection_id, some) for connection_id, some in by_connection.items()))
+        return len(rows)
+
+    async def _answer_all(self, connection_id: str, rows: Sequence[Row]) -> None:
+        try:
+            connection = await self._connections.get(connection_id)
+            async with self._clients.calling(connection) as api:
+                await asyncio.gather(*(self._answer(connection, api, row) for row in rows))
+        except (NotFoundError, StripeRefusedError, TransientError) as error:
+            get_logger().warning("refetch_refused", connection=connection_id, reason=error.message)
+
+    async def _answer(self, connection: Connection, api: StripeApi, row: Row) -> None:
+        key = (row["connection_id"], row["resource"], row["object_id"])
+        pause = 0.0
+        try:
+            await self._objects.refresh(connection, api, BY_NAME[row["resource"]], row["object_id"])
+        except TransientError as error:
+            pause = pause_seconds(row["attempts"], cap=LONGEST_PAUSE, at_least=error.retry_after_seconds)
+            get_logger().warning("refetch_delayed", resource=row["resource"], reason=error.message)
+        else:
+            with database_errors():
+                await self._pool.execute(DONE, *key, row["generation"])
+        with database_errors():
+            await self._pool.execute(RELEASE, *key, timedelta(seconds=pause))

@@ -1,0 +1,172 @@
+"""Slices in the state database: claimed under a lease, checkpointed page by page, fenced by the lease's token."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+from services.sync_worker.planning import MOST_PARALLEL, Plan
+from shared.db import Connection, Pool, affected, database_errors, transaction
+from shared.errors import TransientError
+
+LEASE = timedelta(seconds=10)  # a worker that was killed gives its slices free after it
+RENEW_INTERVAL = 3.0  # seconds
+
+Offsets = Mapping[tuple[str, int], int]  # topic and partition → last offset
+
+
+class LeaseLostError(Exception):
+    """Another worker has the slice now: what this one does is not wanted any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """A slice that this worker holds."""
+
+    id: int
+    sync_id: str
+    connection_id: str
+    resource: str
+    walk: int
+    range_start: int | None
+    range_end: int | None
+    cursor: str | None
+    cursor_created: int | None
+    lease_token: int
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """What one published page adds to its slice."""
+
+    cursor: str | None
+    cursor_created: int | None
+    records: int
+    offsets: Offsets
+    is_last: bool
+    calls: int = 0
+    rate_limited: int = 0
+    split: int | None = None
+
+
+# Of the lists that wait, one that nobody fetches at the moment comes first: each endpoint has a limit of its own.
+CLAIM = """
+UPDATE slices SET lease_owner = $1, lease_token = lease_token + 1, lease_until = now() + $2
+WHERE id = (
+    SELECT s.id FROM slices s JOIN syncs y ON y.id = s.sync_id JOIN connections c ON c.id = s.connection_id
+    WHERE s.status = 'planned' AND (s.lease_until IS NULL OR s.lease_until < now())
+      AND y.status = 'running' AND c.state = 'active'
+    ORDER BY (SELECT count(*) FROM slices o WHERE o.connection_id = s.connection_id AND o.resource = s.resource
+              AND o.status = 'planned' AND o.lease_until > now()), s.id
+    LIMIT 1 FOR UPDATE OF s SKIP LOCKED
+)
+RETURNING id, sync_id, connection_id, resource, walk, range_start, range_end, cursor, cursor_created, lease_token
+"""
+RENEW = "UPDATE slices SET lease_until = now() + $3 WHERE id = $1 AND lease_token = $2"
+RELEASE = "UPDATE slices SET lease_until = NULL WHERE id = $1 AND lease_token = $2"
+CHECKPOINT = """
+UPDATE slices SET cursor = $3, cursor_created = $4, pages = pages + 1, records = records + $5, cluster_id = $6,
+                  status = CASE WHEN $7 THEN 'published' ELSE status END, range_start = coalesce($8, range_start),
+                  lease_until = now() + $9
+WHERE id = $1 AND lease_token = $2 AND status = 'planned'
+"""
+OFFSETS = """
+INSERT INTO slice_offsets AS o (slice_id, topic, partition, last_offset)
+SELECT $1, u.* FROM unnest($2::text[], $3::int[], $4::bigint[]) AS u (topic, partition, last_offset)
+ON CONFLICT (slice_id, topic, partition) DO UPDATE SET last_offset = greatest(o.last_offset, excluded.last_offset)
+"""
+SPLIT = """
+INSERT INTO slices (sync_id, connection_id, resource, walk, range_start, range_end)
+SELECT sync_id, connection_id, resource, walk, range_start, $2 FROM slices WHERE id = $1
+"""
+OPEN_OF_LIST = """
+SELECT count(*) FROM slices WHERE sync_id = $1 AND resource = $2 AND walk = $3 AND status = 'planned'
+"""
+COST = "UPDATE syncs SET stripe_calls = stripe_calls + $2, rate_limited = rate_limited + $3 WHERE id = $1"
+FAIL = "UPDATE slices SET status = 'failed', cause_code = $3, cause = $4 WHERE id = $1 AND lease_token = $2"
+BEGIN = """
+UPDATE syncs SET status = 'running', started_at = now(), range_end = coalesce(range_end, to_timestamp($2))
+WHERE id = $1 AND status = 'queued' RETURNING connection_id
+"""
+PLAN = """
+INSERT INTO slices (sync_id, connection_id, resource, walk, range_start, range_end)
+SELECT $1, $2, u.* FROM unnest($3::text[], $4::int[], $5::bigint[], $6::bigint[]) AS u (resource, walk, s, e)
+"""
+
+
+class Slices:
+    """The slices of all syncs; every method raises `DatabaseUnavailableError` when the database is away."""
+
+    def __init__(self, pool: Pool, *, owner: str, cluster_id: str) -> None:
+        """`owner` names this worker; `cluster_id` the broker that it publishes to."""
+        self._pool = pool
+        self._owner = owner
+        self._cluster_id = cluster_id
+
+    async def begin(self, sync_id: str, plans: Sequence[Plan], *, range_end: int) -> bool:
+        """Start a queued sync with its slices; do nothing when it has been started already."""
+        async with transaction(self._pool) as db:
+            connection_id = await db.fetchval(BEGIN, sync_id, range_end)
+            if connection_id is None:
+                return False
+            columns = zip(*((p.resource, p.walk, p.range_start, p.range_end) for p in plans), strict=True)
+            await db.execute(PLAN, sync_id, connection_id, *map(list, columns))
+            return True
+
+    async def claim(self) -> Slice | None:
+        """Return a slice that nobody works on, now held by this worker; `None` when there is none."""
+        with database_errors():
+            row = await self._pool.fetchrow(CLAIM, self._owner, LEASE)
+        return Slice(**dict(row)) if row else None
+
+    @asynccontextmanager
+    async def held(self, held: Slice) -> AsyncIterator[None]:
+        """Renew the lease while the block runs, and give the slice free after it."""
+        renewing = asyncio.create_task(self._renew(held))
+        try:
+            yield
+        finally:
+            renewing.cancel()
+            await asyncio.gather(renewing, return_exceptions=True)
+            with database_errors():
+                await self._pool.execute(RELEASE, held.id, held.lease_token)
+
+    async def checkpoint(self, held: Slice, done: Checkpoint) -> None:
+        """Note a published page; raise `LeaseLostError` when another worker has the slice."""
+        values = (done.cursor, done.cursor_created, done.records, self._cluster_id, done.is_last, done.split, LEASE)
+        async with transaction(self._pool) as db:
+            if done.split is not None:
+                await db.execute(SPLIT, held.id, done.split)
+            if not affected(await db.execute(CHECKPOINT, held.id, held.lease_token, *values)):
+                raise LeaseLostError
+            await _note_offsets(db, held.id, done.offsets)
+            await db.execute(COST, held.sync_id, done.calls, done.rate_limited)
+
+    async def may_split(self, held: Slice) -> bool:
+        """Tell whether the list of this slice may be fetched by one more worker."""
+        with database_errors():
+            count = await self._pool.fetchval(OPEN_OF_LIST, held.sync_id, held.resource, held.walk)
+        return bool(count < MOST_PARALLEL)
+
+    async def fail(self, held: Slice, *, code: str, cause: str) -> None:
+        """Give the slice up with its cause."""
+        with database_errors():
+            await self._pool.execute(FAIL, held.id, held.lease_token, code, cause)
+
+    async def _renew(self, held: Slice) -> None:
+        while True:
+            await asyncio.sleep(RENEW_INTERVAL)
+            try:
+                with database_errors():
+                    await self._pool.execute(RENEW, held.id, held.lease_token, LEASE)
+            except TransientError:
+                continue  # the lease runs out, and the next checkpoint says so
+
+
+async def _note_offsets(db: Connection, slice_id: int, offsets: Offsets) -> None:
+    topics: Iterable[str] = [topic for topic, _ in offsets]
+    partitions = [partition for _, partition in offsets]
+    await db.execute(OFFSETS, slice_id, topics, partitions, list(offsets.values()))
