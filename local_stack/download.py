@@ -1,15 +1,14 @@
-"""Downloads the broker's jars by their Maven coordinates; run as `python -m local_stack.download FOLDER LOCK`.
+"""Downloads the broker's jars by their Maven coordinates.
 
-Each jar is downloaded aside, checked, and moved into FOLDER, so that no half of a jar is ever found there
-and several stacks can download at once. A line is printed for each; the last line of a failure is a
-sentence for people.
+Run as `python -m local_stack.download FOLDER LOCK ASIDE`. Each jar is downloaded into ASIDE, checked, and
+moved into FOLDER, so that no half of a jar is ever found there and several stacks can download at once. A
+line is printed for each; the last line of a failure is a sentence for people.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-import tempfile
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -41,21 +40,19 @@ def artifact(context: MavenContext, jar: Jar) -> Artifact:
     return context.project(jar.group, jar.artifact).at_version(jar.version).artifact()
 
 
-def download_all(folder: Path, jars: list[Jar], environ: Mapping[str, str]) -> None:
+def download_all(folder: Path, jars: list[Jar], context: MavenContext) -> None:
     """Put all `jars` that are missing or broken into `folder`, several at once.
 
     Raises ConfigError when the repository can't be reached or has other jars than the lock file says.
     """
     missing = [jar for jar in jars if not jar.is_intact(folder)]
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".download-") as aside:
-        context = maven(Path(aside), environ)
-        with ThreadPoolExecutor(AT_ONCE) as threads:
-            tasks = [threads.submit(_download, context, jar, folder) for jar in missing]
-            try:
-                for task in tasks:
-                    task.result()
-            finally:
-                threads.shutdown(cancel_futures=True)
+    with ThreadPoolExecutor(AT_ONCE) as threads:
+        tasks = [threads.submit(_download, context, jar, folder) for jar in missing]
+        try:
+            for task in tasks:
+                task.result()
+        finally:
+            threads.shutdown(cancel_futures=True)
 
 
 def _download(context: MavenContext, jar: Jar, folder: Path) -> None:
@@ -82,10 +79,10 @@ def _download(context: MavenContext, jar: Jar, folder: Path) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """Take the folder and the lock file; exit 1 with a sentence when a jar can't be had."""
-    folder, lock = Path(arguments[0]), Path(arguments[1])
+    """Take the two folders and the lock file; exit 1 with a sentence when a jar can't be had."""
+    folder, lock, aside = (Path(argument) for argument in arguments)
     try:
-        download_all(folder, read_lock(lock.read_text()), os.environ)
+        download_all(folder, read_lock(lock.read_text()), maven(aside, os.environ))
     except ConfigError as error:
         sys.exit(error.message)
 

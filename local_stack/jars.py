@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -102,28 +103,34 @@ def _inspect(folder: Path, lock: Path) -> tuple[list[Jar], list[bool]]:
 
 
 async def _download(folder: Path, lock: Path, done: int, total: int, on_progress: OnProgress) -> None:
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "local_stack.download", str(folder), str(lock)),
-        cwd=Path(__file__).parent.parent,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        start_new_session=True,
-    )
+    # The folder for what is not yet checked is ours, so that it goes even when the other process is killed.
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".download-") as aside:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "local_stack.download", str(folder), str(lock), aside),
+            cwd=Path(__file__).parent.parent,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            await _follow(process, done, total, on_progress)
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+
+
+async def _follow(process: asyncio.subprocess.Process, done: int, total: int, on_progress: OnProgress) -> None:
+    """Tell the progress of a download until it ends; raises ConfigError with its last words if it failed."""
     assert process.stdout is not None
     last_words = "The download of Apache Kafka failed."
     on_progress(Progress("Downloading Apache Kafka", done, total))
-    try:
-        async for line in process.stdout:
-            if line.startswith(DOWNLOADED):
-                done += 1
-                on_progress(Progress("Downloading Apache Kafka", done, total))
-            else:
-                last_words = line.decode(errors="replace").strip()
-        code = await process.wait()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    if code:
+    async for line in process.stdout:
+        if line.startswith(DOWNLOADED):
+            done += 1
+            on_progress(Progress("Downloading Apache Kafka", done, total))
+        else:
+            last_words = line.decode(errors="replace").strip()
+    if await process.wait():
         raise ConfigError(last_words)
