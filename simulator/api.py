@@ -57,6 +57,7 @@ class StripeApi:
     def __init__(self, simulation: Simulation) -> None:
         self.simulation = simulation
         self.log: deque[LogEntry] = deque(maxlen=_LOG_SIZE)
+        self._created: dict[str, State] = {}  # answers by idempotency key
 
     async def handle(self, request: web.Request) -> web.Response:
         """Answer one request, successful or not."""
@@ -65,7 +66,7 @@ class StripeApi:
             await asyncio.sleep(faults.latency_before_ms / 1000)
         body: State
         try:
-            status, body, headers = 200, self._answer(await self._admit(request)), {}
+            status, body, headers = 200, self._answer_once(await self._admit(request), request), {}
         except errors.ApiError as error:
             status, body, headers = error.status, {"error": error.error}, error.headers
         content = msgspec.json.format(msgspec.json.encode(body))
@@ -129,6 +130,15 @@ class StripeApi:
         for status, rate in ((500, faults.http_500), (503, faults.http_503)):
             if chance() < rate:
                 raise errors.server_error(status)
+
+    def _answer_once(self, call: Call, request: web.Request) -> State:
+        """A write with an idempotency key that was used before gets the first answer again."""
+        token = request.headers.get("Idempotency-Key") if call.method == "POST" else None
+        if token is None:
+            return self._answer(call)
+        if token not in self._created:
+            self._created[token] = self._answer(call)
+        return self._created[token]
 
     def _answer(self, call: Call) -> State:
         root = call.path.partition("/")[0]

@@ -138,7 +138,7 @@ def set_faults(
     """Let things go wrong; `faults set` leaves what it does not name."""
     body = {}
     for setting in settings:
-        name, equals, value = setting.partition("=")
+        name, _, value = setting.partition("=")
         try:
             body[name] = json.loads(value)
         except ValueError:

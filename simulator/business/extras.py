@@ -9,7 +9,7 @@ def add_extras(shop: Shop) -> None:
     """Give one customer one more thing."""
     customer = shop.world.pick("customer")
     if customer is not None:
-        shop.rng.choice(_EXTRAS)(shop, customer)
+        shop.rng.choice(EXTRAS)(shop, customer)
 
 
 def _tax_id(shop: Shop, customer: str) -> None:
@@ -116,4 +116,4 @@ def _new_method(shop: Shop, customer: str) -> None:
         world.change("payment_method", method["id"], "payment_method.automatically_updated", _card=card)
 
 
-_EXTRAS = (_tax_id, _balance, _balance, _cash, _card, _credit_grant, _entitle, _checkout, _discount, _new_method)
+EXTRAS = (_tax_id, _balance, _balance, _cash, _card, _credit_grant, _entitle, _checkout, _discount, _new_method)

@@ -21,8 +21,21 @@ def buy(shop: Shop) -> None:
     _, charge = pay(shop, customer, amount, succeeds=succeeds, description="One-off order")
     if succeeds and shop.accounts and shop.chance(0.2):
         share_with_account(shop, charge, amount)
-    if shop.chance(0.05):
-        review(shop, charge)
+
+
+def review(shop: Shop) -> None:
+    """Hold a recent charge up for review, and mostly approve it at once."""
+    charge = some_paid_charge(shop)
+    if charge is None:
+        return
+    world = shop.world
+    opened = world.add(
+        "review", "review.opened", charge=charge["id"], payment_intent=charge["payment_intent"], open=True,
+        opened_reason="rule", reason="rule",
+    )  # fmt: skip
+    world.change("charge", charge["id"], "charge.updated", review=opened)
+    if shop.chance(0.7):
+        world.change("review", opened, "review.closed", open=False, reason="approved", closed_reason="approved")
 
 
 def refund(shop: Shop) -> None:
@@ -116,19 +129,11 @@ def resolve_dispute(shop: Shop) -> None:
     return None
 
 
-def review(shop: Shop, charge_id: str) -> None:
-    """Hold a charge up for review, close it at once, and sometimes warn of fraud."""
-    world = shop.world
-    charge = world.get("charge", charge_id)
-    opened = world.add(
-        "review", "review.opened", charge=charge_id, payment_intent=charge["payment_intent"], open=True,
-        opened_reason="rule", reason="rule",
-    )  # fmt: skip
-    world.change("charge", charge_id, "charge.updated", review=opened)
-    if shop.chance(0.7):
-        world.change("review", opened, "review.closed", open=False, reason="approved", closed_reason="approved")
-    if shop.chance(0.3):
-        world.add(
-            "radar.early_fraud_warning", "radar.early_fraud_warning.created", charge=charge_id,
+def warn_of_fraud(shop: Shop) -> None:
+    """Let a card network suspect a recent charge."""
+    charge = some_paid_charge(shop)
+    if charge is not None:
+        shop.world.add(
+            "radar.early_fraud_warning", "radar.early_fraud_warning.created", charge=charge["id"],
             payment_intent=charge["payment_intent"], actionable=True, fraud_type="made_with_stolen_card",
         )  # fmt: skip

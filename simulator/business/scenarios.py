@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from simulator.business import adjustments, agreements, catalogue, connect, customers, payments, payouts
-from simulator.business.extras import add_extras
+from simulator.business.extras import EXTRAS, add_extras
 from simulator.business.furniture import furnish
 from simulator.business.shop import Shop
 
@@ -34,6 +34,8 @@ SCENARIOS: dict[str, Scenario] = {
     "update_refund": Scenario(payments.update_refund, 3),
     "dispute": Scenario(payments.dispute, 0.8),
     "resolve_dispute": Scenario(payments.resolve_dispute, 0.7),
+    "review": Scenario(payments.review, 0.5),
+    "warn_of_fraud": Scenario(payments.warn_of_fraud, 0.3),
     "pay_out": Scenario(payouts.pay_out, 1),
     "land_payout": Scenario(payouts.land_payout, 1),
     "top_up": Scenario(payouts.top_up, 0.5),
@@ -49,6 +51,7 @@ SCENARIOS: dict[str, Scenario] = {
     "change_catalogue": Scenario(catalogue.change_catalogue, 1.5),
 }
 
+_FIRST_CUSTOMERS = 5
 _NAMES = tuple(SCENARIOS)
 _WEIGHTS = tuple(accumulate(scenario.weight for scenario in SCENARIOS.values()))
 
@@ -60,9 +63,26 @@ def open_shop(shop: Shop, *, connected_accounts: int) -> None:
     catalogue.add_coupon(shop)
     furnish(shop)
     connect.open_accounts(shop, connected_accounts)
+    _try_everything(shop)
 
 
 def run_some_scenario(shop: Shop) -> None:
     """Let something happen, chosen by weight."""
     name = shop.rng.choices(_NAMES, cum_weights=_WEIGHTS)[0]
     SCENARIOS[name].run(shop)
+
+
+def _try_everything(shop: Shop) -> None:
+    """Even the smallest shop has at least one of each object."""
+    for _ in range(_FIRST_CUSTOMERS):
+        customers.sign_up(shop)
+    for extra in EXTRAS:
+        extra(shop, shop.world.store.tables["customer"].ids[0])
+    charge = shop.world.get("charge", shop.world.store.tables["charge"].ids[0])
+    if shop.accounts:
+        connect.share_with_account(shop, charge["id"], charge["amount"])
+    for name, scenario in SCENARIOS.items():
+        if name != "delete_customer":
+            scenario.run(shop)
+    while not shop.world.store.tables["credit_note"].live:
+        adjustments.credit(shop)

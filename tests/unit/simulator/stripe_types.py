@@ -60,7 +60,7 @@ def field_types(cls: type[StripeObject]) -> dict[str, Any]:
     for part in cls.__qualname__.split("."):
         owner = getattr(owner, part)
         scope |= {name: nested for name, nested in vars(owner).items() if inspect.isclass(nested)}
-    annotations = cls.__dict__.get("__annotations__", {})
+    annotations = inspect.get_annotations(cls)
     return {
         name: eval(annotation, names, scope) if isinstance(annotation, str) else _resolve(annotation, names, scope)
         for name, annotation in annotations.items()
