@@ -94,23 +94,29 @@ class Keeper:
         back_off = BackOff()
         while not self._stopping:
             started = time.monotonic()
-            process = await self._spawn()
-            watch = asyncio.create_task(self._announce_ready(process))
-            try:
-                code = await process.wait()
-            finally:
-                watch.cancel()
-                await asyncio.gather(watch, return_exceptions=True)
+            ending = await self._run_once()
             if self._stopping:
                 return
-            self._emit(ChildState.EXITED, process)
-            self._give_up_if_hopeless(code)
+            if not self._ready.is_set() and self.restarts + 1 >= ATTEMPTS_TO_START:
+                raise self._failure(ending)
             await asyncio.sleep(back_off.delay_after(time.monotonic() - started))
             self.restarts += 1
 
-    def _give_up_if_hopeless(self, code: int) -> None:
-        if not self._ready.is_set() and self.restarts + 1 >= ATTEMPTS_TO_START:
-            raise self._failure(describe_exit(code))
+    async def _run_once(self) -> str:
+        """Run the child to its end and return how it ended."""
+        try:
+            process = await self._spawn()
+        except OSError as error:
+            return f"could not be started: {error.strerror}"
+        watch = asyncio.create_task(self._announce_ready(process))
+        try:
+            code = await process.wait()
+        finally:
+            watch.cancel()
+            await asyncio.gather(watch, return_exceptions=True)
+        if not self._stopping:
+            self._emit(ChildState.EXITED, process)
+        return describe_exit(code)
 
     async def _spawn(self) -> asyncio.subprocess.Process:
         child = self.child

@@ -93,6 +93,13 @@ async def test_child_that_dies_at_once_is_given_up_with_its_last_words(superviso
         await supervisor.start([Child("broken", (sys.executable, "-c", script), ready=never)])
 
 
+async def test_log_that_cannot_be_written_is_said(supervisor: Supervisor, tmp_path: Path) -> None:
+    (tmp_path / "logs" / "sleeper.log").mkdir()
+
+    with pytest.raises(ConfigError, match=r"sleeper did not start \(could not be started: Is a directory\)"):
+        await supervisor.start([Child("sleeper", SLEEPER)])
+
+
 async def test_missing_program_is_named(supervisor: Supervisor) -> None:
     with pytest.raises(ConfigError, match="no-such-program can't be run"):
         await supervisor.start([Child("missing", ("no-such-program",), ready=never)])
