@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from base64 import b64decode
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -76,6 +77,11 @@ class StripeApi:
         return web.Response(
             body=content, status=status, content_type="application/json", headers=self._headers(request) | headers
         )
+
+    async def refuse(self, request: web.Request) -> web.Response:
+        """Answer an address that Stripe does not have."""
+        error = errors.unknown_url(request.method, request.path)
+        return web.json_response({"error": error.error}, status=error.status, headers=self._headers(request))
 
     def _headers(self, request: web.Request) -> dict[str, str]:
         headers = {
@@ -178,6 +184,7 @@ class StripeApi:
             version=self.simulation.config.account_version,
             now=self.simulation.now(),
             omitted=self.simulation.faults.events_omitted,
+            delay=self.simulation.faults.events_delay_seconds,
         )
         event_id = call.path.partition("/")[2]
         return reads.retrieve(event_id) if event_id else reads.list_events(call.pairs)
@@ -222,8 +229,16 @@ class StripeApi:
 
 
 def _secret(request: web.Request) -> str | None:
-    scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
-    return secret.strip() if scheme.lower() == "bearer" else None
+    """Stripe takes the key as a bearer token, or as the user name of basic authentication."""
+    scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() == "bearer":
+        return credentials.strip()
+    if scheme.lower() != "basic":
+        return None
+    try:
+        return b64decode(credentials).decode().partition(":")[0]
+    except ValueError:
+        return None
 
 
 def _endpoint(path: str) -> str:

@@ -28,6 +28,7 @@ def create_app(config: Config, *, now: Callable[[], float] = time.time) -> web.A
     app[SIMULATION] = simulation
     app.add_routes(Control(simulation, api).routes())
     app.router.add_route("*", "/v1/{path:.*}", api.handle)
+    app.router.add_route("*", "/{path:.*}", api.refuse)
     app.cleanup_ctx.append(_run_simulation)
     return app
 

@@ -40,6 +40,8 @@ def serve(
     live: Annotated[bool, typer.Option("--live", help="Be a live account instead of a test one.")] = False,
     latency_ms: Annotated[float, typer.Option(min=0, help="Before every answer.")] = 0.0,
     rate_limits: Annotated[bool, typer.Option(help="Refuse requests above Stripe's limits.")] = True,
+    account_limit: Annotated[float | None, typer.Option(help="Requests a second; Stripe's own if not given.")] = None,
+    endpoint_limit: Annotated[float, typer.Option(help="Requests a second for each endpoint.")] = 25.0,
     url_file: Annotated[Path | None, typer.Option(help="Where to write the address, as JSON.")] = None,
 ) -> None:
     """Run a simulator until it is stopped; its address and key are printed as one line of JSON."""
@@ -50,6 +52,8 @@ def serve(
         changes_per_second=rate,
         livemode=live,
         rate_limits=rate_limits,
+        per_account_limit=account_limit,
+        per_endpoint_limit=endpoint_limit,
         faults=Faults(latency_before_ms=latency_ms),
     )
     try:

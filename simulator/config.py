@@ -42,4 +42,5 @@ class Faults:
     lock_timeout: float = 0.0
     latency_before_ms: float = 0.0  # before Stripe reads what it answers
     latency_after_ms: float = 0.0  # between reading and answering
+    events_delay_seconds: float = 0.0  # until /v1/events lists an event
     events_omitted: tuple[str, ...] = ("refund.",)  # type prefixes that /v1/events does not list

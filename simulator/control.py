@@ -93,7 +93,9 @@ class Control:
         if name not in SCENARIOS:
             raise ControlError(f"There is no scenario {name}. There are: {', '.join(sorted(SCENARIOS))}.")
         times = int(request.query.get("times", "1"))
-        return web.json_response({"events": sum(self.simulation.business.run(name) for _ in range(times))})
+        shop = self.simulation.shops[self._world(request).account_id]
+        events = sum(self.simulation.business.run(name, shop=shop) for _ in range(times))
+        return web.json_response({"events": events})
 
     async def list_keys(self, request: web.Request) -> web.Response:
         keys = [_render_key(key) for key in self.simulation.keys.keys.values()]

@@ -20,6 +20,7 @@ from simulator.webhook_endpoints import WebhookEndpoint, WebhookEndpoints
 from simulator.world import World
 
 TIMEOUT = 30.0  # seconds that a receiver has to answer
+LOG_SIZE = 500_000  # deliveries that are remembered
 PARALLEL = 64  # requests under way at once
 
 
@@ -46,7 +47,6 @@ class Deliveries:
         self.faults = faults
         self.version = version  # for endpoints that were created without one
         self.log: dict[tuple[str, str], Delivery] = {}
-        self.paused = False
         self._rng = rng
         self._slots = asyncio.Semaphore(PARALLEL)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -88,7 +88,7 @@ class Deliveries:
         for endpoint in self._takers(event):
             faults, chance = self.faults(), self._rng.random
             world.journal.undelivered.add(event.id)
-            self.log[event.id, endpoint.id] = Delivery(event.id, endpoint.id, event.changed_at)
+            self._remember(Delivery(event.id, endpoint.id, event.changed_at))
             if chance() < faults.webhook_loss:
                 self.log[event.id, endpoint.id].lost = True
                 continue
@@ -98,6 +98,11 @@ class Deliveries:
             self._start(world, event, endpoint, after=after)
             if chance() < faults.webhook_duplicate:
                 self._start(world, event, endpoint, after=after + chance() * faults.webhook_reorder_seconds)
+
+    def _remember(self, delivery: Delivery) -> None:
+        self.log[delivery.event_id, delivery.endpoint_id] = delivery
+        if len(self.log) > LOG_SIZE:
+            del self.log[next(iter(self.log))]
 
     def _start(self, world: World, event: Event, endpoint: WebhookEndpoint, *, after: float) -> None:
         task = asyncio.get_running_loop().create_task(self._deliver(world, event, endpoint.id, after))

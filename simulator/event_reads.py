@@ -15,13 +15,20 @@ _MAX_TYPES = 20
 
 
 class EventReads:
-    """Lists and retrieves events. `omitted` are prefixes of types that the list leaves out, as Stripe's does."""
+    """Lists and retrieves events.
 
-    def __init__(self, world: World, *, version: str, now: float, omitted: tuple[str, ...]) -> None:
+    `omitted` are prefixes of types that the list leaves out, as Stripe's does; events show up in it
+    `delay` seconds late.
+    """
+
+    def __init__(
+        self, world: World, *, version: str, now: float, omitted: tuple[str, ...] = (), delay: float = 0.0
+    ) -> None:
         self.world = world
         self.version = version
         self.now = now
         self.omitted = omitted
+        self.delay = delay
 
     def list_events(self, pairs: Sequence[tuple[str, str]]) -> State:
         """Give a page of events, newest first."""
@@ -45,7 +52,8 @@ class EventReads:
 
     def _page(self, parameters: Parameters, types: tuple[str, ...], delivered: str | None) -> tuple[list[Event], bool]:
         journal, query = self.world.journal, parameters.query
-        low, high = journal.first(self.now), len(journal.events)
+        low = journal.first(self.now)
+        high = journal.changed_before(self.now - self.delay) if self.delay else len(journal.events)
         low = max(low, journal.position_at(query.created_from or 0))
         if query.created_to is not None:
             high = min(high, journal.position_at(query.created_to))
@@ -71,7 +79,7 @@ class EventReads:
         return position
 
     def _is_wanted(self, event: Event, types: tuple[str, ...], delivered: str | None) -> bool:
-        if event.type.startswith(self.omitted):
+        if event.type.startswith(self.omitted) or (event.account and self.world.connected_to is None):
             return False
         if types and not matches_type(event.type, types):
             return False

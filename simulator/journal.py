@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 EVENT_DAYS = 30
@@ -55,6 +54,6 @@ class Journal:
         """Give the position of the first event in or after a Unix second."""
         return bisect_left(self.created, second)
 
-    def since(self, position: int) -> Iterator[Event]:
-        """Give all events from a position on."""
-        return iter(self.events[position:])
+    def changed_before(self, moment: float) -> int:
+        """Give the position after the last event before a moment in Unix seconds."""
+        return bisect_left(self.events, moment, key=lambda event: event.changed_at)

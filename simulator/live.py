@@ -22,15 +22,16 @@ class LiveBusiness:
         self.rate = rate
         self._now = now
 
-    def run(self, name: str | None = None) -> int:
-        """Let a scenario (some scenario if None) happen now; give how many events it made."""
-        world = self.shop.world
+    def run(self, name: str | None = None, *, shop: Shop | None = None) -> int:
+        """Let a scenario (some scenario if None) happen now, in another shop if given; count its events."""
+        shop = shop or self.shop
+        world = shop.world
         before = len(world.journal.events)
         with _at(world, self._now()):
             if name is None:
-                run_some_scenario(self.shop)
+                run_some_scenario(shop)
             else:
-                SCENARIOS[name].run(self.shop)
+                SCENARIOS[name].run(shop)
         return len(world.journal.events) - before
 
     async def live(self) -> None:

@@ -16,6 +16,7 @@ from simulator.shapes import load_shapes
 from simulator.webhook_endpoints import WebhookEndpoints
 from simulator.world import World
 
+_CONNECTED_OBJECTS = 300
 _LIVE_LIMIT, _TEST_LIMIT = 100.0, 25.0  # requests a second
 
 
@@ -36,6 +37,7 @@ class Simulation:
         )
         self.business = LiveBusiness(self.shop, now=now, rate=config.changes_per_second)
         self.worlds = {self.platform.account_id: self.platform}
+        self.shops = {self.platform.account_id: self.shop}
         self._open_connected_accounts(rng)
         self.keys = KeyRing(random.Random(config.seed + 2), livemode=config.livemode)
         self.keys.create()
@@ -64,5 +66,6 @@ class Simulation:
         for account_id in self.shop.accounts:
             world = self._open_world(random.Random(rng.random()), account_id)
             world.connected_to = self.platform.account_id
-            write_history(Shop(world, world.rng), objects=100, days=self.config.history_days)
-            self.worlds[account_id] = world
+            shop = Shop(world, world.rng)
+            write_history(shop, objects=_CONNECTED_OBJECTS, days=self.config.history_days)
+            self.worlds[account_id], self.shops[account_id] = world, shop

@@ -12,10 +12,11 @@ from simulator.render import Renderer
 from simulator.resources import ALL
 from simulator.shapes import Shapes, State
 from simulator.singletons import Balance, own_states
-from simulator.store import Store, pack
+from simulator.store import Store, pack, unpack
 
 Listener = Callable[[Event], None]
 
+_BELONG_TO_ACCOUNTS = frozenset({"account", "capability", "person", "bank_account"})
 # Besides `….updated`, these carry what they replaced.
 _TELLS_PREVIOUS = frozenset(
     {"charge.refunded", "charge.dispute.closed", "application_fee.refunded", "transfer.reversed"}
@@ -122,6 +123,16 @@ class World:
         """Tell one event about an object that did not change by itself, or that is not kept."""
         self._tell((event_type,), resource, state.get("id", ""), pack(state))
 
+    def _account_of(self, resource: str, data: bytes) -> str | None:
+        """Events of connected accounts name them; the platform's own don't."""
+        if self.connected_to is not None:
+            return self.account_id
+        if resource not in _BELONG_TO_ACCOUNTS:
+            return None
+        state = unpack(data)
+        owner: str = state["id"] if resource == "account" else state["account"]
+        return None if owner == self.account_id else owner
+
     def _tell(self, types: Iterable[str], resource: str, object_id: str, data: bytes, old: bytes | None = None) -> None:
         if self.second < self.today - EVENT_DAYS * 86_400:
             return
@@ -137,7 +148,7 @@ class World:
                 previous=old if tells_previous else None,
                 changed_at=self.now,
                 request_id=self.request_id,
-                account=self.connected_to and self.account_id,
+                account=self._account_of(resource, data),
             )
             self.journal.append(event)
             for listener in self.listeners:

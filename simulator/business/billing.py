@@ -92,49 +92,58 @@ def finalize_invoice(shop: Shop, invoice: str) -> None:
     )  # fmt: skip
 
 
-def collect_invoice(shop: Shop, customer: State, invoice_id: str, *, succeeds: bool = True) -> str | None:
-    """Try to take an open invoice's money; give the charge's id if there was one."""
+def collect_invoice(shop: Shop, customer: State, invoice_id: str, *, succeeds: bool = True) -> None:
+    """Try to take an open invoice's money."""
     world = shop.world
     invoice = world.get("invoice", invoice_id)
     attempts = invoice.get("attempt_count", 0) + 1
     if invoice["amount_remaining"] <= 0:
         _mark_paid(shop, invoice, attempts)
-        return None
+        return
     intent, charge = pay(
         shop, customer, invoice["amount_remaining"], succeeds=succeeds, invoice=invoice_id,
         description="Subscription update" if attempts == 1 else "Payment retry",
     )  # fmt: skip
-    _record_payment(shop, invoice, intent, succeeds)
+    paid_by = {
+        "_charge": charge,
+        "_payment_intent": intent,
+        "_payment": _record_payment(shop, invoice, intent, succeeds),
+    }
     if succeeds:
-        _mark_paid(shop, invoice, attempts)
+        _mark_paid(shop, invoice, attempts, **paid_by)
     else:
         world.change(
             "invoice", invoice_id, "invoice.updated", "invoice.payment_failed",
-            attempt_count=attempts, attempted=True, next_payment_attempt=world.second + 3 * 86_400,
+            attempt_count=attempts, attempted=True, next_payment_attempt=world.second + 3 * 86_400, **paid_by,
         )  # fmt: skip
-    return charge
 
 
-def _mark_paid(shop: Shop, invoice: State, attempts: int) -> None:
+def _mark_paid(shop: Shop, invoice: State, attempts: int, **paid_by: str) -> None:
     shop.world.change(
         "invoice", invoice["id"], "invoice.updated", "invoice.paid", "invoice.payment_succeeded",
         status="paid", amount_paid=invoice["amount_due"], amount_remaining=0, attempt_count=attempts, attempted=True,
-        auto_advance=False, next_payment_attempt=None, _paid_at=shop.world.second,
+        auto_advance=False, next_payment_attempt=None, _paid_at=shop.world.second, **paid_by,
     )  # fmt: skip
 
 
-def _record_payment(shop: Shop, invoice: State, intent: str, succeeds: bool) -> None:
-    shop.world.add(
-        "invoice_payment",
-        *(("invoice_payment.paid",) if succeeds else ()),
-        amount_paid=invoice["amount_remaining"] if succeeds else None,
-        amount_requested=invoice["amount_remaining"],
-        currency=CURRENCY,
-        invoice=invoice["id"],
-        payment={"payment_intent": intent, "type": "payment_intent"},
-        status="paid" if succeeds else "open",
-        status_transitions={"canceled_at": None, "paid_at": shop.world.second if succeeds else None},
-    )
+def _record_payment(shop: Shop, invoice: State, intent: str, succeeds: bool) -> str:
+    """Only a paid one is told: one that stays open is found by reading it with its invoice."""
+    world, amount = shop.world, invoice["amount_remaining"]
+    fields: State = {"payment": {"payment_intent": intent, "type": "payment_intent"}}
+    if succeeds:
+        fields |= {
+            "amount_paid": amount,
+            "status": "paid",
+            "status_transitions": {"canceled_at": None, "paid_at": world.second},
+        }
+    events = ("invoice_payment.paid",) if succeeds else ()
+    payment: str | None = invoice.get("_payment")
+    if payment is not None:
+        world.change("invoice_payment", payment, *events, **fields)
+        return payment
+    still_open = {"status": "open", "status_transitions": {"canceled_at": None, "paid_at": None}}
+    common = {"amount_requested": amount, "currency": CURRENCY, "invoice": invoice["id"]}
+    return world.add("invoice_payment", *events, **common, **{**still_open, **fields})
 
 
 def bill_period(shop: Shop, subscription_id: str, *, reason: str, succeeds: bool = True) -> str:

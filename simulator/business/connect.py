@@ -130,10 +130,12 @@ def _refund_fee(shop: Shop) -> None:
 
 
 def update_account(shop: Shop) -> None:
-    """Change the shop's own account, or a connected one."""
-    world = shop.world
-    metadata = {"checked": str(world.second)}
-    if not shop.accounts or shop.chance(0.5):
-        world.change_own("account", "account.updated", metadata=metadata)
-        return
-    world.change("account", shop.rng.choice(shop.accounts), "account.updated", metadata=metadata)
+    """Change the shop's own account."""
+    shop.world.change_own("account", "account.updated", metadata={"checked": str(shop.world.second)})
+
+
+def update_connected_account(shop: Shop) -> None:
+    """Change a connected account, which only endpoints for connected accounts are told."""
+    if shop.accounts:
+        metadata = {"checked": str(shop.world.second)}
+        shop.world.change("account", shop.rng.choice(shop.accounts), "account.updated", metadata=metadata)

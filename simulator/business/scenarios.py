@@ -41,6 +41,7 @@ SCENARIOS: dict[str, Scenario] = {
     "top_up": Scenario(payouts.top_up, 0.5),
     "give_back": Scenario(connect.give_back, 1),
     "update_account": Scenario(connect.update_account, 0.3),
+    "update_connected_account": Scenario(connect.update_connected_account, 0),
     "add_loose_item": Scenario(adjustments.add_loose_item, 1),
     "settle_loose_item": Scenario(adjustments.settle_loose_item, 1),
     "credit": Scenario(adjustments.credit, 2),
