@@ -61,17 +61,17 @@ class Expander:
         if name not in parent:
             raise bad_parameter(f"This property cannot be expanded ({path}).", "expand")
         value = parent[name]
-        if isinstance(value, str):
-            return self._find(value, kind, name, path)
         if isinstance(value, list):
-            return [self._find(one, kind, name, path) if isinstance(one, str) else one for one in value]
-        return value
-
-    def _find(self, object_id: str, kind: str, name: str, path: str) -> State | str:
-        resource = self._resource_of_prefix.get(object_id.rpartition("_")[0])
-        expandable = self.world.shapes.expandable.get(kind)
-        if expandable is not None and name not in expandable and kind != "list":
+            return [self._find(one) if isinstance(one, str) else one for one in value]
+        if isinstance(value, dict):
+            return value
+        fields = self.world.shapes.expandable.get(kind)
+        if fields is not None and name not in fields:
             raise bad_parameter(f"This property cannot be expanded ({path}).", "expand")
+        return self._find(value) if isinstance(value, str) else value
+
+    def _find(self, object_id: str) -> State | str:
+        resource = self._resource_of_prefix.get(object_id.rpartition("_")[0])
         state = resource and self.world.store.find(resource, object_id)
         return self.present(resource, state) if resource and state else object_id
 

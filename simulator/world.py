@@ -76,10 +76,12 @@ class World:
         return object_id
 
     def change(self, resource: str, object_id: str, *events: str, **changes: Any) -> None:
-        """Change a live object and tell `events` about it."""
+        """Change a live object and tell `events` about it; what changes nothing is not told."""
         old = self.get(resource, object_id)
+        before = pack(old)
         data = self.store.tables[resource].put(object_id, {**old, **changes})
-        self._tell(events, resource, object_id, data, pack(old))
+        if data != before:
+            self._tell(events, resource, object_id, data, before)
 
     def remove(self, resource: str, object_id: str, *events: str) -> None:
         """Delete an object for good and tell `events` about it."""

@@ -135,8 +135,15 @@ def refund_charge(shop: Shop, charge_id: str, amount: int) -> str:
         balance_transaction=transaction,
         charge=charge_id,
         customer=charge["customer"],
-        destination_details={"card": {"reference_status": "pending", "reference_type": "acquirer_reference_number",
-                                      "type": "refund"}, "type": "card"},
+        destination_details={
+            "card": {
+                "reference": None,
+                "reference_status": "pending",
+                "reference_type": "acquirer_reference_number",
+                "type": "refund",
+            },
+            "type": "card",
+        },
         metadata={},
         payment_intent=charge["payment_intent"],
         payment_method=charge["payment_method"],
