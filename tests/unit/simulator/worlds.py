@@ -13,7 +13,7 @@ from simulator.world import World
 NOW = 1_795_600_000.25
 
 
-def make_shop(*, seed: int = 7, objects: int = 3000) -> Shop:
+def make_shop(*, seed: int = 7, objects: int = 1000) -> Shop:
     """Make a shop with two years of history that ends at `NOW`."""
     rng = random.Random(seed)
     shop = Shop(World(load_shapes(), rng=rng, clock=lambda: NOW, livemode=False), rng)
@@ -24,4 +24,10 @@ def make_shop(*, seed: int = 7, objects: int = 3000) -> Shop:
 @cache
 def old_shop() -> Shop:
     """Give a big shop that tests only read."""
-    return make_shop(objects=20_000)
+    return make_shop(objects=8_000)
+
+
+@cache
+def busy_shop() -> Shop:
+    """Give a shop that tests may let live: they find it as others left it."""
+    return make_shop()
