@@ -1,0 +1,48 @@
+"""The only entry point: `tillstream <service>` runs a service, every other sub-command is the command line's.
+
+Only the module that runs is imported.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+
+from shared.errors import ConfigError
+
+SERVICES = {
+    "webhook-gateway": "services.webhook_gateway.app",
+    "sync-worker": "services.sync_worker.app",
+    "connection-api": "services.connection_api.app",
+    "destination-writer": "services.destination_writer.app",
+}
+WRONG_USE = 2  # exit code of a wrong setting or argument
+
+
+def main() -> int:
+    """Run what the command line names; return the exit code."""
+    try:
+        return run(sys.argv[1:], os.environ)
+    except ConfigError as error:
+        sys.stderr.write(f"tillstream: {error.message}\n")
+        return WRONG_USE
+
+
+def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Run a service until it is told to stop, or a command of the command line; return the exit code."""
+    name = arguments[0] if arguments else ""
+    if name not in SERVICES:
+        import_module("services.console.app").cli()
+        return 0
+    if len(arguments) > 1:
+        raise ConfigError(f"`tillstream {name}` takes no arguments; it reads TILLSTREAM_… variables.")
+    import uvloop
+
+    uvloop.run(import_module(SERVICES[name]).main(environ))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Stripe → Kafka: never loses a verified event, never accepts a forged one."""
