@@ -20,7 +20,7 @@ ENDPOINT_RATE = 25.0
 TAKE = """
 INSERT INTO stripe_budgets AS b (scope, next_at)
 SELECT scope, now() + step FROM unnest($1::text[], $2::interval[]) AS wanted (scope, step) ORDER BY scope
-ON CONFLICT (scope) DO UPDATE SET next_at = greatest(b.next_at, now()) + excluded.next_at - now()
+ON CONFLICT (scope) DO UPDATE SET next_at = greatest(b.next_at, now()) + (excluded.next_at - now())
 RETURNING extract(epoch FROM b.next_at - now())::float8 AS until, scope
 """
 

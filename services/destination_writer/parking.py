@@ -18,7 +18,7 @@ PARK = """
 INSERT INTO parked_records AS p
     (destination_id, connection_id, resource, object_id, stamp, body, origin, is_deleted, slice_id, topic, partition,
      record_offset, reason, next_try_at)
-SELECT $1, u.*, $13, now() + $14
+SELECT $1, u.*, $13, now() + $14::interval
 FROM unnest($2::text[], $3::text[], $4::text[], $5::bigint[], $6::bytea[], $7::text[], $8::boolean[], $9::bigint[],
             $10::text[], $11::int[], $12::bigint[])
      AS u (connection_id, resource, object_id, stamp, body, origin, is_deleted, slice_id, topic, partition,
@@ -39,7 +39,7 @@ DELETE FROM parked_records p USING unnest($3::text[], $4::text[]) AS u (resource
 WHERE p.destination_id = $1 AND p.connection_id = $2 AND p.resource = u.resource AND p.object_id = u.object_id
 """
 LATER = """
-UPDATE parked_records SET attempts = attempts + 1, next_try_at = now() + $3, reason = $4
+UPDATE parked_records SET attempts = attempts + 1, next_try_at = now() + $3::interval, reason = $4
 WHERE destination_id = $1 AND connection_id = $2
 """
 Queue = tuple[str, str]  # destination and connection

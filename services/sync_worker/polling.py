@@ -17,7 +17,7 @@ SLOWER = 1.5  # factor by which the pause grows while nothing happens
 
 # One worker polls a connection at a time; the lease passes on when it stops.
 TAKE = """
-INSERT INTO leases AS l (name, owner, until) VALUES ($1, $2, now() + $3)
+INSERT INTO leases AS l (name, owner, until) VALUES ($1, $2, now() + $3::interval)
 ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, until = excluded.until
 WHERE l.owner = excluded.owner OR l.until < now() RETURNING 1
 """

@@ -23,7 +23,7 @@ LEASE = timedelta(seconds=60)
 LONGEST_PAUSE = 300.0  # seconds
 
 CLAIM = """
-UPDATE refetches r SET lease_until = now() + $2, attempts = attempts + 1
+UPDATE refetches r SET lease_until = now() + $2::interval, attempts = attempts + 1
 WHERE (connection_id, resource, object_id) IN (
     SELECT f.connection_id, f.resource, f.object_id FROM refetches f JOIN connections c ON c.id = f.connection_id
     WHERE f.due_at <= now() AND (f.lease_until IS NULL OR f.lease_until < now()) AND c.state = 'active'
@@ -34,7 +34,7 @@ RETURNING connection_id, resource, object_id, generation, attempts
 DONE = "DELETE FROM refetches WHERE connection_id = $1 AND resource = $2 AND object_id = $3 AND generation = $4"
 # Asked again meanwhile, or failed: due later.
 RELEASE = """
-UPDATE refetches SET lease_until = NULL, due_at = greatest(due_at, now() + $4)
+UPDATE refetches SET lease_until = NULL, due_at = greatest(due_at, now() + $4::interval)
 WHERE connection_id = $1 AND resource = $2 AND object_id = $3
 """
 

@@ -21,7 +21,7 @@ SILENT_WINDOW = timedelta(days=35)
 
 IS_RECENT = """
 SELECT EXISTS (SELECT FROM syncs WHERE connection_id = $1 AND kind = ANY ($2::text[])
-               AND (status IN ('queued', 'running') OR created_at > now() - $3))
+               AND (status IN ('queued', 'running') OR created_at > now() - $3::interval))
 """
 
 

@@ -54,7 +54,7 @@ class Checkpoint:
 
 # Of the lists that wait, one that nobody fetches at the moment comes first: each endpoint has a limit of its own.
 CLAIM = """
-UPDATE slices SET lease_owner = $1, lease_token = lease_token + 1, lease_until = now() + $2
+UPDATE slices SET lease_owner = $1, lease_token = lease_token + 1, lease_until = now() + $2::interval
 WHERE id = (
     SELECT s.id FROM slices s JOIN syncs y ON y.id = s.sync_id JOIN connections c ON c.id = s.connection_id
     WHERE s.status = 'planned' AND (s.lease_until IS NULL OR s.lease_until < now())
@@ -65,12 +65,12 @@ WHERE id = (
 )
 RETURNING id, sync_id, connection_id, resource, walk, range_start, range_end, cursor, cursor_created, lease_token
 """
-RENEW = "UPDATE slices SET lease_until = now() + $3 WHERE id = $1 AND lease_token = $2"
+RENEW = "UPDATE slices SET lease_until = now() + $3::interval WHERE id = $1 AND lease_token = $2"
 RELEASE = "UPDATE slices SET lease_until = NULL WHERE id = $1 AND lease_token = $2"
 CHECKPOINT = """
 UPDATE slices SET cursor = $3, cursor_created = $4, pages = pages + 1, records = records + $5, cluster_id = $6,
                   status = CASE WHEN $7 THEN 'published' ELSE status END, range_start = coalesce($8, range_start),
-                  lease_until = now() + $9
+                  lease_until = now() + $9::interval
 WHERE id = $1 AND lease_token = $2 AND status = 'planned'
 """
 OFFSETS = """
