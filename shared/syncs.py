@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
+from shared.catalogue import BY_NAME
+from shared.connections import Connection
 from shared.crypto import make_id
 from shared.db import Pool, Row, database_errors
 from shared.errors import NotFoundError
@@ -31,6 +33,11 @@ class Status(StrEnum):
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"
+
+
+EVENT_FEED = "event"  # among a sync's resources: the comparison with /v1/events
+# A balance transaction becomes available within days, an invoice item waits for its invoice for a month.
+SILENT_WINDOW = timedelta(days=35)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +183,18 @@ class SyncStore:
                 sql, sync_id, connection_id, kind, trigger, list(resources), range_start, range_end
             )
         return sync_id
+
+    async def reconcile(self, connection: Connection, *, trigger: str, now: float) -> str:
+        """Queue a comparison with Stripe: its event feed, and the lists of what changes without an event."""
+        since = datetime.fromtimestamp(now, UTC) - SILENT_WINDOW
+        silent = (n for n in connection.resources if not BY_NAME[n].is_in_event_feed or BY_NAME[n].changes_silently)
+        return await self.create(
+            connection.id,
+            Kind.RECONCILE,
+            trigger=trigger,
+            resources=[EVENT_FEED, *silent],
+            range_start=max(since, connection.start_date) if connection.start_date else since,
+        )
 
     async def get(self, sync_id: str) -> Sync:
         """Return the sync; raise `NotFoundError`."""

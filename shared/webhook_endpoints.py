@@ -37,8 +37,8 @@ RETURNING id, url, stripe_id
 """
 MOVE = "UPDATE webhook_endpoints SET url = $2 WHERE id = $1"
 STORE = "UPDATE webhook_endpoints SET stripe_id = $2, enabled_events = $3 WHERE id = $1"
-ADD_SECRET = "INSERT INTO webhook_secrets (endpoint_id, secret) VALUES ($1, $2)"
-HAS_SECRET = "SELECT EXISTS (SELECT FROM webhook_secrets WHERE endpoint_id = $1)"
+ADD_SIGNING = "INSERT INTO webhook_secrets (endpoint_id, secret) VALUES ($1, $2)"
+HAS_SIGNING = "SELECT EXISTS (SELECT FROM webhook_secrets WHERE endpoint_id = $1)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ class WebhookEndpoints:
         row = await self._reserve(connection.id)
         ours = [endpoint for endpoint in await _list_all(api) if endpoint.url == row["url"]]
         with database_errors():
-            has_secret = await self._pool.fetchval(HAS_SECRET, row["id"])
+            has_secret = await self._pool.fetchval(HAS_SIGNING, row["id"])
         known = next((e for e in ours if has_secret and e.id == row["stripe_id"] and _is_usable(e)), None)
         for stranger in (endpoint for endpoint in ours if endpoint is not known):
             await api.delete(f"{PATH}/{stranger.id}")
@@ -141,7 +141,7 @@ class WebhookEndpoints:
         sealed = self._keys.encrypt(made.secret or "", owner=row["id"], name="secret")
         async with transaction(self._pool) as db:
             await db.execute(STORE, row["id"], made.id, list(events))
-            await db.execute(ADD_SECRET, row["id"], sealed)
+            await db.execute(ADD_SIGNING, row["id"], sealed)
         return made.created
 
     def _url(self, endpoint_id: str) -> str:

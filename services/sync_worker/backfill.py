@@ -6,7 +6,7 @@ import asyncio
 
 from services.sync_worker.clients import Clients
 from services.sync_worker.gap_fill import GapFill
-from services.sync_worker.planning import EVENT_FEED, list_parameters, split_at
+from services.sync_worker.planning import list_parameters, split_at
 from services.sync_worker.publishing import Publisher, Snapshot
 from services.sync_worker.slices import Checkpoint, LeaseLostError, Slice, Slices
 from shared.catalogue import BY_NAME
@@ -16,6 +16,7 @@ from shared.log import get_logger
 from shared.messages import Origin
 from shared.retries import pause_seconds
 from shared.stripe_api import Page, StripeApi, parse_item
+from shared.syncs import EVENT_FEED
 
 IDLE_INTERVAL = 0.5  # seconds between two looks for work
 

@@ -6,12 +6,12 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from services.sync_worker.planning import EVENT_FEED, plan
+from services.sync_worker.planning import plan
 from services.sync_worker.slices import Slices
 from shared.db import Pool, Row, database_errors, transaction
 from shared.errors import TransientError
 from shared.log import get_logger
-from shared.syncs import Kind, SyncStore
+from shared.syncs import EVENT_FEED, Kind, SyncStore
 
 POLL_INTERVAL = 0.3  # seconds
 CLOCK_SLACK = 60  # seconds by which our clock may be behind Stripe's

@@ -10,9 +10,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from shared.catalogue import BY_NAME
-from shared.syncs import STRIPE_BEGAN
+from shared.syncs import EVENT_FEED, STRIPE_BEGAN
 
-EVENT_FEED = "event"  # the slice that compares with /v1/events, beside those that list resources
 MOST_PARALLEL = 4  # slices of one list: at 200 ms a call, three fill the endpoint's budget
 WORTH_SPLITTING = 6  # pages that must lie ahead, by the density seen so far
 REACH = 8  # pages that the upper part of a split is expected to hold at most

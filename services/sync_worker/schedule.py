@@ -5,19 +5,15 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
-from services.sync_worker.planning import EVENT_FEED
-from shared.catalogue import BY_NAME
-from shared.connections import Connection, ConnectionStore, State
+from shared.connections import ConnectionStore, State
 from shared.db import Pool, database_errors
 from shared.errors import TransientError
 from shared.log import get_logger
 from shared.syncs import Kind, SyncStore
 
 POLL_INTERVAL = 5.0  # seconds
-# A balance transaction becomes available within days, an invoice item waits for its invoice for a month.
-SILENT_WINDOW = timedelta(days=35)
 
 IS_RECENT = """
 SELECT EXISTS (SELECT FROM syncs WHERE connection_id = $1 AND kind = ANY ($2::text[])
@@ -59,21 +55,4 @@ class Schedule:
             with database_errors():
                 is_recent = await self._pool.fetchval(IS_RECENT, connection.id, kinds, self._interval)
             if not is_recent:
-                await self._queue(connection)
-
-    async def _queue(self, connection: Connection) -> None:
-        since = datetime.fromtimestamp(self._now(), UTC) - SILENT_WINDOW
-        start = max(since, connection.start_date) if connection.start_date else since
-        await self._syncs.create(
-            connection.id,
-            Kind.RECONCILE,
-            trigger="schedule",
-            resources=reconciled(connection.resources),
-            range_start=start,
-        )
-
-
-def reconciled(resources: tuple[str, ...]) -> list[str]:
-    """Return what a reconcile reads: the event feed, and the lists of what changes without an event."""
-    silent = (name for name in resources if not BY_NAME[name].is_in_event_feed or BY_NAME[name].changes_silently)
-    return [EVENT_FEED, *silent]
+                await self._syncs.reconcile(connection, trigger="schedule", now=self._now())
