@@ -58,7 +58,7 @@ class StripeApi:
     def __init__(self, simulation: Simulation) -> None:
         self.simulation = simulation
         self.log: deque[LogEntry] = deque(maxlen=_LOG_SIZE)
-        self._created: dict[str, State] = {}  # answers by idempotency key
+        self._written: dict[str, tuple[Call, State]] = {}  # by idempotency key
 
     async def handle(self, request: web.Request) -> web.Response:
         """Answer one request, successful or not."""
@@ -142,9 +142,12 @@ class StripeApi:
         token = request.headers.get("Idempotency-Key") if call.method == "POST" else None
         if token is None:
             return self._answer(call)
-        if token not in self._created:
-            self._created[token] = self._answer(call)
-        return self._created[token]
+        if token not in self._written:
+            self._written[token] = (call, self._answer(call))
+        first, answer = self._written[token]
+        if (first.path, first.pairs) != (call.path, call.pairs):
+            raise errors.idempotency_key_used()
+        return answer
 
     def _answer(self, call: Call) -> State:
         root = call.path.partition("/")[0]

@@ -42,6 +42,7 @@ def serve(
     rate_limits: Annotated[bool, typer.Option(help="Refuse requests above Stripe's limits.")] = True,
     account_limit: Annotated[float | None, typer.Option(help="Requests a second; Stripe's own if not given.")] = None,
     endpoint_limit: Annotated[float, typer.Option(help="Requests a second for each endpoint.")] = 25.0,
+    clock_skew: Annotated[float, typer.Option(help="Seconds that Stripe's clock is ahead.")] = 0.0,
     url_file: Annotated[Path | None, typer.Option(help="Where to write the address, as JSON.")] = None,
 ) -> None:
     """Run a simulator until it is stopped; its address and key are printed as one line of JSON."""
@@ -54,6 +55,7 @@ def serve(
         rate_limits=rate_limits,
         per_account_limit=account_limit,
         per_endpoint_limit=endpoint_limit,
+        clock_skew_seconds=clock_skew,
         faults=Faults(latency_before_ms=latency_ms),
     )
     try:

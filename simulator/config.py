@@ -2,25 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
-
-@dataclass(frozen=True, slots=True)
-class Config:
-    """How big, how old and how busy the simulated account is."""
-
-    seed: int = 7
-    objects: int = 20_000
-    history_days: int = 730
-    changes_per_second: float = 0.0
-    livemode: bool = False
-    account_version: str = "2024-06-20"
-    connected_accounts: int = 2
-    per_account_limit: float | None = None  # requests a second; Stripe's own for the mode if None
-    per_endpoint_limit: float = 25.0
-    rate_limits: bool = True
-    max_webhook_endpoints: int = 16
-    faults: Faults = field(default_factory=lambda: Faults())
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,3 +26,22 @@ class Faults:
     latency_after_ms: float = 0.0  # between reading and answering
     events_delay_seconds: float = 0.0  # until /v1/events lists an event
     events_omitted: tuple[str, ...] = ("refund.",)  # type prefixes that /v1/events does not list
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """How big, how old and how busy the simulated account is."""
+
+    seed: int = 7
+    objects: int = 20_000
+    history_days: int = 730
+    changes_per_second: float = 0.0
+    livemode: bool = False
+    account_version: str = "2024-06-20"
+    connected_accounts: int = 2
+    per_account_limit: float | None = None  # requests a second; Stripe's own for the mode if None
+    per_endpoint_limit: float = 25.0
+    rate_limits: bool = True
+    max_webhook_endpoints: int = 16
+    clock_skew_seconds: float = 0.0  # how far Stripe's clock is ahead of this machine's
+    faults: Faults = Faults()

@@ -217,14 +217,15 @@ class Control:
         log = self.simulation.deliveries.log
         mine = [log[event.id, one] for one in self.simulation.endpoints.by_id if (event.id, one) in log]
         delivered = [one.delivered_at for one in mine if one.delivered_at is not None]
+        skew = self.simulation.config.clock_skew_seconds
         return {
             "id": event.id,
             "type": event.type,
             "resource": event.resource,
             "object_id": event.object_id,
             "created": event.created,
-            "created_ms": round(event.changed_at * 1000, 3),
-            "delivered_ms": round(min(delivered) * 1000, 3) if delivered else None,
+            "created_ms": round((event.changed_at - skew) * 1000, 3),
+            "delivered_ms": round((min(delivered) - skew) * 1000, 3) if delivered else None,
             "attempts": sum(one.attempts for one in mine),
             "lost": any(one.lost for one in mine),
         }

@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 import hmac
 import random
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -41,13 +40,20 @@ class Deliveries:
     """Sends the events of its worlds to the platform's endpoints. Start it inside a running loop."""
 
     def __init__(
-        self, endpoints: WebhookEndpoints, *, faults: Callable[[], Faults], rng: random.Random, version: str
+        self,
+        endpoints: WebhookEndpoints,
+        *,
+        faults: Callable[[], Faults],
+        rng: random.Random,
+        version: str,
+        now: Callable[[], float],
     ) -> None:
         self.endpoints = endpoints
         self.faults = faults
         self.version = version  # for endpoints that were created without one
         self.log: dict[tuple[str, str], Delivery] = {}
         self._rng = rng
+        self._now = now
         self._slots = asyncio.Semaphore(PARALLEL)
         self._tasks: set[asyncio.Task[None]] = set()
         self._session: aiohttp.ClientSession | None = None
@@ -123,7 +129,7 @@ class Deliveries:
                 delivery.status = await self._send(world, event, endpoint)
             delivery.attempts += 1
             if 200 <= delivery.status < 300:
-                delivery.delivered_at = delivery.delivered_at or time.time()
+                delivery.delivered_at = delivery.delivered_at or self._now()
                 self._settle(world, event.id)
                 return
             after = self.faults().webhook_retry_seconds * 2**attempt * (1 + 0.1 * self._rng.random())
@@ -140,7 +146,7 @@ class Deliveries:
         headers = {
             "Content-Type": "application/json; charset=utf-8",
             "User-Agent": "Stripe/1.0 (+https://stripe.com/docs/webhooks)",
-            "Stripe-Signature": sign(body, endpoint.secret, int(time.time())),
+            "Stripe-Signature": sign(body, endpoint.secret, int(self._now())),
         }
         assert self._session is not None
         try:

@@ -106,6 +106,15 @@ def lock_timeout() -> ApiError:
     )
 
 
+def idempotency_key_used() -> ApiError:
+    """An idempotency key that came with other parameters before."""
+    return ApiError(
+        400,
+        "Keys for idempotent requests can only be used with the same parameters they were first used with.",
+        kind="idempotency_error",
+    )
+
+
 def request_failed() -> ApiError:
     """The parameters were valid but the request failed."""
     return ApiError(402, "Your card was declined.", kind="card_error", code="card_declined")

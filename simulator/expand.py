@@ -25,6 +25,8 @@ _EMPTY_WHEN_EXPANDED = {("price", "tiers"), ("plan", "tiers"), ("price", "curren
                         ("coupon", "applies_to"), ("customer", "tax")}  # fmt: skip
 _LIST_SIZE = 10
 
+_RESOURCE_OF_PREFIX = {row.prefix: row.name for row in ALL.values() if row.prefix and row.name != "plan"}
+
 Present = Callable[[str, State], State]
 
 
@@ -34,7 +36,6 @@ class Expander:
     def __init__(self, world: World, present: Present) -> None:
         self.world = world
         self.present = present
-        self._resource_of_prefix = {row.prefix: row.name for row in ALL.values() if row.prefix and row.name != "plan"}
 
     def expand(self, value: State, paths: Iterable[str]) -> State:
         """Give the object with every path expanded, or raise Stripe's 400; the given one stays as it is."""
@@ -71,7 +72,7 @@ class Expander:
         return self._find(value) if isinstance(value, str) else value
 
     def _find(self, object_id: str) -> State | str:
-        resource = self._resource_of_prefix.get(object_id.rpartition("_")[0])
+        resource = _RESOURCE_OF_PREFIX.get(object_id.rpartition("_")[0])
         state = resource and self.world.store.find(resource, object_id)
         return self.present(resource, state) if resource and state else object_id
 

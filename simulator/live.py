@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from simulator.business.scenarios import SCENARIOS, run_some_scenario
 from simulator.business.shop import Shop
@@ -27,7 +28,7 @@ class LiveBusiness:
         shop = shop or self.shop
         world = shop.world
         before = len(world.journal.events)
-        with _at(world, self._now()):
+        with _changing_at(world, self._now()):
             if name is None:
                 run_some_scenario(shop)
             else:
@@ -47,15 +48,12 @@ class LiveBusiness:
             await asyncio.sleep(min(_IDLE, -owed / self.rate) if self.rate > 0 else _IDLE)
 
 
-class _at:
-    """Sets a world's clock, and its notion of today, for one change."""
-
-    def __init__(self, world: World, now: float) -> None:
-        self.world, self.now = world, now
-
-    def __enter__(self) -> None:
-        self.world.now = self.world.today = max(self.now, self.world.now)
-        self.world.request_id = self.world.new_id("req", 16)
-
-    def __exit__(self, *exc: object) -> None:
-        self.world.request_id = None
+@contextmanager
+def _changing_at(world: World, now: float) -> Iterator[None]:
+    """Set a world's clock, and its notion of today, for one change."""
+    world.now = world.today = max(now, world.now)
+    world.request_id = world.new_id("req", 16)
+    try:
+        yield
+    finally:
+        world.request_id = None

@@ -37,6 +37,8 @@ class Reads:
         parameters = parse_list(pairs, table=table, resource=row.name, filters=row.filters, created=row.created)
         if row.required and row.required not in parameters.filters:
             raise errors.bad_parameter(f"Missing required param: {row.required}.", row.required, "parameter_missing")
+        if row.name == "balance_transaction" and (payout := parameters.filters.get("payout")):
+            self._require_automatic(payout)
         indexed = next((name for name in row.indexed if name in parameters.filters), None)
         among = table.indexes[indexed].get(parameters.filters[indexed], []) if indexed else None
         matches = _matcher(row, parameters.filters, self.world.renderer.templates[row.name])
@@ -106,6 +108,15 @@ class Reads:
                 child = next(one for one in children if one["id"] == object_id)
                 return self.expander.expand(child, parse_expand(pairs))
         raise errors.no_such("subscription_item", object_id)
+
+    def _require_automatic(self, payout_id: str) -> None:
+        payout = self.world.store.find("payout", payout_id)
+        if payout is None:
+            raise errors.no_such("payout", payout_id, param="payout", status=400)
+        if not payout["automatic"]:
+            raise errors.bad_parameter(
+                "Balance transaction history can only be filtered on automatic transfers, not manual.", "payout"
+            )
 
     def _list_children(self, parent: str, state: State, pairs: Pairs, url: str) -> State:
         child = INLINE[parent].child

@@ -25,7 +25,7 @@ class Simulation:
 
     def __init__(self, config: Config, *, now: Callable[[], float]) -> None:
         self.config = config
-        self.now = now
+        self.now = now = _ahead(now, config.clock_skew_seconds)
         self.faults: Faults = config.faults
         rng = random.Random(config.seed)
         # Faults and keys draw from generators of their own, so that they don't change the business.
@@ -43,7 +43,11 @@ class Simulation:
         self.keys.create()
         self.endpoints = WebhookEndpoints(self.platform, cap=config.max_webhook_endpoints)
         self.deliveries = Deliveries(
-            self.endpoints, faults=lambda: self.faults, rng=self.chance, version=config.account_version
+            self.endpoints,
+            faults=lambda: self.faults,
+            rng=self.chance,
+            version=config.account_version,
+            now=now,
         )
         for world in self.worlds.values():
             self.deliveries.watch(world)
@@ -69,3 +73,7 @@ class Simulation:
             shop = Shop(world, world.rng)
             write_history(shop, objects=_CONNECTED_OBJECTS, days=self.config.history_days)
             self.worlds[account_id], self.shops[account_id] = world, shop
+
+
+def _ahead(now: Callable[[], float], seconds: float) -> Callable[[], float]:
+    return (lambda: now() + seconds) if seconds else now

@@ -74,14 +74,14 @@ def _default_to(shop: Shop, customer: str, method: str, card: list[object]) -> N
 
 def sign_up(shop: Shop) -> None:
     """Create a customer who subscribes and pays."""
-    subscribe(shop, add_customer(shop))
+    subscribe(shop, add_customer(shop), many_items=shop.chance(0.02))
 
 
-def subscribe(shop: Shop, customer_id: str) -> None:
-    """Start a subscription of one item, seldom of many."""
+def subscribe(shop: Shop, customer_id: str, *, many_items: bool = False) -> None:
+    """Start a subscription of one item or two, or of more than a parent carries inline."""
     world, rng = shop.world, shop.rng
     subscription = world.new_id("sub")
-    count = rng.randrange(11, 15) if shop.chance(0.02) else rng.choice((1, 1, 1, 2))
+    count = rng.randrange(11, 15) if many_items else rng.choice((1, 1, 1, 2))
     offers = [rng.choice(shop.offers) for _ in range(count)]
     items = [billing.add_item(shop, subscription, offer, rng.choice((1, 1, 1, 3, 10))) for offer in offers]
     world.add(
@@ -169,6 +169,12 @@ def recover(shop: Shop) -> None:
     world.change("customer", customer["id"], "customer.updated", delinquent=False)
     shop.subscriptions.append(subscription["id"])
     return None
+
+
+def renew_many(shop: Shop) -> None:
+    """Renew many subscriptions in one second, as on the first of a month."""
+    for _ in range(20):
+        renew(shop)
 
 
 def cancel(shop: Shop) -> None:

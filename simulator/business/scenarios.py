@@ -23,6 +23,7 @@ class Scenario:
 SCENARIOS: dict[str, Scenario] = {
     "sign_up": Scenario(customers.sign_up, 10),
     "renewal": Scenario(customers.renew, 45),
+    "burst": Scenario(customers.renew_many, 0),
     "failed_renewal": Scenario(customers.fail_renewal, 4),
     "recovery": Scenario(customers.recover, 4),
     "cancel": Scenario(customers.cancel, 3),
@@ -77,6 +78,7 @@ def _try_everything(shop: Shop) -> None:
     """Even the smallest shop has at least one of each object."""
     for _ in range(_FIRST_CUSTOMERS):
         customers.sign_up(shop)
+    customers.subscribe(shop, customers.add_customer(shop), many_items=True)
     for extra in EXTRAS:
         extra(shop, shop.world.store.tables["customer"].ids[0])
     charge = shop.world.get("charge", shop.world.store.tables["charge"].ids[0])

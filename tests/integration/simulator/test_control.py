@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import AsyncIterator
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from typer.testing import CliRunner
 
 from simulator.cli import cli
 from simulator.client import ControlClient, ControlClientError
-from tests.integration.simulator.running import Running
+from tests.integration.simulator.running import Running, run_simulator
 
 PINNED = {"Stripe-Version": "2026-10-28.endive"}
 
@@ -170,3 +171,14 @@ def test_command_line_says_what_to_do_when_no_simulator_answers() -> None:
     assert "tillstream simulator serve" in result.output
     with pytest.raises(ControlClientError, match="no address"):
         ControlClient("file:///etc/passwd")
+
+
+async def test_stripes_clock_can_be_ahead() -> None:
+    async with run_simulator(clock_skew_seconds=100.0) as running:
+        await running.control("POST", "scenarios/renewal")
+        _, page, headers = await running.get("/v1/events?limit=1")
+        event = (await running.control("GET", "events"))["events"][-1]
+
+        ahead = parsedate_to_datetime(headers["Date"]).timestamp() - time.time()
+        assert 95 < ahead < 101
+        assert page["data"][0]["created"] - event["created_ms"] / 1000 > 95

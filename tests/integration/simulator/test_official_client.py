@@ -164,3 +164,13 @@ async def test_every_resource_is_listed_and_retrieved(running: Running, row: obj
 
     assert (status, page["url"]) == (200, path)
     assert retrieved == one
+
+
+async def test_idempotency_key_is_refused_with_other_parameters(running: Running) -> None:
+    endpoints = running.client().v1.webhook_endpoints
+    first = {"url": "https://example.com/a", "enabled_events": ["charge.succeeded"]}
+    other = {**first, "url": "https://example.com/b"}
+    await running.ask(lambda: endpoints.create(first, {"idempotency_key": "once"}))  # type: ignore[arg-type]
+
+    with pytest.raises(stripe.IdempotencyError):
+        await running.ask(lambda: endpoints.create(other, {"idempotency_key": "once"}))  # type: ignore[arg-type]

@@ -44,7 +44,7 @@ async def test_webhook_carries_the_pinned_version_and_the_event_list_the_older_o
 
     sent = {event["type"]: event["data"]["object"] for event in (json.loads(body) for body, _ in receiver.received)}
     _, page, _ = await running.get("/v1/events?limit=50")
-    listed = {event["type"]: event for event in page["data"]}
+    listed = {event["type"]: event for event in reversed(page["data"])}
     assert listed["invoice.paid"]["api_version"] == "2024-06-20"
     assert listed["invoice.paid"]["data"]["object"]["subscription"].startswith("sub_")
     assert "parent" not in listed["invoice.paid"]["data"]["object"]
