@@ -37,8 +37,15 @@ async def _run_simulation(app: web.Application) -> AsyncIterator[None]:
     simulation = app[SIMULATION]
     await simulation.deliveries.start()
     life = asyncio.create_task(simulation.business.live())
+    life.add_done_callback(_report_death)
     yield
     life.cancel()
     with suppress(asyncio.CancelledError):
         await life
     await simulation.deliveries.stop()
+
+
+def _report_death(life: asyncio.Task[None]) -> None:
+    """A business that stops by itself would make every test wait for changes that never come."""
+    if not life.cancelled() and (error := life.exception()) is not None:
+        life.get_loop().call_exception_handler({"message": "The simulated business died.", "exception": error})

@@ -36,7 +36,7 @@ def add_price(shop: Shop, product: str, name: str, amount: int, *, interval: str
 
 def open_catalogue(shop: Shop) -> None:
     """Create the offers that customers can take."""
-    for rank, name in enumerate(PLANS[1:], start=1):
+    for rank, name in enumerate(PLANS, start=1):
         product = add_product(shop, name)
         amounts = [900 * 3**rank, 700 * 3**rank]
         prices = [add_price(shop, product, name, amount) for amount in amounts]

@@ -62,4 +62,4 @@ class Shop:
 FIRST_NAMES = ("Ada", "Ben", "Chloé", "Dmitri", "Emeka", "Fatima", "Grace", "Hiro", "Inés", "Jonas", "Kateřina", "Liam")
 LAST_NAMES = ("Abe", "Brown", "Costa", "Dubois", "Evans", "Fischer", "García", "Hansen", "Ito", "Jensen", "Kowalski")
 CARDS = (("visa", "4242"), ("mastercard", "4444"), ("amex", "0005"), ("visa", "5556"), ("discover", "1117"))
-PLANS = ("free", "starter", "team", "scale", "enterprise")
+PLANS = ("starter", "team", "scale", "enterprise")
