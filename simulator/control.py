@@ -236,6 +236,8 @@ class Control:
 @web.middleware
 async def explain_errors(request: web.Request, handler: Answer) -> web.StreamResponse:
     """Answer a control request that makes no sense with its reason."""
+    if not request.path.startswith("/_control/"):
+        return await handler(request)
     try:
         return await handler(request)
     except (ValueError, TypeError) as error:
