@@ -18,31 +18,33 @@ SERVICES = {
     "connection-api": "services.connection_api.app",
     "destination-writer": "services.destination_writer.app",
 }
-WRONG_USE = 2  # exit code of a wrong setting or argument
+WRONG_USE = 2  # exit code
 
 
-def main() -> int:
-    """Run what the command line names; return the exit code."""
+def main() -> None:
+    """Run what the command line names; a setting or argument that can't be used ends it with exit code 2."""
     try:
-        return run(sys.argv[1:], os.environ)
+        run(sys.argv[1:], os.environ)
     except ConfigError as error:
         sys.stderr.write(f"tillstream: {error.message}\n")
-        return WRONG_USE
+        sys.exit(WRONG_USE)
 
 
-def run(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Run a service until it is told to stop, or a command of the command line; return the exit code."""
+def run(arguments: Sequence[str], environ: Mapping[str, str]) -> None:
+    """Run a service until it is told to stop, or a command of the command line.
+
+    Raises `ConfigError`; the command line raises `SystemExit` with its exit code.
+    """
     name = arguments[0] if arguments else ""
     if name not in SERVICES:
         import_module("services.console.app").cli()
-        return 0
+        return
     if len(arguments) > 1:
         raise ConfigError(f"`tillstream {name}` takes no arguments; it reads TILLSTREAM_… variables.")
     import uvloop
 
     uvloop.run(import_module(SERVICES[name]).main(environ))
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
