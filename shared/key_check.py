@@ -1,33 +1,62 @@
-"""What a key may do: one cheap list of every permission, in parallel, and the account that it belongs to."""
+"""What a key may do: one cheap list of every permission, in parallel, and the account that it belongs to.
+
+Stripe tells a restricted key nothing about itself, so only the answers to calls count.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 import msgspec
 
-from shared.catalogue import BY_NAME, Permission, Resource, permissions
+from shared.catalogue import BY_NAME, WEBHOOK_PERMISSION, Permission, Resource, permissions
 from shared.errors import (
     KeyInvalidError,
     KeyRefusedError,
     PayloadError,
     PermissionMissingError,
-    ResourceUnavailableError,
-    StripeNotFoundError,
     StripeRefusedError,
 )
 from shared.stripe_api import StripeApi
 
-PARALLEL = 5  # calls at a time: at 200 ms a call this is Stripe's limit of 25/s in test mode
+PARALLEL = 8  # calls at a time
+SPACING = 0.04  # seconds between the starts of two calls: Stripe's limit is 25/s in test mode
 ACCOUNT_ID = re.compile(r"acct_[A-Za-z0-9]+")
+# https://docs.stripe.com/keys/restricted-api-keys: nobody can grant it, so it is no fault of the key.
+NOT_GRANTABLE = "not available for use by restricted keys"
 ADVICE = (
     "Double-check your restricted key in the Stripe Dashboard: All Core resources, All Connect resources and All "
     "Billing resources need Read, Webhook Endpoints needs Write."
 )
+ROTATED = "If you just rotated the key, the old one is already invalidated: use the new one."
+
+
+class KeyExpiredError(KeyRefusedError):
+    """API Key is invalid: it has expired."""
+
+    code = "api_key_expired"
+
+
+class KeyAddressError(KeyRefusedError):
+    """This key may not be used from this machine's IP address."""
+
+    code = "api_key_ip_restricted"
+
+
+class KeyPermissionsError(KeyRefusedError):
+    """Missing permissions."""
+
+    code = "missing_permissions"
+
+
+class KeyAccountError(KeyRefusedError):
+    """This key belongs to another Stripe account."""
+
+    code = "api_key_other_account"
 
 
 class Grant(StrEnum):
@@ -44,6 +73,12 @@ class Checked:
 
     permission: Permission
     grant: Grant
+    slug: str  # as Stripe named it, which may differ from the catalogue's guess
+
+    @property
+    def is_blocking(self) -> bool:
+        """Whether the key is useless for want of it; a guessed permission is no reason to refuse a key."""
+        return self.grant is Grant.MISSING and self.permission.required and self.permission.is_certain
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +90,14 @@ class KeyCheck:
     checked: tuple[Checked, ...]
 
     @property
-    def missing(self) -> tuple[Permission, ...]:
-        """What the key lacks."""
-        return tuple(one.permission for one in self.checked if one.grant is Grant.MISSING)
+    def missing(self) -> tuple[Checked, ...]:
+        """What the key lacks, needed or not."""
+        return tuple(one for one in self.checked if one.grant is Grant.MISSING)
+
+    @property
+    def unreadable(self) -> frozenset[str]:
+        """The names of the resources that the key may not read."""
+        return frozenset(name for one in self.missing for name in one.permission.resources)
 
 
 class _Profile(msgspec.Struct):
@@ -78,51 +118,99 @@ class _Account(msgspec.Struct):
     settings: _Settings | None = None
 
 
-async def check_key(api: StripeApi, resources: Sequence[Resource], *, account_id: str | None = None) -> KeyCheck:
-    """Probe the key of `api` for everything that `resources` need.
+async def check_key(
+    api: StripeApi,
+    resources: Sequence[Resource],
+    *,
+    account_id: str | None = None,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> KeyCheck:
+    """Probe the key of `api` for everything that `resources` need; a dead key costs one call.
 
-    Raises `KeyRefusedError` with Stripe's reason, "Missing permissions" with their names when a required one is
-    missing, `PayloadError` when the account can't be told and `account_id` is not given, and
-    `StripeUnavailableError`. Write access to webhook endpoints is proven later, by making ours.
+    `account_id` is taken where Stripe does not tell the account, and compared where it does.
+    Raises `KeyPermissionsError` naming every required permission that is missing, another `KeyRefusedError` with the
+    reason and the fix, `PayloadError` when nothing tells the account, and `StripeUnavailableError`.
+    Write access to webhook endpoints is proven later, by making ours.
     """
-    turns = asyncio.Semaphore(PARALLEL)
-    wanted = [permission for permission in permissions(resources) if permission.slug != "rak_webhook_write"]
+    first, *rest = (permission for permission in permissions(resources) if permission is not WEBHOOK_PERMISSION)
     try:
-        first = await _probe(api, wanted[0], turns)  # an invalid key costs one call, not all of them
-        rest = await asyncio.gather(*(_probe(api, permission, turns) for permission in wanted[1:]))
+        checked = [await _probe(api, first), *await _probe_all(api, rest, sleep)]
         found_id, name = await _account(api)
     except KeyInvalidError as error:
-        raise KeyRefusedError(_why_invalid(error.message), field="api_key") from error
-    check = KeyCheck(found_id or account_id or "", name or found_id or account_id or "", (first, *rest))
-    _require(check)
-    if not check.account_id:
-        raise PayloadError(
-            "Stripe does not tell this key which account it belongs to. Give the account's id (acct_…), which stands "
-            "in the Stripe Dashboard under Settings, Account details.",
-            field="account_id",
+        raise explain_invalid(error) from error
+    if blocking := [one for one in checked if one.is_blocking]:
+        raise KeyPermissionsError(describe_missing(blocking), field="api_key")
+    known_id = _agree(found_id, account_id)
+    return KeyCheck(known_id, name or known_id, tuple(checked))
+
+
+def explain_invalid(error: KeyInvalidError) -> KeyRefusedError:
+    """Return why Stripe refused the key, in words that say what to do."""
+    if "IP address" in error.message:
+        return KeyAddressError(
+            "This key may not be used from this machine's IP address. Add the address to the key's allowed IP "
+            "addresses in the Stripe Dashboard, or remove the restriction.",
+            field="api_key",
         )
-    return check
+    if "Expired API Key" in error.message:
+        return KeyExpiredError(f"API Key is invalid: it has expired. {ROTATED}", field="api_key")
+    return KeyRefusedError(
+        f"API Key is invalid: Stripe does not know it. Make sure you copied the full key. {ROTATED}", field="api_key"
+    )
 
 
-async def _probe(api: StripeApi, permission: Permission, turns: asyncio.Semaphore) -> Checked:
-    resource = BY_NAME[permission.resources[0]] if permission.resources else None
-    path = resource.list_path if resource else "/v1/events"
-    walk = resource.walks[0] if resource else ()
-    async with turns:
-        try:
-            if resource and resource.is_singleton:
-                await api.retrieve(path)
-            else:
-                await api.list_page(path, [("limit", "1"), *walk])
-        except PermissionMissingError:
-            return Checked(permission, Grant.MISSING)
-        except (ResourceUnavailableError, StripeNotFoundError):
-            return Checked(permission, Grant.UNAVAILABLE)
-        except KeyInvalidError:
-            raise
-        except StripeRefusedError:
-            return Checked(permission, Grant.UNAVAILABLE)
-    return Checked(permission, Grant.GRANTED)
+def describe_missing(checked: Sequence[Checked]) -> str:
+    """Return a sentence that names each permission by its row in the Stripe Dashboard and by its slug."""
+    names = ", ".join(f"{one.permission.toggle} ({one.slug})" for one in checked)
+    return f"Missing permissions: {names}. {ADVICE}"
+
+
+def describe_missing_webhooks() -> str:
+    """Return the sentence for a key that may not make our webhook endpoint."""
+    return describe_missing([Checked(WEBHOOK_PERMISSION, Grant.MISSING, WEBHOOK_PERMISSION.slug)])
+
+
+async def _probe_all(
+    api: StripeApi, wanted: Sequence[Permission], sleep: Callable[[float], Awaitable[None]]
+) -> list[Checked]:
+    """Return one answer for each; the first failure ends the others."""
+    turns = asyncio.Semaphore(PARALLEL)
+
+    async def probe(number: int, permission: Permission) -> Checked:
+        await sleep(number * SPACING)
+        async with turns:
+            return await _probe(api, permission)
+
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            probes = [tasks.create_task(probe(*numbered)) for numbered in enumerate(wanted)]
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+    return [task.result() for task in probes]
+
+
+async def _probe(api: StripeApi, permission: Permission) -> Checked:
+    try:
+        await _read_one(api, permission)
+    except PermissionMissingError as error:
+        grant = Grant.UNAVAILABLE if NOT_GRANTABLE in error.message else Grant.MISSING
+        return Checked(permission, grant, error.permission or permission.slug)
+    except KeyInvalidError:
+        raise
+    except StripeRefusedError:
+        return Checked(permission, Grant.UNAVAILABLE, permission.slug)
+    return Checked(permission, Grant.GRANTED, permission.slug)
+
+
+async def _read_one(api: StripeApi, permission: Permission) -> None:
+    if not permission.resources:
+        await api.list_page("/v1/events", [("limit", "1")])
+        return
+    resource = BY_NAME[permission.resources[0]]
+    if resource.is_singleton:
+        await api.retrieve(resource.list_path)
+    else:
+        await api.list_page(resource.list_path, [("limit", "1"), *resource.walks[0]])
 
 
 async def _account(api: StripeApi) -> tuple[str | None, str | None]:
@@ -136,21 +224,14 @@ async def _account(api: StripeApi) -> tuple[str | None, str | None]:
     return account.id, display or (account.business_profile.name if account.business_profile else None)
 
 
-def _require(check: KeyCheck) -> None:
-    """Raise for what a default resource can't do without; a guessed name is no reason to refuse a key."""
-    needed = [permission for permission in check.missing if permission.required and permission.is_certain]
-    if needed:
-        names = ", ".join(f"{permission.toggle} ({permission.slug})" for permission in needed)
-        raise KeyRefusedError(f"Missing permissions: {names}. {ADVICE}", field="api_key")
-
-
-def _why_invalid(message: str) -> str:
-    if "IP address" in message:
-        return (
-            f"Stripe refuses calls from this machine's address with this key: {message} Add the address to the key's "
-            "allowed IP addresses in the Stripe Dashboard."
+def _agree(found: str | None, given: str | None) -> str:
+    """Return the account's id; raise `KeyAccountError` or `PayloadError`."""
+    if found and given and found != given:
+        raise KeyAccountError(f"This key belongs to the account {found}, not to {given}.", field="api_key")
+    if not (found or given):
+        raise PayloadError(
+            "Stripe does not tell this key which account it belongs to. Give the account's id (acct_…), which stands "
+            "in the Stripe Dashboard under Settings, Account details.",
+            field="account_id",
         )
-    return (
-        f"API Key is invalid: {message} Make sure you copied the full key. If you just rotated the key, the old one "
-        "is already invalidated."
-    )
+    return found or given or ""
