@@ -1,5 +1,6 @@
 """Our webhook endpoint at Stripe: made once for a connection, found again by its URL, its secrets kept encrypted.
 
+Its id is the random last part of the URL, so ours are known although an answer was lost or the gateway has moved.
 Stripe tells an endpoint's secret only when it creates it (https://docs.stripe.com/api/webhook_endpoints/create), so
 one of ours whose secret was lost by a crash is deleted and made anew.
 """
@@ -7,7 +8,7 @@ one of ours whose secret was lost by a crash is deleted and made anew.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -15,11 +16,12 @@ from pydantic import SecretStr
 
 from shared.connections import Connection
 from shared.crypto import KeyRing, make_id
-from shared.db import Pool, Row, database_errors, transaction
+from shared.db import Pool, database_errors, transaction
 from shared.errors import ConflictError, PermissionMissingError, StripeRefusedError
 from shared.stripe_api import API_VERSION, StripeApi
 
 PATH = "/v1/webhook_endpoints"
+EVERY_EVENT = "*"
 LIMIT_REACHED = re.compile(r"maximum of \d+ .*webhook endpoints", re.IGNORECASE)
 
 FIND = """
@@ -33,12 +35,17 @@ WHERE e.id = $1 AND c.state <> 'removing'
 RESERVE = """
 INSERT INTO webhook_endpoints (id, connection_id, url) VALUES ($1, $2, $3)
 ON CONFLICT (connection_id) DO UPDATE SET connection_id = excluded.connection_id
-RETURNING id, url, stripe_id
+RETURNING id, stripe_id
 """
-MOVE = "UPDATE webhook_endpoints SET url = $2 WHERE id = $1"
-STORE = "UPDATE webhook_endpoints SET stripe_id = $2, enabled_events = $3 WHERE id = $1"
+STORE = "UPDATE webhook_endpoints SET stripe_id = $2, url = $3, enabled_events = $4 WHERE id = $1"
+VOID_SIGNING = "DELETE FROM webhook_secrets WHERE endpoint_id = $1"
 ADD_SIGNING = "INSERT INTO webhook_secrets (endpoint_id, secret) VALUES ($1, $2)"
-HAS_SIGNING = "SELECT EXISTS (SELECT FROM webhook_secrets WHERE endpoint_id = $1)"
+
+
+class EndpointsFullError(ConflictError):
+    """Stripe has no room for one more webhook endpoint."""
+
+    code = "webhook_endpoints_full"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,75 +94,93 @@ class WebhookEndpoints:
         Raises `PermissionMissingError` without write access, `ConflictError` when the account has no room for one
         more endpoint, and what the client raises.
         """
-        row = await self._reserve(connection.id)
-        ours = [endpoint for endpoint in await _list_all(api) if endpoint.url == row["url"]]
-        with database_errors():
-            has_secret = await self._pool.fetchval(HAS_SIGNING, row["id"])
-        known = next((e for e in ours if has_secret and e.id == row["stripe_id"] and _is_usable(e)), None)
-        for stranger in (endpoint for endpoint in ours if endpoint is not known):
-            await api.delete(f"{PATH}/{stranger.id}")
+        endpoint_id, stripe_id = await self._reserve(connection.id)
+        ours = await _list_ours(api, endpoint_id)
+        # The id at Stripe is stored together with the secret: one that is not stored has a secret that nobody knows.
+        known = next((e for e in ours if e.id == stripe_id and e.api_version == API_VERSION), None)
+        for other in (endpoint for endpoint in ours if endpoint is not known):
+            await api.delete(f"{PATH}/{other.id}")
         if known is None:
-            return await self._create(row, api, events)
-        wanted = sorted({*events, *known.enabled_events})
-        if wanted != sorted(known.enabled_events):
-            await api.post(f"{PATH}/{known.id}", [("enabled_events[]", event) for event in wanted])
+            return await self._create(endpoint_id, api, events)
+        await self._repair(endpoint_id, api, known, events)
         return known.created
 
     async def remove(self, connection_id: str, api: StripeApi) -> None:
-        """Delete our endpoint at Stripe; one that is gone already is fine."""
+        """Delete every endpoint of ours at Stripe; one that is gone already is fine."""
         with database_errors():
-            stripe_id = await self._pool.fetchval(
-                "SELECT stripe_id FROM webhook_endpoints WHERE connection_id = $1", connection_id
+            endpoint_id = await self._pool.fetchval(
+                "SELECT id FROM webhook_endpoints WHERE connection_id = $1", connection_id
             )
-        if stripe_id:
-            await api.delete(f"{PATH}/{stripe_id}")
+        if endpoint_id:
+            for endpoint in await _list_ours(api, endpoint_id):
+                await api.delete(f"{PATH}/{endpoint.id}")
 
-    async def _reserve(self, connection_id: str) -> Row:
+    async def _reserve(self, connection_id: str) -> tuple[str, str | None]:
+        """Return our id, and Stripe's where it is known."""
         endpoint_id = make_id("whe")
-        async with transaction(self._pool) as db:
-            row = dict(await db.fetchrow(RESERVE, endpoint_id, connection_id, self._url(endpoint_id)))
-            if row["url"] != self._url(row["id"]):  # the gateway has moved
-                row |= {"url": self._url(row["id"]), "stripe_id": None}
-                await db.execute(MOVE, row["id"], row["url"])
-        return row
+        with database_errors():
+            row = await self._pool.fetchrow(RESERVE, endpoint_id, connection_id, self._url(endpoint_id))
+        return row["id"], row["stripe_id"]
 
-    async def _create(self, row: Row, api: StripeApi, events: Sequence[str]) -> int:
+    async def _create(self, endpoint_id: str, api: StripeApi, events: Sequence[str]) -> int:
+        url = self._url(endpoint_id)
         parameters = [
-            ("url", row["url"]),
+            ("url", url),
             ("api_version", API_VERSION),
             ("description", "Tillstream"),
             *(("enabled_events[]", event) for event in events),
         ]
         try:
-            fetched = await api.post(PATH, parameters)
+            # One key per creation: with an old one Stripe would answer with an endpoint that was deleted since.
+            fetched = await api.post(PATH, parameters, idempotency_key=make_id("idk"))
         except PermissionMissingError:
             raise
         except StripeRefusedError as error:
             if not LIMIT_REACHED.search(error.message):
                 raise
-            raise ConflictError(
+            raise EndpointsFullError(
                 f"Stripe has no room for one more webhook endpoint: {error.message} Delete one that is not used "
                 "under Developers, Webhooks in the Stripe Dashboard."
             ) from error
         made = msgspec.json.decode(fetched.body, type=_AtStripe)
-        sealed = self._keys.encrypt(made.secret or "", owner=row["id"], name="secret")
+        sealed = self._keys.encrypt(made.secret or "", owner=endpoint_id, name="secret")
         async with transaction(self._pool) as db:
-            await db.execute(STORE, row["id"], made.id, list(events))
-            await db.execute(ADD_SIGNING, row["id"], sealed)
+            await db.execute(STORE, endpoint_id, made.id, url, list(events))
+            await db.execute(VOID_SIGNING, endpoint_id)
+            await db.execute(ADD_SIGNING, endpoint_id, sealed)
         return made.created
 
+    async def _repair(self, endpoint_id: str, api: StripeApi, known: _AtStripe, events: Sequence[str]) -> None:
+        """Bring address, state and events of our endpoint up to date; what is right already costs no call."""
+        url, wanted = self._url(endpoint_id), merge_events(known.enabled_events, events)
+        changes = [("url", url)] if known.url != url else []
+        if known.status != "enabled":
+            changes.append(("disabled", "false"))
+        if wanted != set(known.enabled_events):
+            changes += [("enabled_events[]", event) for event in sorted(wanted)]
+        if changes:
+            await api.post(f"{PATH}/{known.id}", changes)
+        with database_errors():
+            await self._pool.execute(STORE, endpoint_id, known.id, url, sorted(wanted))
+
     def _url(self, endpoint_id: str) -> str:
-        return f"{self._public_url}/webhooks/stripe/{endpoint_id}"
+        return self._public_url + _path(endpoint_id)
 
 
-def _is_usable(endpoint: _AtStripe) -> bool:
-    return endpoint.status == "enabled" and endpoint.api_version == API_VERSION
+def merge_events(existing: Iterable[str], wanted: Iterable[str]) -> set[str]:
+    """Return both: what a person has added at Stripe is never taken away."""
+    present = set(existing)
+    return {EVERY_EVENT} if EVERY_EVENT in present else present | set(wanted)
 
 
-async def _list_all(api: StripeApi) -> list[_AtStripe]:
+def _path(endpoint_id: str) -> str:
+    return f"/webhooks/stripe/{endpoint_id}"
+
+
+async def _list_ours(api: StripeApi, endpoint_id: str) -> list[_AtStripe]:
     found: list[_AtStripe] = []
     while True:
         page = await api.list_page(PATH, [("starting_after", found[-1].id)] if found else [])
         found += [msgspec.json.decode(body, type=_AtStripe) for body in page.objects]
         if not page.has_more or not page.objects:
-            return found
+            return [endpoint for endpoint in found if endpoint.url.endswith(_path(endpoint_id))]
