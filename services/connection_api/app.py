@@ -1,0 +1,86 @@
+"""Builds the API: state in the background, one gate before every route, the REST operations and the dashboard."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from datetime import UTC, datetime
+
+from aiohttp import web
+
+from services.connection_api.auth import Attempts, Gate, add_security_headers, guarded_by
+from services.connection_api.dashboard import add_dashboard
+from services.connection_api.destinations import Destinations
+from services.connection_api.routes import Connections, register
+from services.connection_api.sessions import Credentials
+from services.connection_api.settings import ApiSettings
+from services.connection_api.sign_in import REDEEM_PATH, SIGN_OUT_PATH, SignIn
+from services.connection_api.state import State
+from shared.background import run_beside, until_available
+from shared.http import Access, Handler, add_route, make_app, serve
+from shared.kafka import Producer, ensure_topics
+from shared.log import configure
+from shared.settings import load
+
+MAX_BODY = 64 * 1024  # bytes; the longest body is a key and a list of resources
+
+
+def utc_now() -> datetime:
+    """Return the time."""
+    return datetime.now(UTC)
+
+
+def create_app(
+    settings: ApiSettings, *, now: Callable[[], datetime] = utc_now, attempts: Attempts | None = None
+) -> web.Application:
+    """Return the service's app; `now` gives the time with its zone."""
+    producer = Producer(settings)
+    state = State(settings, producer)
+    credentials = Credentials(lambda: state.pool)
+    attempts = attempts or Attempts()
+    gate = Gate(credentials, settings.api_token, attempts)
+    app = make_app(guarded_by(gate), ready={"database": state.is_ready}, max_body=MAX_BODY)
+    app.on_response_prepare.append(add_security_headers)
+    sign_in = SignIn(credentials, attempts)
+    register(app, _handlers(Connections(state, now), Destinations(state), sign_in))
+    add_route(app, "GET", REDEEM_PATH, sign_in.redeem, Access.PUBLIC)
+    add_route(app, "POST", SIGN_OUT_PATH, sign_in.sign_out, Access.PUBLIC)
+    add_dashboard(app, lambda: state.pool, now=now)
+    app.cleanup_ctx.append(_stopping(producer))
+    run_beside(app, state.run)
+    run_beside(app, lambda: until_available("kafka", lambda: ensure_topics(settings)))
+    return app
+
+
+def _handlers(connections: Connections, destinations: Destinations, sign_in: SignIn) -> dict[str, Handler]:
+    return {
+        "test_destination": destinations.test,
+        "create_destination": destinations.create,
+        "list_destinations": destinations.list,
+        "get_destination": destinations.get,
+        "delete_destination": destinations.delete,
+        "create_connection": connections.create,
+        "list_connections": connections.list,
+        "get_connection": connections.get,
+        "create_sync": connections.create_sync,
+        "list_syncs": connections.list_syncs,
+        "get_sync": connections.get_sync,
+        "pause_connection": connections.pause,
+        "resume_connection": connections.resume,
+        "list_events": connections.list_events,
+        "create_sign_in_link": sign_in.create_link,
+    }
+
+
+def _stopping(producer: Producer) -> Callable[[web.Application], AsyncIterator[None]]:
+    async def context(_app: web.Application) -> AsyncIterator[None]:
+        yield
+        await producer.stop()
+
+    return context
+
+
+async def main(environ: Mapping[str, str]) -> None:
+    """Run the service until it is told to stop."""
+    settings = load(ApiSettings, environ)
+    configure(service="connection_api", level=settings.log_level, form=settings.log_format)
+    await serve(create_app(settings), settings)

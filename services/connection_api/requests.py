@@ -1,0 +1,93 @@
+"""Reads what a request brings, and writes answers: the models decide, and a refusal names the field."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from aiohttp import web
+from pydantic import BaseModel, ValidationError
+
+from shared.errors import NotFoundError, PayloadError
+
+M = TypeVar("M", bound=BaseModel)
+ID = re.compile(r"[a-z]{2,8}_[a-z0-9]{1,64}\Z")
+LONGEST_FIELD = 100  # characters of a caller's own field name that an error repeats
+SENTENCES = {
+    "missing": "This field is missing.",
+    "extra_forbidden": "There is no such field.",
+    "json_invalid": "The body is not JSON.",
+    "model_type": "The body has to be a JSON object.",
+}
+
+
+async def read_body(request: web.Request, model: type[M]) -> M:
+    """Return the body as `model`; raise `PayloadError` naming the field."""
+    try:
+        return model.model_validate_json(await request.read() or b"{}")
+    except ValidationError as error:
+        raise refusal(error) from None  # the cause holds what was sent, secrets too
+
+
+def read_query(request: web.Request, model: type[M]) -> M:
+    """Return the query as `model`; raise `PayloadError` naming the parameter."""
+    try:
+        return model.model_validate(dict(request.query))
+    except ValidationError as error:
+        raise refusal(error) from None
+
+
+def read_id(request: web.Request) -> str:
+    """Return the id in the path; raise `NotFoundError` for what can't be one."""
+    text = request.match_info["id"]
+    if not ID.match(text):
+        raise NotFoundError
+    return text
+
+
+def refusal(error: ValidationError) -> PayloadError:
+    """Return the first fault as a sentence; what was sent is not repeated."""
+    fault = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    field = ".".join(str(part) for part in fault["loc"])[:LONGEST_FIELD] or None
+    reason = SENTENCES.get(fault["type"], f"{fault['msg'].removeprefix('Value error, ')}.")
+    return PayloadError(f"`{field}`: {reason}" if field else reason, field=field)
+
+
+def write(answer: BaseModel, *, status: int = 200) -> web.Response:
+    """Return the answer as JSON."""
+    return web.Response(
+        text=answer.model_dump_json(by_alias=True),
+        status=status,
+        content_type="application/json",
+        headers={"Cache-Control": "no-store"},
+    )
+
+
+def make_cursor(*position: str) -> str:
+    """Return the place in a list after the row at `position`, opaque to the caller."""
+    return base64.urlsafe_b64encode(json.dumps(position).encode()).decode().rstrip("=")
+
+
+def read_cursor(cursor: str | None, *, parts: int) -> Sequence[str] | None:
+    """Return the position in the cursor; raise `PayloadError` for one that `make_cursor` did not make."""
+    if cursor is None:
+        return None
+    try:
+        position = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+    except (binascii.Error, ValueError):
+        position = None
+    if not _is_position(position, parts):
+        raise PayloadError("This is no cursor of this list. Begin without one.", field="cursor")
+    return list(position)
+
+
+def _is_position(position: Any, parts: int) -> bool:
+    return (
+        isinstance(position, list)
+        and len(position) == parts
+        and all(isinstance(part, str) and part.isascii() and part.isprintable() for part in position)
+    )

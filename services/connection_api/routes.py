@@ -1,0 +1,147 @@
+"""Answers what is asked about connections, syncs and events, and registers every operation of the table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+
+from aiohttp import web
+
+from services.connection_api import models
+from services.connection_api.connect import NewConnection
+from services.connection_api.openapi import describe
+from services.connection_api.operations import OPENAPI_PATH, OPERATIONS
+from services.connection_api.reads import Reads
+from services.connection_api.requests import make_cursor, read_body, read_cursor, read_id, read_query, write
+from services.connection_api.state import State
+from shared.errors import PayloadError
+from shared.http import Access, Handler, add_route
+
+
+def register(app: web.Application, handlers: Mapping[str, Handler]) -> None:
+    """Add a route for every operation of the table, and the description of them all."""
+    for operation in OPERATIONS:
+        add_route(app, operation.method, operation.path, handlers[operation.name], operation.access)
+    document = describe(OPERATIONS)
+
+    async def openapi(_request: web.Request) -> web.Response:
+        return web.json_response(document)
+
+    add_route(app, "GET", OPENAPI_PATH, openapi, Access.PUBLIC)
+
+
+class Connections:
+    """The routes about connections, their syncs and events."""
+
+    def __init__(self, state: State, now: Callable[[], datetime]) -> None:
+        """`now` gives the time with its zone."""
+        self._state = state
+        self._now = now
+
+    async def create(self, request: web.Request) -> web.Response:
+        """Connect an account."""
+        wanted = await read_body(request, models.NewConnectionBody)
+        if wanted.start_date and wanted.start_date > self._now():
+            raise PayloadError("The start date lies in the future. Choose today or an earlier day.", field="start_date")
+        connection_id = await self._state.connect.connect(
+            NewConnection(
+                api_key=wanted.api_key,
+                destination_ids=tuple(dict.fromkeys(wanted.destination_ids)),
+                start_date=wanted.start_date,
+                resources=wanted.resources,
+                account_id=wanted.account_id,
+            )
+        )
+        return write(await self._describe(connection_id), status=201)
+
+    async def list(self, request: web.Request) -> web.Response:
+        """Show a page of connections."""
+        query = read_query(request, models.PageQuery)
+        [after] = read_cursor(query.cursor, parts=1) or [""]
+        found = await self._state.connections.list_page(after=after, limit=query.limit + 1)
+        page = found[: query.limit]
+        return write(
+            models.Page[models.ConnectionAnswer](
+                data=await Reads(self._state.pool).describe(page),
+                next_cursor=make_cursor(page[-1].id) if len(found) > query.limit else None,
+            )
+        )
+
+    async def get(self, request: web.Request) -> web.Response:
+        """Show a connection."""
+        return write(await self._describe(read_id(request)))
+
+    async def pause(self, request: web.Request) -> web.Response:
+        """Pause a connection."""
+        connection_id = read_id(request)
+        await self._state.connect.pause(connection_id)
+        return write(await self._describe(connection_id))
+
+    async def resume(self, request: web.Request) -> web.Response:
+        """Resume a connection."""
+        connection_id = read_id(request)
+        await self._state.connect.resume(connection_id)
+        return write(await self._describe(connection_id))
+
+    async def create_sync(self, request: web.Request) -> web.Response:
+        """Compare with Stripe now."""
+        sync_id = await self._state.connect.sync_now(read_id(request))
+        return write(models.SyncAnswer.model_validate(await self._state.syncs.get(sync_id)), status=202)
+
+    async def list_syncs(self, request: web.Request) -> web.Response:
+        """Show a page of a connection's syncs."""
+        connection_id, query = read_id(request), read_query(request, models.PageQuery)
+        place = read_cursor(query.cursor, parts=2)
+        await self._state.connections.get(connection_id)
+        found = await self._state.syncs.list_newest(
+            connection_id, before=(read_time(place[0]), place[1]) if place else None, limit=query.limit + 1
+        )
+        page = found[: query.limit]
+        return write(
+            models.Page[models.SyncAnswer](
+                data=tuple(models.SyncAnswer.model_validate(sync) for sync in page),
+                next_cursor=make_cursor(page[-1].created_at.isoformat(), page[-1].id)
+                if len(found) > query.limit
+                else None,
+            )
+        )
+
+    async def get_sync(self, request: web.Request) -> web.Response:
+        """Show a sync with its progress."""
+        sync_id = read_id(request)
+        sync = models.SyncDetailAnswer.model_validate(await self._state.syncs.get(sync_id))
+        progress = await self._state.syncs.progress(sync_id)
+        lines = tuple(models.ProgressAnswer.model_validate(one) for one in progress)
+        return write(sync.model_copy(update={"progress": lines}))
+
+    async def list_events(self, request: web.Request) -> web.Response:
+        """Show a page of events."""
+        query = read_query(request, models.EventQuery)
+        place = read_cursor(query.cursor, parts=3)
+        found = await Reads(self._state.pool).events(
+            query.model_dump(include={"connection_id", "event_id", "object_id"}, exclude_none=True),
+            before=(read_time(place[0]), place[1], place[2]) if place else None,
+            limit=query.limit + 1,
+        )
+        page = found[: query.limit]
+        last = page[-1] if len(found) > query.limit else None
+        return write(
+            models.Page[models.EventAnswer](
+                data=tuple(page),
+                next_cursor=make_cursor(last.written_at.isoformat(), last.connection_id, last.event_id)
+                if last
+                else None,
+            )
+        )
+
+    async def _describe(self, connection_id: str) -> models.ConnectionAnswer:
+        connection = await self._state.connections.get(connection_id)
+        return (await Reads(self._state.pool).describe([connection]))[0]
+
+
+def read_time(text: str) -> datetime:
+    """Return the time in a cursor; raise `PayloadError`."""
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise PayloadError("This is no cursor of this list. Begin without one.", field="cursor") from error

@@ -1,0 +1,75 @@
+"""Tokens, sign-in links and sessions in the state database; only their hashes are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from shared.crypto import hash_token, make_token
+from shared.db import Pool, database_errors
+from shared.errors import AuthError
+from shared.http import Access
+
+COOKIE = "tillstream_session"
+LINK_LIFE = timedelta(minutes=10)
+SESSION_LIFE = timedelta(hours=12)
+
+FIND_SCOPE = """
+SELECT scope, last_used_at IS NULL OR last_used_at < now() - interval '1 minute' AS is_stale
+FROM api_tokens WHERE hash = $1 AND (expires_at IS NULL OR expires_at > now())
+"""
+NOTE_USE = "UPDATE api_tokens SET last_used_at = now() WHERE hash = $1"
+ADD_LINK = """
+WITH expired AS (DELETE FROM sign_in_links WHERE expires_at < now())
+INSERT INTO sign_in_links (hash, expires_at) VALUES ($1, now() + $2::interval) RETURNING expires_at
+"""
+# The link goes as the session comes, so it opens one session, however often it is followed.
+REDEEM = """
+WITH used AS (DELETE FROM sign_in_links WHERE hash = $1 AND expires_at > now() RETURNING 1),
+     expired AS (DELETE FROM sessions WHERE expires_at < now())
+INSERT INTO sessions (hash, expires_at) SELECT $2, now() + $3::interval FROM used RETURNING 1
+"""
+FIND_SESSION = "SELECT EXISTS (SELECT FROM sessions WHERE hash = $1 AND expires_at > now())"
+END_SESSION = "DELETE FROM sessions WHERE hash = $1"
+
+
+class Credentials:
+    """Checks and makes credentials; every method raises `DatabaseUnavailableError` when the database is away."""
+
+    def __init__(self, pool_of: Callable[[], Pool]) -> None:
+        self._pool_of = pool_of
+
+    async def token_scope(self, token: str) -> Access | None:
+        """Return what a bearer token may do; `None` when it is unknown or has expired."""
+        pool, hashed = self._pool_of(), hash_token(token)
+        with database_errors():
+            row = await pool.fetchrow(FIND_SCOPE, hashed)
+            if row and row["is_stale"]:
+                await pool.execute(NOTE_USE, hashed)
+        return Access(row["scope"]) if row else None
+
+    async def make_link(self) -> tuple[str, datetime]:
+        """Return the secret of a new sign-in link, and when it expires."""
+        secret = make_token("link")
+        with database_errors():
+            expires_at: datetime = await self._pool_of().fetchval(ADD_LINK, hash_token(secret), LINK_LIFE)
+        return secret, expires_at
+
+    async def redeem(self, link: str) -> str:
+        """Return the secret of the session that the link opens; raise `AuthError` when it opens none."""
+        session = make_token("ses")
+        with database_errors():
+            is_open = await self._pool_of().fetchval(REDEEM, hash_token(link), hash_token(session), SESSION_LIFE)
+        if not is_open:
+            raise AuthError("This link was used already or has expired. Make a new one with `tillstream sign-in`.")
+        return session
+
+    async def has_session(self, session: str) -> bool:
+        """Tell whether the session is open."""
+        with database_errors():
+            return bool(await self._pool_of().fetchval(FIND_SESSION, hash_token(session)))
+
+    async def end_session(self, session: str) -> None:
+        """Close the session; one that is closed already is fine."""
+        with database_errors():
+            await self._pool_of().execute(END_SESSION, hash_token(session))
