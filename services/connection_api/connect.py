@@ -25,13 +25,21 @@ from shared.errors import (
     AppError,
     ConflictError,
     KafkaUnavailableError,
-    KeyRefusedError,
+    KeyInvalidError,
     PayloadError,
     PermissionMissingError,
+    RejectedError,
+    StripeRefusedError,
     TransientError,
 )
 from shared.kafka import Outgoing, Producer
-from shared.key_check import ADVICE, KeyCheck, check_key
+from shared.key_check import (
+    KeyCheck,
+    KeyPermissionsError,
+    check_key,
+    describe_missing_webhooks,
+    explain_invalid,
+)
 from shared.log import get_logger
 from shared.messages import RequestSync
 from shared.stripe_api import StripeApi, Unlimited
@@ -103,7 +111,7 @@ class Connect:
         await self._insert(connection_id, wanted, key, check, resources)
         try:
             await self._set_up(connection_id)
-        except (KeyRefusedError, ConflictError):
+        except RejectedError:
             await self._forget(connection_id)
             raise
         return connection_id
@@ -164,7 +172,8 @@ class Connect:
             key=key,
             destination_ids=wanted.destination_ids,
             start_date=wanted.start_date,
-            resources=[resource.name for resource in resources],
+            # One that can't be read would fail the whole backfill.
+            resources=[resource.name for resource in resources if resource.name not in check.unreadable],
             live_by=LiveBy.WEBHOOKS if self._settings.public_url else LiveBy.POLLING,
         )
 
@@ -188,12 +197,12 @@ class Connect:
         events = webhook_events(BY_NAME[name] for name in connection.resources)
         try:
             return await endpoints.ensure(connection, api, events)
+        except KeyInvalidError as error:
+            raise explain_invalid(error) from error
         except PermissionMissingError as error:
-            raise KeyRefusedError(
-                f"Missing permissions: Webhook Endpoints needs Write (rak_webhook_write), to receive real-time "
-                f"updates. {ADVICE}",
-                field="api_key",
-            ) from error
+            raise KeyPermissionsError(describe_missing_webhooks(), field="api_key") from error
+        except StripeRefusedError as error:
+            raise PayloadError(f"Stripe does not take our webhook endpoint: {error.message}") from error
 
     async def _forget(self, connection_id: str) -> None:
         """Take back a connection that could not be set up, so that the person can simply try again."""
