@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import UTC, datetime
 
@@ -30,13 +31,17 @@ def utc_now() -> datetime:
 
 
 def create_app(
-    settings: ApiSettings, *, now: Callable[[], datetime] = utc_now, attempts: Attempts | None = None
+    settings: ApiSettings,
+    *,
+    producer: Producer | None = None,
+    now: Callable[[], datetime] = utc_now,
+    clock: Callable[[], float] = time.monotonic,
 ) -> web.Application:
-    """Return the service's app; `now` gives the time with its zone."""
-    producer = Producer(settings)
+    """Return the service's app; `now` gives the time with its zone, `clock` counts seconds."""
+    has_kafka, producer = producer is None, producer or Producer(settings)
     state = State(settings, producer)
     credentials = Credentials(lambda: state.pool)
-    attempts = attempts or Attempts()
+    attempts = Attempts(clock)
     gate = Gate(credentials, settings.api_token, attempts)
     app = make_app(guarded_by(gate), ready={"database": state.is_ready}, max_body=MAX_BODY)
     app.on_response_prepare.append(add_security_headers)
@@ -47,7 +52,8 @@ def create_app(
     add_dashboard(app, lambda: state.pool, now=now)
     app.cleanup_ctx.append(_stopping(producer))
     run_beside(app, state.run)
-    run_beside(app, lambda: until_available("kafka", lambda: ensure_topics(settings)))
+    if has_kafka:
+        run_beside(app, lambda: until_available("kafka", lambda: ensure_topics(settings)))
     return app
 
 

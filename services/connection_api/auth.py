@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hmac
 import math
-import time
 from collections import deque
 from collections.abc import Callable
 from urllib.parse import urlsplit
@@ -41,7 +40,8 @@ class TooManyAttemptsError(TransientError):
 class Attempts:
     """Counts wrong tokens by address, in a sliding window."""
 
-    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, now: Callable[[], float]) -> None:
+        """`now` counts seconds, from any beginning."""
         self._now = now
         self._failed: dict[str, deque[float]] = {}
 
