@@ -21,8 +21,11 @@ from shared.destinations import PostgresAddress
 
 OLDEST_POSTGRES = 14
 TIME_LIMIT = 4.5  # seconds for all steps
-REACH_TIMEOUT = 2.0  # seconds for the name and the TCP connection
-ROLLBACK_TIMEOUT = 0.4  # seconds
+REACH_TIMEOUT = 2.0  # seconds for the name, the TCP connection and the first byte
+# https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-SSL
+SSL_REQUEST = (8).to_bytes(4) + (80877103).to_bytes(4)
+HAS_TLS, NO_TLS = b"S", b"N"
+NEEDS_TLS = frozenset({"require", "verify-ca", "verify-full"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,23 +128,39 @@ class _Probe:
 
 
 async def _reach(address: PostgresAddress) -> None:
+    """Ask what listens whether it speaks Postgres, and TLS; raise `StepFailedError`."""
     place = f"{address.host}:{address.port}"
     try:
         async with asyncio.timeout(REACH_TIMEOUT):
-            _, writer = await asyncio.open_connection(address.host, address.port)
-            writer.close()
+            answer = await _greet(address)
     except (socket.gaierror, UnicodeError) as error:
         message = f"The name {address.host} is unknown."
         fix = "Check the host's spelling, and that this machine's DNS knows it."
         raise StepFailedError(Fault("destination_host_unknown", message, fix)) from error
     except TimeoutError as error:
         message = f"{place} did not answer within {REACH_TIMEOUT:g} seconds."
-        fix = "Check host and port, and whether a firewall lets this machine through."
+        fix = "Check host and port, that Postgres listens there, and whether a firewall lets this machine through."
         raise StepFailedError(Fault("destination_unreachable", message, fix)) from error
+    except ConnectionResetError:
+        answer = b""
     except OSError as error:
         message = f"Nothing listens at {place}."
         fix = "Check host and port, and that Postgres runs and listens on that address."
         raise StepFailedError(Fault("destination_unreachable", message, fix)) from error
+    if answer not in (HAS_TLS, NO_TLS):
+        raise StepFailedError(_not_postgres(address))
+    if answer == NO_TLS and address.sslmode in NEEDS_TLS:
+        raise StepFailedError(_wrong_tls(address))
+
+
+async def _greet(address: PostgresAddress) -> bytes:
+    """Return the one byte in which Postgres says whether it has TLS; what speaks otherwise is no Postgres."""
+    reader, writer = await asyncio.open_connection(address.host, address.port)
+    try:
+        writer.write(SSL_REQUEST)
+        return await reader.read(1)
+    finally:
+        writer.close()
 
 
 @asynccontextmanager
@@ -180,23 +199,15 @@ def _explain_login(error: BaseException, address: PostgresAddress) -> Fault:
     state = getattr(error, "sqlstate", None) or ""
     if explain := LOGIN_FAULTS.get(state):
         return explain(address)
-    if isinstance(error, ssl.SSLError) or "SSL" in str(error):
-        return Fault(
-            "destination_tls",
-            f"The server's TLS does not fit sslmode={address.sslmode}.",
-            "Check the server's certificate, or choose another sslmode at the end of the address.",
-        )
+    if isinstance(error, ssl.SSLError):
+        return _wrong_tls(address)
     if state:
         return Fault(
             "destination_refused",
             f"Postgres refused the connection with its code {state}.",
             "The server's log has the reason; try again once it is mended.",
         )
-    return Fault(
-        "destination_not_postgres",
-        f"What answers at {address.host}:{address.port} does not speak Postgres' protocol.",
-        "Check the port: Postgres listens on 5432 unless it was told otherwise.",
-    )
+    return _not_postgres(address)
 
 
 def _explain_statement(error: BaseException, address: PostgresAddress) -> Fault:
@@ -207,6 +218,22 @@ def _explain_statement(error: BaseException, address: PostgresAddress) -> Fault:
         "destination_refused",
         f"Postgres refused to write with its code {state or type(error).__name__}.",
         "The server's log has the reason; try again once it is mended.",
+    )
+
+
+def _not_postgres(address: PostgresAddress) -> Fault:
+    return Fault(
+        "destination_not_postgres",
+        f"What answers at {address.host}:{address.port} does not speak Postgres' protocol.",
+        "Check the port: Postgres listens on 5432 unless it was told otherwise.",
+    )
+
+
+def _wrong_tls(address: PostgresAddress) -> Fault:
+    return Fault(
+        "destination_tls",
+        f"The server's TLS does not fit sslmode={address.sslmode}.",
+        "Check the server's certificate, or choose another sslmode at the end of the address.",
     )
 
 

@@ -1,0 +1,210 @@
+"""Lists by keyset: connections, syncs, events, destinations."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from shared.api_keys import parse_api_key
+from shared.connections import ConnectionStore, LiveBy, State
+from shared.crypto import KeyRing
+from shared.db import Pool, make_pool
+from shared.destinations import DestinationStore, PostgresAddress
+from shared.syncs import Kind, SyncStore
+from tests.integration.connection_api.serving import ready
+from tests.unit.connection_api.serving import BEARER, Client, make_settings
+
+SETTINGS = make_settings()
+KEYS: KeyRing = SETTINGS.key_ring
+
+
+@pytest.fixture
+async def pool(database_url: str) -> AsyncIterator[Pool]:
+    pool = await make_pool(database_url, max_size=2)
+    yield pool
+    pool.terminate()
+
+
+@pytest.fixture
+async def api(database_url: str) -> AsyncIterator[Client]:
+    async with ready(database_url, encryption_keys=SETTINGS.encryption_keys) as client:
+        yield client
+
+
+async def get(api: Client, path: str, **query: str | int) -> Any:
+    answer = await api.get(path, params=query, headers=BEARER)
+    assert answer.status == 200, await answer.text()
+    return await answer.json()
+
+
+async def walk(api: Client, path: str, key: str, **query: str | int) -> list[str]:
+    """Return the key of every row, page by page."""
+    found: list[str] = []
+    cursor: dict[str, str] = {}
+    while True:
+        page = await get(api, path, **query, **cursor)
+        assert len(page["data"]) <= int(query["limit"])
+        found += [row[key] for row in page["data"]]
+        if page["next_cursor"] is None:
+            return found
+        cursor = {"cursor": page["next_cursor"]}
+
+
+async def insert_connection(pool: Pool, connection_id: str = "con_1", account_id: str = "acct_1") -> None:
+    await ConnectionStore(pool, KEYS).insert(
+        connection_id,
+        account=(account_id, "Ada"),
+        key=parse_api_key("rk_live_" + "a" * 30, allow_test=False),
+        destination_ids=[],
+        start_date=None,
+        resources=["customer"],
+        live_by=LiveBy.POLLING,
+    )
+    await ConnectionStore(pool, KEYS).set_state(connection_id, State.ACTIVE)
+
+
+async def test_connections_are_walked_page_by_page(api: Client, pool: Pool) -> None:
+    names = [f"con_{number}" for number in range(7)]
+    for number, name in enumerate(names):
+        await insert_connection(pool, name, f"acct_{number}")
+    assert await walk(api, "/v1/connections", "id", limit=3) == names
+    assert await walk(api, "/v1/connections", "id", limit=7) == names
+
+
+async def test_destinations_are_walked_page_by_page(api: Client, pool: Pool) -> None:
+    store = DestinationStore(pool, KEYS)
+    made = [
+        await store.insert(f"Rows {n}", PostgresAddress("db", 5432, "rows", "ada", f"s{n}"), SecretStr("hidden"))
+        for n in range(5)
+    ]
+    assert await walk(api, "/v1/destinations", "id", limit=2) == sorted(made)
+
+
+async def test_connection_tells_its_backfill_and_todays_rows(api: Client, pool: Pool) -> None:
+    await insert_connection(pool)
+    assert (await get(api, "/v1/connections/con_1"))["backfill"] is None
+    syncs = SyncStore(pool)
+    await syncs.create("con_1", Kind.BACKFILL, trigger="connected", resources=["customer"])
+    newest = await syncs.create("con_1", Kind.BACKFILL, trigger="connected", resources=["customer"])
+    await syncs.create("con_1", Kind.RECONCILE, trigger="schedule", resources=["event"])
+    await pool.execute(
+        """INSERT INTO delivery_hours
+             (connection_id, destination_id, resource, hour, inserted, updated, deleted, ignored)
+           VALUES ('con_1', 'dst_1', 'customer', date_trunc('hour', now()), 5, 3, 1, 100),
+                  ('con_1', 'dst_1', 'customer', date_trunc('day', now(), 'UTC') - interval '1 hour', 1000, 0, 0, 0)"""
+    )
+    connection = await get(api, "/v1/connections/con_1")
+    assert connection["backfill"] == {
+        "id": newest,
+        "status": "queued",
+        "share": 0.0,
+        "read": 0,
+        "stripe_calls": 0,
+        "rate_limited": 0,
+        "counts": {"inserted": 0, "updated": 0, "unchanged": 0, "deleted": 0, "ignored": 0, "failed": 0},
+    }
+    assert connection["rows_today"] == 9
+    assert (await get(api, "/v1/connections"))["data"] == [connection]
+    assert "api_key" not in connection
+    assert connection["key_hint"] == "rk_live_…aaaa"
+
+
+async def test_syncs_are_walked_newest_first(api: Client, pool: Pool) -> None:
+    await insert_connection(pool)
+    await insert_connection(pool, "con_2", "acct_2")
+    syncs = SyncStore(pool)
+    made = [await syncs.create("con_1", Kind.MANUAL, trigger="test", resources=["customer"]) for _ in range(5)]
+    await syncs.create("con_2", Kind.MANUAL, trigger="test", resources=["customer"])
+    # Those that are made at the same moment are told apart by their ids.
+    await pool.execute("UPDATE syncs SET created_at = now() - interval '1 hour' WHERE id = ANY ($1)", made[1:4])
+    found = await walk(api, "/v1/connections/con_1/syncs", "id", limit=2)
+    assert found == [made[4], made[0], *sorted(made[1:4], reverse=True)]
+
+
+async def test_sync_tells_its_progress(api: Client, pool: Pool) -> None:
+    await insert_connection(pool)
+    sync_id = await SyncStore(pool).create("con_1", Kind.BACKFILL, trigger="connected", resources=["customer"])
+    slice_id = await pool.fetchval(
+        """INSERT INTO slices (sync_id, connection_id, resource, range_start, range_end, status, records)
+           VALUES ($1, 'con_1', 'customer', 0, 100, 'confirmed', 12) RETURNING id""",
+        sync_id,
+    )
+    await pool.execute("INSERT INTO slice_counts (slice_id, destination_id, inserted) VALUES ($1, 'd', 12)", slice_id)
+    sync = await get(api, f"/v1/syncs/{sync_id}")
+    assert (sync["read"], sync["share"], sync["counts"]["inserted"]) == (12, 1.0, 12)
+    [line] = sync["progress"]
+    assert (line["resource"], line["read"], line["confirmed"], line["counts"]["inserted"]) == ("customer", 12, True, 12)
+
+
+async def insert_events(pool: Pool, connection_id: str, count: int) -> None:
+    await pool.execute(
+        """INSERT INTO event_log (connection_id, event_id, type, resource, object_id, created, outcome, written_at)
+           SELECT $1, 'evt_' || n, 'customer.updated', 'customer', 'cus_' || n % 3, 1700000000 + n, 'written',
+                  now() - make_interval(secs => n / 4)
+           FROM generate_series(1, $2) AS n""",
+        connection_id,
+        count,
+    )
+
+
+async def test_events_written_together_are_walked_without_gap_or_repeat(api: Client, pool: Pool) -> None:
+    for connection_id, account_id in (("con_1", "acct_1"), ("con_2", "acct_2")):
+        await insert_connection(pool, connection_id, account_id)
+        await insert_events(pool, connection_id, 20)
+    assert len(await walk(api, "/v1/events", "event_id", limit=7)) == 40
+    found = await walk(api, "/v1/events", "event_id", limit=3, connection_id="con_1")
+    assert sorted(found) == sorted(f"evt_{n}" for n in range(1, 21))
+    written = [row["written_at"] for row in (await get(api, "/v1/events", limit=40))["data"]]
+    assert written == sorted(written, reverse=True)
+
+
+async def test_events_are_found_by_their_id_and_by_their_object(api: Client, pool: Pool) -> None:
+    for connection_id, account_id in (("con_1", "acct_1"), ("con_2", "acct_2")):
+        await insert_connection(pool, connection_id, account_id)
+        await insert_events(pool, connection_id, 9)
+    by_id = (await get(api, "/v1/events", event_id="evt_4"))["data"]
+    assert {(row["connection_id"], row["event_id"]) for row in by_id} == {("con_1", "evt_4"), ("con_2", "evt_4")}
+    by_object = (await get(api, "/v1/events", object_id="cus_1", connection_id="con_2"))["data"]
+    assert {row["event_id"] for row in by_object} == {"evt_1", "evt_4", "evt_7"}
+    assert (await get(api, "/v1/events", object_id="cus_9"))["data"] == []
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/v1/connections/con_9"),
+        ("GET", "/v1/connections/con_9/syncs"),
+        ("POST", "/v1/connections/con_9/syncs"),
+        ("POST", "/v1/connections/con_9/pause"),
+        ("POST", "/v1/connections/con_9/resume"),
+        ("GET", "/v1/syncs/syn_9"),
+        ("GET", "/v1/destinations/dst_9"),
+        ("DELETE", "/v1/destinations/dst_9"),
+    ],
+)
+async def test_what_is_not_there_is_not_found(api: Client, method: str, path: str) -> None:
+    answer = await api.request(method, path, headers=BEARER)
+    assert (answer.status, (await answer.json())["code"]) == (404, "not_found")
+
+
+async def test_cursor_of_another_list_is_refused(api: Client, pool: Pool) -> None:
+    for number in range(3):
+        await insert_connection(pool, f"con_{number}", f"acct_{number}")
+    cursor = (await get(api, "/v1/connections", limit=1))["next_cursor"]
+    answer = await api.get("/v1/events", params={"cursor": cursor}, headers=BEARER)
+    assert (answer.status, (await answer.json())["field"]) == (422, "cursor")
+
+
+async def test_pause_sync_and_resume(api: Client, pool: Pool) -> None:
+    await insert_connection(pool)
+    paused = await api.post("/v1/connections/con_1/pause", headers=BEARER)
+    assert (paused.status, (await paused.json())["state"]) == (200, "paused")
+    assert (await api.post("/v1/connections/con_1/pause", headers=BEARER)).status == 409
+    assert (await api.post("/v1/connections/con_1/syncs", headers=BEARER)).status == 409
+    resumed = await api.post("/v1/connections/con_1/resume", headers=BEARER)
+    assert (resumed.status, (await resumed.json())["state"]) == (200, "active")
+    sync = await api.post("/v1/connections/con_1/syncs", headers=BEARER)
+    assert (sync.status, (await sync.json())["kind"]) == (202, "reconcile")
