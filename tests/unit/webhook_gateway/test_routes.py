@@ -9,7 +9,8 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from aiohttp import ClientResponse, web
+from aiohttp import ClientResponse, StreamReader, web
+from aiohttp.base_protocol import BaseProtocol
 from aiohttp.test_utils import TestClient, TestServer, make_mocked_request
 from hypothesis import given
 from hypothesis import strategies as st
@@ -179,15 +180,13 @@ async def test_announced_size_is_refused_before_a_byte_is_read() -> None:
 
 
 async def test_body_that_drips_is_given_up() -> None:
-    class Dripping(web.Request):
-        async def read(self) -> bytes:
-            await asyncio.get_running_loop().create_future()
-            return b""
-
-    request = make_mocked_request("POST", URL)
-    request.__class__ = Dripping
+    loop = asyncio.get_running_loop()
+    connection = BaseProtocol(loop)
+    connection.connection_made(asyncio.Transport())
+    body = StreamReader(connection, 2**16, loop=loop)
+    body.feed_data(b"{")
     with pytest.raises(SlowBodyError):
-        await read_body(request, 0.01)
+        await read_body(make_mocked_request("POST", URL, payload=body), 0.01)
 
 
 async def test_body_that_ends_early_is_no_error_of_ours(producer: FakeProducer) -> None:
