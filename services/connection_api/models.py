@@ -30,7 +30,10 @@ def _text_only(value: Any) -> Any:
 
 
 def _in_utc(at: datetime) -> datetime:
-    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    try:
+        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("This date is too far away") from error
 
 
 # A day means its beginning in UTC, and so does a time without a zone.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 
 from aiohttp import web
@@ -14,7 +14,7 @@ from services.connection_api.operations import OPENAPI_PATH, OPERATIONS
 from services.connection_api.reads import Reads
 from services.connection_api.requests import make_cursor, read_body, read_cursor, read_id, read_query, write
 from services.connection_api.state import State
-from shared.errors import PayloadError
+from shared.errors import NotFoundError, PayloadError
 from shared.http import Access, Handler, add_route
 
 
@@ -43,6 +43,7 @@ class Connections:
         wanted = await read_body(request, models.NewConnectionBody)
         if wanted.start_date and wanted.start_date > self._now():
             raise PayloadError("The start date lies in the future. Choose today or an earlier day.", field="start_date")
+        await self._require_destinations(wanted.destination_ids)
         connection_id = await self._state.connect.connect(
             NewConnection(
                 api_key=wanted.api_key,
@@ -133,6 +134,14 @@ class Connections:
                 else None,
             )
         )
+
+    async def _require_destinations(self, destination_ids: Iterable[str]) -> None:
+        """Raise `PayloadError` for an unknown one, before Stripe is asked anything."""
+        try:
+            for destination_id in destination_ids:
+                await self._state.destinations.get(destination_id)
+        except NotFoundError as error:
+            raise PayloadError(error.message, field="destination_ids") from error
 
     async def _describe(self, connection_id: str) -> models.ConnectionAnswer:
         connection = await self._state.connections.get(connection_id)

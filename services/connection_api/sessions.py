@@ -41,7 +41,7 @@ class Credentials:
 
     async def token_scope(self, token: str) -> Access | None:
         """Return what a bearer token may do; `None` when it is unknown or has expired."""
-        pool, hashed = self._pool_of(), hash_token(token)
+        pool, hashed = self._pool_of(), _hash(token)
         with database_errors():
             row = await pool.fetchrow(FIND_SCOPE, hashed)
             if row and row["is_stale"]:
@@ -52,14 +52,14 @@ class Credentials:
         """Return the secret of a new sign-in link, and when it expires."""
         secret = make_token("link")
         with database_errors():
-            expires_at: datetime = await self._pool_of().fetchval(ADD_LINK, hash_token(secret), LINK_LIFE)
+            expires_at: datetime = await self._pool_of().fetchval(ADD_LINK, _hash(secret), LINK_LIFE)
         return secret, expires_at
 
     async def redeem(self, link: str) -> str:
         """Return the secret of the session that the link opens; raise `AuthError` when it opens none."""
         session = make_token("ses")
         with database_errors():
-            is_open = await self._pool_of().fetchval(REDEEM, hash_token(link), hash_token(session), SESSION_LIFE)
+            is_open = await self._pool_of().fetchval(REDEEM, _hash(link), _hash(session), SESSION_LIFE)
         if not is_open:
             raise AuthError("This link was used already or has expired. Make a new one with `tillstream sign-in`.")
         return session
@@ -67,9 +67,14 @@ class Credentials:
     async def has_session(self, session: str) -> bool:
         """Tell whether the session is open."""
         with database_errors():
-            return bool(await self._pool_of().fetchval(FIND_SESSION, hash_token(session)))
+            return bool(await self._pool_of().fetchval(FIND_SESSION, _hash(session)))
 
     async def end_session(self, session: str) -> None:
         """Close the session; one that is closed already is fine."""
         with database_errors():
-            await self._pool_of().execute(END_SESSION, hash_token(session))
+            await self._pool_of().execute(END_SESSION, _hash(session))
+
+
+def _hash(secret: str) -> bytes:
+    """Return the hash of a secret as it came; what no secret can hold counts as a question mark."""
+    return hash_token(secret.encode("ascii", "replace").decode())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from urllib.parse import urlsplit
@@ -111,3 +112,12 @@ async def test_token_does_what_its_scope_says(
 async def test_token_that_expired_is_refused(api: Client, database_url: str) -> None:
     await execute(database_url, ADD_TOKEN, "tok_1", hash_token("tok_abc"), "admin", timedelta(seconds=-1))
     assert (await api.get("/v1/connections", headers={"Authorization": "Bearer tok_abc"})).status == 401
+
+
+@pytest.mark.parametrize("header", [b"Authorization: Bearer \xe9\xff", b"Cookie: tillstream_session=\xe9\xff"])
+async def test_bytes_that_are_no_text_are_no_token(api: Client, header: bytes) -> None:
+    reader, writer = await asyncio.open_connection(api.host, api.port)
+    writer.write(b"GET /v1/connections HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + header + b"\r\n\r\n")
+    assert (await reader.readline()).startswith(b"HTTP/1.1 401")
+    writer.close()
+    await writer.wait_closed()

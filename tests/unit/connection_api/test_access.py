@@ -83,11 +83,9 @@ async def test_without_its_database_it_is_alive_and_asks_to_try_again(api: Clien
     assert (await api.get("/readyz")).status == 503
 
 
-@pytest.mark.parametrize("header", ["Bearer", "Bearer ", "Basic Zm9v", f"Token {TOKEN}", "Bearer \xe9"])
+@pytest.mark.parametrize("header", ["Bearer", "Bearer ", "Basic Zm9v", f"Token {TOKEN}"])
 async def test_what_is_no_bearer_token_is_refused(api: Client, header: str) -> None:
-    answer = await api.get("/v1/connections", headers={"Authorization": header})
-    # A token that could be one is looked up, which needs the database.
-    assert answer.status == (503 if header.endswith("\xe9") else 401)
+    assert (await api.get("/v1/connections", headers={"Authorization": header})).status == 401
 
 
 async def test_eleventh_wrong_token_within_a_minute_has_to_wait(api: Client, clock: Clock) -> None:

@@ -42,6 +42,7 @@ async def api() -> AsyncIterator[Client]:
         ("/v1/connections", CONNECTION | {"start_date": "yesterday"}, "start_date"),
         ("/v1/connections", CONNECTION | {"start_date": 1_700_000_000}, "start_date"),
         ("/v1/connections", CONNECTION | {"start_date": "2026-11-02"}, "start_date"),
+        ("/v1/connections", CONNECTION | {"start_date": "0001-01-01T00:00:00+14:00"}, "start_date"),
         ("/v1/connections", CONNECTION | {"resources": []}, "resources"),
         ("/v1/connections", CONNECTION | {"account_id": "Ada"}, "account_id"),
         ("/v1/destinations", DESTINATION | {"name": ""}, "name"),
@@ -59,7 +60,6 @@ async def test_field_that_cannot_be_used_is_named(api: Client, path: str, body: 
     answer = await api.post(path, json=body, headers=BEARER)
     text = await answer.text()
     problem = json.loads(text)
-    # A destination's store comes before its address is read.
     assert (answer.status, problem["code"], problem.get("field")) == (422, "payload_invalid", field)
     assert answer.content_type == "application/problem+json"
     assert KEY not in text
