@@ -8,9 +8,8 @@ from __future__ import annotations
 import asyncio
 import secrets
 import socket
-import ssl
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 import asyncpg
@@ -18,6 +17,16 @@ from pydantic import SecretStr
 
 from shared.db import Connection
 from shared.destinations import PostgresAddress
+from shared.postgres_faults import (
+    NEEDS_TLS,
+    Fault,
+    explain_login,
+    explain_statement,
+    not_postgres,
+    quote,
+    too_slow,
+    wrong_tls,
+)
 
 OLDEST_POSTGRES = 14
 TIME_LIMIT = 4.5  # seconds for all steps
@@ -25,7 +34,6 @@ REACH_TIMEOUT = 2.0  # seconds for the name, the TCP connection and the first by
 # https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-SSL
 SSL_REQUEST = (8).to_bytes(4) + (80877103).to_bytes(4)
 HAS_TLS, NO_TLS = b"S", b"N"
-NEEDS_TLS = frozenset({"require", "verify-ca", "verify-full"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,16 +45,6 @@ class ProbeStep:
     message: str
     code: str | None = None
     fix: str | None = None
-    sql: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """What is wrong, why, and what to do."""
-
-    code: str
-    message: str
-    fix: str
     sql: str | None = None
 
 
@@ -69,7 +67,7 @@ async def probe(address: PostgresAddress, password: SecretStr) -> list[ProbeStep
         async with asyncio.timeout(TIME_LIMIT):
             await run.try_all()
     except TimeoutError:
-        run.fail(_too_slow(address))
+        run.fail(too_slow(address))
     except StepFailedError as error:
         run.fail(error.fault)
     return run.steps
@@ -92,31 +90,22 @@ class _Probe:
         async with _connected(self._address, self._password) as db:
             self._pass(f"{self._address.user} may log in to {self._address.database}.", following="version")
             self._pass(_check_version(db), following="schema")
-            await self._try_writing(db)
+            with _statement_errors(self._address):
+                await self._try_writing(db)
 
     async def _try_writing(self, db: Connection) -> None:
         schema, table = self._address.schema, f"tillstream_probe_{secrets.token_hex(8)}"
-        qualified = f"{_quote(schema)}.{_quote(table)}"
-        await self._execute(db, "BEGIN", "SET LOCAL client_min_messages = error")
+        qualified = f"{quote(schema)}.{quote(table)}"
+        await db.execute("BEGIN; SET LOCAL client_min_messages = error")
         exists = await db.fetchval("SELECT 1 FROM pg_namespace WHERE nspname = $1", schema)
         if not exists:
-            await self._execute(db, f"CREATE SCHEMA {_quote(schema)}")
+            await db.execute(f"CREATE SCHEMA {quote(schema)}")
         self._pass(f"The schema {schema} {'exists' if exists else 'can be made'}.", following="write")
-        await self._execute(
-            db,
-            f"CREATE TABLE {qualified} (id text PRIMARY KEY, data jsonb)",
-            f"INSERT INTO {qualified} VALUES ('1', '{{}}')",
-        )
+        await db.execute(f"CREATE TABLE {qualified} (id text PRIMARY KEY, data jsonb)")
+        await db.execute(f"INSERT INTO {qualified} VALUES ('1', '{{}}')")
         self._pass("A table can be made and written.", following="delete")
-        await self._execute(db, f"DELETE FROM {qualified}", f"DROP TABLE {qualified}")
+        await db.execute(f"DELETE FROM {qualified}; DROP TABLE {qualified}")
         self._pass("Rows and tables can be deleted.", following="")
-
-    async def _execute(self, db: Connection, *statements: str) -> None:
-        try:
-            for statement in statements:
-                await db.execute(statement)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
-            raise StepFailedError(_explain_statement(error, self._address)) from error
 
     def fail(self, fault: Fault) -> None:
         """Note why the current step did not pass."""
@@ -148,9 +137,9 @@ async def _reach(address: PostgresAddress) -> None:
         fix = "Check host and port, and that Postgres runs and listens on that address."
         raise StepFailedError(Fault("destination_unreachable", message, fix)) from error
     if answer not in (HAS_TLS, NO_TLS):
-        raise StepFailedError(_not_postgres(address))
+        raise StepFailedError(not_postgres(address))
     if answer == NO_TLS and address.sslmode in NEEDS_TLS:
-        raise StepFailedError(_wrong_tls(address))
+        raise StepFailedError(wrong_tls(address))
 
 
 async def _greet(address: PostgresAddress) -> bytes:
@@ -179,11 +168,19 @@ async def _connected(address: PostgresAddress, password: SecretStr) -> AsyncIter
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, EOFError, ValueError) as error:
         if isinstance(error, TimeoutError):
             raise
-        raise StepFailedError(_explain_login(error, address)) from error
+        raise StepFailedError(explain_login(error, address)) from error
     try:
         yield db
     finally:
         db.terminate()  # an open transaction is rolled back by the server
+
+
+@contextmanager
+def _statement_errors(address: PostgresAddress) -> Iterator[None]:
+    try:
+        yield
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+        raise StepFailedError(explain_statement(error, address)) from error
 
 
 def _check_version(db: Connection) -> str:
@@ -192,132 +189,3 @@ def _check_version(db: Connection) -> str:
         message = f"The server is Postgres {version.major}, which is too old."
         raise StepFailedError(Fault("destination_too_old", message, f"Use Postgres {OLDEST_POSTGRES} or newer."))
     return f"The server is Postgres {version.major}."
-
-
-def _explain_login(error: BaseException, address: PostgresAddress) -> Fault:
-    """Return why logging in failed; Postgres' own text may quote what was sent, so only its code counts."""
-    state = getattr(error, "sqlstate", None) or ""
-    if explain := LOGIN_FAULTS.get(state):
-        return explain(address)
-    if isinstance(error, ssl.SSLError):
-        return _wrong_tls(address)
-    if state:
-        return Fault(
-            "destination_refused",
-            f"Postgres refused the connection with its code {state}.",
-            "The server's log has the reason; try again once it is mended.",
-        )
-    return _not_postgres(address)
-
-
-def _explain_statement(error: BaseException, address: PostgresAddress) -> Fault:
-    state = getattr(error, "sqlstate", None) or ""
-    if explain := STATEMENT_FAULTS.get(state):
-        return explain(address)
-    return Fault(
-        "destination_refused",
-        f"Postgres refused to write with its code {state or type(error).__name__}.",
-        "The server's log has the reason; try again once it is mended.",
-    )
-
-
-def _not_postgres(address: PostgresAddress) -> Fault:
-    return Fault(
-        "destination_not_postgres",
-        f"What answers at {address.host}:{address.port} does not speak Postgres' protocol.",
-        "Check the port: Postgres listens on 5432 unless it was told otherwise.",
-    )
-
-
-def _wrong_tls(address: PostgresAddress) -> Fault:
-    return Fault(
-        "destination_tls",
-        f"The server's TLS does not fit sslmode={address.sslmode}.",
-        "Check the server's certificate, or choose another sslmode at the end of the address.",
-    )
-
-
-def _too_slow(address: PostgresAddress) -> Fault:
-    return Fault(
-        "destination_too_slow",
-        f"{address.host}:{address.port} did not finish within five seconds.",
-        "Check that this is Postgres, that it is not overloaded, and that no other session holds locks for long.",
-    )
-
-
-def _wrong_password(address: PostgresAddress) -> Fault:
-    return Fault(
-        "destination_login_failed",
-        f"Postgres refused the password of {address.user}.",
-        "Check user and password; characters such as @ : / in them have to be percent-encoded.",
-    )
-
-
-def _not_allowed_in(address: PostgresAddress) -> Fault:
-    return Fault(
-        "destination_login_failed",
-        f"Postgres does not let {address.user} log in to {address.database} from this machine.",
-        "Check that the user exists and may log in, and that pg_hba.conf allows this machine.",
-        f"ALTER ROLE {_quote(address.user)} LOGIN;",
-    )
-
-
-def _no_database(address: PostgresAddress) -> Fault:
-    return Fault(
-        "destination_database_missing",
-        f"There is no database {address.database}.",
-        "Check the database's name, or make it.",
-        f"CREATE DATABASE {_quote(address.database)} OWNER {_quote(address.user)};",
-    )
-
-
-def _no_connect(address: PostgresAddress) -> Fault:
-    return Fault(
-        "destination_no_rights",
-        f"{address.user} may not connect to the database {address.database}.",
-        "Let an administrator of the database run:",
-        f"GRANT CONNECT ON DATABASE {_quote(address.database)} TO {_quote(address.user)};",
-    )
-
-
-def _busy(_address: PostgresAddress) -> Fault:
-    return Fault(
-        "destination_busy",
-        "Postgres takes no more connections at the moment.",
-        "Try again in a minute, or raise max_connections.",
-    )
-
-
-def _no_rights(address: PostgresAddress) -> Fault:
-    schema, user = _quote(address.schema), _quote(address.user)
-    return Fault(
-        "destination_no_rights",
-        f"{address.user} may not make the schema {address.schema} and tables in it.",
-        "Let an administrator of the database run:",
-        f"CREATE SCHEMA IF NOT EXISTS {schema}; GRANT USAGE, CREATE ON SCHEMA {schema} TO {user};",
-    )
-
-
-def _read_only(address: PostgresAddress) -> Fault:
-    return Fault(
-        "destination_read_only",
-        f"The database {address.database} can only be read.",
-        "Give the address of the primary server, not of a replica, and of a user who may write.",
-    )
-
-
-# By SQLSTATE: https://www.postgresql.org/docs/current/errcodes-appendix.html
-Explain = Callable[[PostgresAddress], Fault]
-LOGIN_FAULTS: dict[str, Explain] = {
-    "28P01": _wrong_password,
-    "28000": _not_allowed_in,
-    "3D000": _no_database,
-    "42501": _no_connect,
-    "53300": _busy,
-    "57P03": _busy,
-}
-STATEMENT_FAULTS: dict[str, Explain] = {"42501": _no_rights, "25006": _read_only}
-
-
-def _quote(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

@@ -17,7 +17,7 @@ def test_every_operation_is_documented_in_order() -> None:
 
 
 def test_every_code_of_the_probe_is_documented() -> None:
-    source = (ROOT / "shared" / "postgres_probe.py").read_text()
+    source = "".join((ROOT / "shared" / name).read_text() for name in ("postgres_probe.py", "postgres_faults.py"))
     documented = re.findall(r"^\| `(destination_\w+)` \| ", PAGE, re.MULTILINE)
     assert len(set(documented)) == len(documented)
     assert set(documented) == set(re.findall(r'"(destination_\w+)"', source))
