@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from typing import Any
 
 from aiokafka.structs import RecordMetadata, TopicPartition
 
-from shared.errors import AppError
+from services.destination_writer.delivery import Outcome, Verdict, Version, Winner, is_doubtful, settle_chain
+from services.destination_writer.destinations import Account, Written
+from services.destination_writer.records import ChildPart, Record
+from shared.errors import AppError, DestinationRejectedError, DestinationUnavailableError
 from shared.kafka import Outgoing
 from shared.topics import Topic
 
@@ -39,3 +44,112 @@ class FakeProducer:
 def _metadata(topic: Topic, offset: int) -> RecordMetadata:
     name = topic.name("tillstream")
     return RecordMetadata(name, 0, TopicPartition(name, 0), offset, -1, 0, 0)
+
+
+Key = tuple[str, bool, str]
+
+
+class MemoryDestination:
+    """Rows in dictionaries, by the rule of `delivery`; `is_down` and `delay` make it a bad destination."""
+
+    def __init__(self) -> None:
+        self.tables: dict[str, dict[Key, dict[str, Any]]] = {}
+        self.is_down = False
+        self.writes = 0
+
+    async def write(self, account: Account, winners: Sequence[Winner]) -> list[Written]:
+        if self.is_down:
+            raise DestinationUnavailableError
+        self.writes += 1
+        if any(b"\\u0000" in winner.record.body for winner in winners):
+            raise DestinationRejectedError
+        return [self._write(account, winner) for winner in winners]
+
+    async def write_children(self, account: Account, part: ChildPart) -> None:
+        for body in part.bodies:
+            self._put_child(account, part.child.table, part.parent_id, json.loads(body), part.stamp)
+        if part.is_complete:
+            self._sweep(account, part.child.table, part.parent_id, part.stamp, kept=None)
+
+    async def close(self) -> None:
+        self.tables = {**self.tables}
+
+    async def rows(self, table: str) -> dict[Key, dict[str, Any]]:
+        return {key: dict(row) for key, row in self.tables.get(table, {}).items()}
+
+    def _write(self, account: Account, winner: Winner) -> Written:
+        record = winner.record
+        table = self.tables.setdefault(record.resource.table, {})
+        key = (account.id, account.livemode, record.object_id)
+        old = table.get(key)
+        trail, ask = winner.trail, winner.ask_stripe
+        if old is None or old["stamp"] < record.stamp:
+            verdict = Verdict.WRITE
+        elif old["stamp"] > record.stamp:
+            verdict = Verdict.OLDER
+        else:
+            result = settle_chain(_version(old), winner.chain)
+            verdict = Verdict.WRITE if result.record else result.verdict
+            record, trail, ask = result.record or record, result.trail, ask or result.ask_stripe
+            old["trail"] = trail
+        outcome = _outcome(old, record, verdict)
+        if verdict is Verdict.WRITE:
+            keeps_data = record.is_deleted and old is not None
+            table[key] = {
+                "stamp": record.stamp,
+                "deleted": record.is_deleted,
+                "listed": record.origin != "event",
+                "data": old["data"] if old and keeps_data else json.loads(record.body),
+                "parent": None,
+                "trail": trail,
+            }
+        is_cut = outcome is not Outcome.IGNORED and self._replace_children(account, record)
+        doubtful = old is not None and is_doubtful(
+            is_silent=record.resource.changes_silently,
+            current_is_listed=old["listed"],
+            current_stamp=old["stamp"],
+            incoming=record,
+        )
+        return Written(outcome, ask or doubtful, is_cut)
+
+    def _replace_children(self, account: Account, record: Record) -> bool:
+        is_cut = False
+        for child in record.resource.children:
+            found = json.loads(record.body).get(child.path[0], None) if not record.is_deleted else {"data": []}
+            if found is None:
+                continue
+            for one in found["data"]:
+                self._put_child(account, child.table, record.object_id, one, record.stamp)
+            is_cut = bool(found.get("has_more"))
+            if not is_cut:
+                kept = {one["id"] for one in found["data"]}
+                self._sweep(account, child.table, record.object_id, record.stamp, kept=kept)
+        return is_cut
+
+    def _put_child(self, account: Account, table: str, parent: str, body: dict[str, Any], stamp: int) -> None:
+        rows = self.tables.setdefault(table, {})
+        key = (account.id, account.livemode, body["id"])
+        if key not in rows or rows[key]["stamp"] <= stamp:
+            rows[key] = {"stamp": stamp, "deleted": False, "listed": False, "data": body, "parent": parent, "trail": ()}
+
+    def _sweep(self, account: Account, table: str, parent: str, stamp: int, *, kept: set[str] | None) -> None:
+        for key, row in self.tables.get(table, {}).items():
+            is_older = row["stamp"] <= stamp if kept is not None else row["stamp"] < stamp
+            is_gone = kept is None or key[2] not in kept
+            if key[:2] == (account.id, account.livemode) and row["parent"] == parent and is_older and is_gone:
+                row |= {"deleted": True, "stamp": stamp}
+
+
+def _version(row: dict[str, Any]) -> Version:
+    return Version(row["stamp"], row["data"], is_deleted=row["deleted"], trail=row["trail"])
+
+
+def _outcome(old: dict[str, Any] | None, record: Record, verdict: Verdict) -> Outcome:
+    if verdict is not Verdict.WRITE:
+        return Outcome.UNCHANGED if verdict is Verdict.SAME else Outcome.IGNORED
+    if record.is_deleted:
+        return Outcome.UNCHANGED if old and old["deleted"] else Outcome.DELETED
+    if old is None:
+        return Outcome.INSERTED
+    is_same = not old["deleted"] and old["data"] == json.loads(record.body)
+    return Outcome.UNCHANGED if is_same else Outcome.UPDATED

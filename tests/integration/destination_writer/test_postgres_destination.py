@@ -2,50 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
 
-import asyncpg
 import pytest
 
-from services.destination_writer.destinations.postgres import PostgresDestination
-from shared.destinations import parse_postgres_url
+from shared.errors import DestinationUnavailableError
 from tests.contracts import ACCOUNT, DestinationContract
 from tests.factories import make_winner
-
-
-class InspectedPostgres(PostgresDestination):
-    """The real destination, with its rows to be read."""
-
-    def __init__(self, url: str, schema: str) -> None:
-        super().__init__(*parse_postgres_url(url, schema=schema))
-        self.url, self.schema = url, schema
-
-    async def query(self, sql: str) -> list[asyncpg.Record]:
-        connection = await asyncpg.connect(self.url)
-        try:
-            return await connection.fetch(sql)
-        finally:
-            await connection.close()
-
-    async def rows(self, table: str) -> dict[tuple[str, bool, str], dict[str, Any]]:
-        if not await self.query(f"SELECT WHERE to_regclass('{self.schema}.{table}') IS NOT NULL"):
-            return {}
-        parent = "_parent" if table.endswith("items") and table != "invoiceitems" else "NULL"
-        sql = f"""SELECT _account, _livemode, id, _stamp AS stamp, _deleted AS deleted, data::text AS data, xmin::text,
-                         {parent} AS parent FROM "{self.schema}"."{table}" """
-        import json
-
-        return {
-            (row["_account"], row["_livemode"], row["id"]): {
-                "stamp": row["stamp"],
-                "deleted": row["deleted"],
-                "data": json.loads(row["data"]),
-                "parent": row["parent"],
-                "xmin": row["xmin"],
-            }
-            for row in await self.query(sql)
-        }
+from tests.integration.destination_writer.postgres_rows import InspectedPostgres
 
 
 @pytest.fixture
@@ -73,16 +38,12 @@ class TestPostgresDestination(DestinationContract):
     async def test_dropped_tables_are_made_again(self, destination: InspectedPostgres) -> None:
         await self.write(destination, make_winner())
         await destination.query("DROP SCHEMA stripe_copy CASCADE")
-        from shared.errors import DestinationUnavailableError
-
         with pytest.raises(DestinationUnavailableError):
             await self.write(destination, make_winner())
         await self.write(destination, make_winner())
         assert len(await destination.rows("customers")) == 1
 
     async def test_two_writers_of_the_same_objects_do_not_deadlock(self, destination: InspectedPostgres) -> None:
-        import asyncio
-
         other = InspectedPostgres(destination.url, destination.schema)
         batches = [[make_winner(f"cus_{i}", stamp=100 + turn, n=turn) for i in range(200)] for turn in range(6)]
         try:

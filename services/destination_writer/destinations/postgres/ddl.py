@@ -56,6 +56,7 @@ def table_ddl(schema: str, row: Resource | Child, *, compression: str | None) ->
         f"data jsonb{f' COMPRESSION {compression}' if compression else ''} NOT NULL",
         "_stamp bigint NOT NULL",
         "_listed boolean NOT NULL",
+        "_trail jsonb NOT NULL DEFAULT '[]'",
         "_deleted boolean NOT NULL DEFAULT false",
         "_deleted_at timestamptz",
         "_synced_at timestamptz NOT NULL DEFAULT now()",

@@ -11,7 +11,15 @@ import asyncpg
 import msgspec
 from pydantic import SecretStr
 
-from services.destination_writer.delivery import Outcome, Verdict, Version, Winner, is_doubtful, judge_chain
+from services.destination_writer.delivery import (
+    ChainResult,
+    Outcome,
+    Verdict,
+    Version,
+    Winner,
+    is_doubtful,
+    settle_chain,
+)
 from services.destination_writer.destinations import Account, Written
 from services.destination_writer.destinations.postgres import ddl, upsert
 from services.destination_writer.destinations.postgres.children import Sets, collect_sets
@@ -107,7 +115,7 @@ class PostgresDestination:
 
     async def _write_table(self, db: Connection, account: Account, batch: Sequence[Winner]) -> list[Written]:
         resource = batch[0].record.resource
-        rows = await self._upsert(db, account, batch, forced=[False] * len(batch))
+        rows = await self._upsert(db, account, batch)
         answers = [_answer(winner, row) for winner, row in zip(batch, rows, strict=True)]
         ties = [i for i, row in enumerate(rows) if _is_tie(batch[i], row)]
         if ties:
@@ -123,10 +131,10 @@ class PostgresDestination:
         return answers
 
     async def _upsert(
-        self, db: Connection, account: Account, batch: Sequence[Winner], *, forced: Sequence[bool]
+        self, db: Connection, account: Account, batch: Sequence[Winner], *, wins_tie: bool = False
     ) -> list[Row]:
         records = [winner.record for winner in batch]
-        sql = upsert.write_sql(self._address.schema, records[0].resource.table)
+        sql = upsert.write_sql(self._address.schema, records[0].resource.table, wins_tie=wins_tie)
         rows: list[Row] = []
         for _ in range(AGAIN):
             rows = await db.fetch(
@@ -137,8 +145,8 @@ class PostgresDestination:
                 [r.stamp for r in records],
                 [r.origin != "event" for r in records],
                 [r.is_deleted for r in records],
-                list(forced),
                 [r.body.decode() for r in records],
+                [_trail_text(winner.trail) for winner in batch],
             )
             if all(_is_explained(r.stamp, row) for r, row in zip(records, rows, strict=True)):
                 break
@@ -146,15 +154,17 @@ class PostgresDestination:
 
     async def _settle_ties(self, db: Connection, account: Account, batch: Sequence[Winner]) -> list[Written]:
         """Settle equal stamps with different bodies by what the events tell; what they don't tell is asked for."""
-        table = batch[0].record.resource.table
+        schema, table = self._address.schema, batch[0].record.resource.table
         ids = [winner.record.object_id for winner in batch]
-        found = await db.fetch(upsert.lock_sql(self._address.schema, table), account.id, account.livemode, ids)
-        current = {row["id"]: row for row in found}
-        verdicts = [judge_chain(_version(current[w.record.object_id]), w.chain) for w in batch]
-        winning = [w for w, verdict in zip(batch, verdicts, strict=True) if verdict is Verdict.WRITE]
+        found = await db.fetch(upsert.lock_sql(schema, table), account.id, account.livemode, ids)
+        current = {row["id"]: _version(row) for row in found}
+        results = [settle_chain(current[w.record.object_id], w.chain) for w in batch]
+        winning = [Winner(r.record, (r.record,), r.trail) for r in results if r.record is not None]
         if winning:
-            await self._upsert(db, account, winning, forced=[True] * len(winning))
-        return [_settled(winner, verdict) for winner, verdict in zip(batch, verdicts, strict=True)]
+            await self._upsert(db, account, winning, wins_tie=True)
+        trails = [_trail_text(result.trail) for result in results]
+        await db.execute(upsert.learn_sql(schema, table), account.id, account.livemode, ids, trails)
+        return [_settled(winner, result) for winner, result in zip(batch, results, strict=True)]
 
     async def _replace_children(
         self, db: Connection, account: Account, resource: Resource, won: Sequence[Winner]
@@ -216,11 +226,9 @@ def _is_explained(stamp: int, row: Row) -> bool:
 
 def _is_tie(winner: Winner, row: Row) -> bool:
     record = winner.record
-    return bool(
-        not row["written"]
-        and row["stamp"] == record.stamp
-        and not (row["same"] and row["deleted"] == record.is_deleted)
-    )
+    if row["written"] or row["stamp"] != record.stamp:
+        return False
+    return not (row["same"] and row["deleted"] == record.is_deleted and row["tells_nothing_new"])
 
 
 def _answer(winner: Winner, row: Row) -> Written:
@@ -246,13 +254,17 @@ def _outcome(is_deleted: bool, row: Row) -> Outcome:
 
 
 def _version(row: Row) -> Version:
-    return Version(row["stamp"], msgspec.json.decode(row["body"]), is_deleted=row["deleted"], is_listed=row["listed"])
+    trail = tuple(msgspec.json.decode(row["trail"]))
+    return Version(row["stamp"], msgspec.json.decode(row["body"]), is_deleted=row["deleted"], trail=trail)
 
 
-def _settled(winner: Winner, verdict: Verdict) -> Written:
-    outcomes = {
-        Verdict.WRITE: Outcome.DELETED if winner.record.is_deleted else Outcome.UPDATED,
-        Verdict.SAME: Outcome.UNCHANGED,
-    }
-    ask = winner.ask_stripe or verdict is Verdict.ASK_STRIPE
-    return Written(outcomes.get(verdict, Outcome.IGNORED), ask_stripe=ask)
+def _trail_text(trail: tuple[object, ...]) -> str:
+    return msgspec.json.encode(trail).decode() if trail else "[]"
+
+
+def _settled(winner: Winner, result: ChainResult) -> Written:
+    if result.record is not None:
+        outcome = Outcome.DELETED if result.record.is_deleted else Outcome.UPDATED
+    else:
+        outcome = Outcome.UNCHANGED if result.verdict is Verdict.SAME else Outcome.IGNORED
+    return Written(outcome, ask_stripe=winner.ask_stripe or result.ask_stripe)

@@ -7,38 +7,45 @@ from __future__ import annotations
 
 from services.destination_writer.destinations.postgres.ddl import quote
 
-# What was there before, by the statement's own snapshot, and whether the record was written. `force` marks records
-# that win a tie. A row that was changed between snapshot and write shows as neither; the caller asks again.
+# What was there before, by the statement's own snapshot, and whether the record was written. A row that was changed
+# between snapshot and write shows as neither; the caller asks again. `same` includes what the record tells of the
+# document before it, which the row may not know yet.
 _WRITE = """
 WITH input AS MATERIALIZED (
-    SELECT ord, id, stamp, listed, deleted, forced, body::jsonb AS data
-    FROM unnest($3::text[], $4::bigint[], $5::boolean[], $6::boolean[], $7::boolean[], $8::text[])
-         WITH ORDINALITY AS u (id, stamp, listed, deleted, forced, body, ord)
+    SELECT ord, id, stamp, listed, deleted, body::jsonb AS data, trail::jsonb AS trail
+    FROM unnest($3::text[], $4::bigint[], $5::boolean[], $6::boolean[], $7::text[], $8::text[])
+         WITH ORDINALITY AS u (id, stamp, listed, deleted, body, trail, ord)
 ), old AS (
-    SELECT i.ord, t._stamp, t._deleted, t._listed, t.data = i.data AS same
+    SELECT i.ord, t._stamp, t._deleted, t._listed, t.data = i.data AS same, t._trail @> i.trail AS tells_nothing_new
     FROM input i JOIN {table} t ON t._account = $1 AND t._livemode = $2 AND t.id = i.id
 ), written AS (
-    INSERT INTO {table} AS t (_account, _livemode, id, data, _stamp, _listed, _deleted, _deleted_at)
-    SELECT $1, $2, id, data, stamp, listed, deleted, CASE WHEN deleted THEN now() END FROM input ORDER BY id
+    INSERT INTO {table} AS t (_account, _livemode, id, data, _stamp, _listed, _trail, _deleted, _deleted_at)
+    SELECT $1, $2, id, data, stamp, listed, trail, deleted, CASE WHEN deleted THEN now() END FROM input ORDER BY id
     ON CONFLICT (_account, _livemode, id) DO UPDATE SET
         data = CASE WHEN excluded._deleted OR t.data = excluded.data THEN t.data ELSE excluded.data END,
         _stamp = excluded._stamp,
         _listed = excluded._listed,
+        _trail = excluded._trail,
         _deleted = excluded._deleted,
         _deleted_at = CASE WHEN excluded._deleted THEN coalesce(t._deleted_at, excluded._deleted_at) END,
         _synced_at = now()
-    WHERE t._stamp < excluded._stamp
-       OR (t._stamp = excluded._stamp AND t.id = ANY (ARRAY(SELECT id FROM input WHERE forced)))
+    WHERE t._stamp {wins} excluded._stamp
     RETURNING t.id
 )
-SELECT old._stamp AS stamp, old._deleted AS deleted, old._listed AS listed, old.same, w.id IS NOT NULL AS written
+SELECT old._stamp AS stamp, old._deleted AS deleted, old._listed AS listed, old.same, old.tells_nothing_new,
+       w.id IS NOT NULL AS written
 FROM input i LEFT JOIN old USING (ord) LEFT JOIN written w ON w.id = i.id
 ORDER BY i.ord
 """
 
 _LOCK = """
-SELECT id, _stamp AS stamp, _deleted AS deleted, _listed AS listed, data::text AS body
+SELECT id, _stamp AS stamp, _deleted AS deleted, _trail::text AS trail, data::text AS body
 FROM {table} WHERE _account = $1 AND _livemode = $2 AND id = ANY ($3::text[]) ORDER BY id FOR UPDATE
+"""
+
+_LEARN = """
+UPDATE {table} t SET _trail = u.trail::jsonb FROM unnest($3::text[], $4::text[]) AS u (id, trail)
+WHERE t._account = $1 AND t._livemode = $2 AND t.id = u.id AND t._trail <> u.trail::jsonb
 """
 
 _WRITE_CHILDREN = """
@@ -66,13 +73,21 @@ WHERE t._account = $1 AND t._livemode = $2 AND t._parent = $3 AND t._stamp < $4 
 """
 
 
-def _for_table(statement: str, schema: str, table: str) -> str:
-    return statement.format(table=f"{quote(schema)}.{quote(table)}")
+def _for_table(statement: str, schema: str, table: str, **others: str) -> str:
+    return statement.format(table=f"{quote(schema)}.{quote(table)}", **others)
 
 
-def write_sql(schema: str, table: str) -> str:
-    """Account, livemode, then arrays: id, stamp, listed, deleted, forced, body. A row per record, in order."""
-    return _for_table(_WRITE, schema, table)
+def write_sql(schema: str, table: str, *, wins_tie: bool = False) -> str:
+    """Account, livemode, then arrays: id, stamp, listed, deleted, body, trail. Returns a row per record, in order.
+
+    `wins_tie` writes records of the row's own second too: those that the rule has settled.
+    """
+    return _for_table(_WRITE, schema, table, wins="<=" if wins_tie else "<")
+
+
+def learn_sql(schema: str, table: str) -> str:
+    """Account, livemode, ids, trails: notes what late events tell of a row's second."""
+    return _for_table(_LEARN, schema, table)
 
 
 def lock_sql(schema: str, table: str) -> str:

@@ -1,0 +1,43 @@
+"""The real Postgres destination, with its rows to be read."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import asyncpg
+
+from services.destination_writer.destinations.postgres import PostgresDestination
+from shared.destinations import parse_postgres_url
+
+
+class InspectedPostgres(PostgresDestination):
+    """A destination whose rows a test can read."""
+
+    def __init__(self, url: str, schema: str) -> None:
+        super().__init__(*parse_postgres_url(url, schema=schema))
+        self.url, self.schema = url, schema
+
+    async def query(self, sql: str) -> list[asyncpg.Record]:
+        connection = await asyncpg.connect(self.url)
+        try:
+            return await connection.fetch(sql)
+        finally:
+            await connection.close()
+
+    async def rows(self, table: str) -> dict[tuple[str, bool, str], dict[str, Any]]:
+        if not await self.query(f"SELECT WHERE to_regclass('{self.schema}.{table}') IS NOT NULL"):
+            return {}
+        parent = "_parent" if table.endswith("items") and table != "invoiceitems" else "NULL"
+        sql = f"""SELECT _account, _livemode, id, _stamp AS stamp, _deleted AS deleted, data::text AS data, xmin::text,
+                         {parent} AS parent FROM "{self.schema}"."{table}" """
+        return {
+            (row["_account"], row["_livemode"], row["id"]): {
+                "stamp": row["stamp"],
+                "deleted": row["deleted"],
+                "data": json.loads(row["data"]),
+                "parent": row["parent"],
+                "xmin": row["xmin"],
+            }
+            for row in await self.query(sql)
+        }

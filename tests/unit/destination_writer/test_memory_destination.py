@@ -1,0 +1,17 @@
+"""The fake destination, held to the contract of destinations: what passes here may stand in for the real one."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.contracts import DestinationContract
+from tests.fakes import MemoryDestination
+
+
+@pytest.fixture
+def destination() -> MemoryDestination:
+    return MemoryDestination()
+
+
+class TestMemoryDestination(DestinationContract):
+    pass
