@@ -1,0 +1,107 @@
+"""The Accounts page's server-sent events: the cards anew whenever they have changed."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+from aiohttp import hdrs, web
+
+from services.connection_api.overview import Accounts
+from shared.errors import TransientError
+
+INTERVAL = 1.0  # seconds between two looks
+HEARTBEAT = 15.0  # seconds of silence after which a comment keeps proxies from closing the connection
+PAGES_KEPT = 64
+HEADERS = {
+    hdrs.CONTENT_TYPE: "text/event-stream; charset=utf-8",
+    hdrs.CACHE_CONTROL: "no-store",
+    "X-Accel-Buffering": "no",
+}
+
+Read = Callable[[str], Awaitable[Accounts]]
+Render = Callable[[Accounts], str]
+
+
+class Snapshots:
+    """What a page shows, read at most once per interval however many people watch."""
+
+    def __init__(self, read: Read, *, interval_seconds: float = INTERVAL) -> None:
+        self._read = read
+        self._interval = interval_seconds
+        self._lock = asyncio.Lock()
+        self._kept: dict[str, tuple[float, Accounts]] = {}
+
+    async def get(self, after: str) -> Accounts:
+        """Return the page after the id `after`, at most an interval old; raise `DatabaseUnavailableError`."""
+        async with self._lock:
+            read_at, accounts = self._kept.get(after, (0.0, None))
+            if accounts is None or time.monotonic() - read_at >= self._interval:
+                accounts = await self._read(after)
+                self._kept.pop(after, None)
+                while len(self._kept) >= PAGES_KEPT:
+                    self._kept.pop(next(iter(self._kept)))
+                self._kept[after] = (time.monotonic(), accounts)
+            return accounts
+
+
+class Feed:
+    """Streams the cards to every open page until the page or the service closes."""
+
+    def __init__(
+        self,
+        read: Read,
+        render: Render,
+        *,
+        interval_seconds: float = INTERVAL,
+        heartbeat_seconds: float = HEARTBEAT,
+    ) -> None:
+        self._snapshots = Snapshots(read, interval_seconds=interval_seconds)
+        self._render = render
+        self._interval = interval_seconds
+        self._heartbeat = heartbeat_seconds
+        self._closing = asyncio.Event()
+
+    async def close(self, _app: web.Application) -> None:
+        """End all streams, so that the service need not wait for open pages."""
+        self._closing.set()
+
+    async def stream(self, request: web.Request) -> web.StreamResponse:
+        """Answer with the events `cards` (the fragment) and `trouble` (the database is away)."""
+        response = web.StreamResponse(headers=HEADERS)
+        await response.prepare(request)
+        with suppress(ConnectionResetError):  # the page was closed
+            await self._send_changes(response, request.query.get("after", ""))
+        return response
+
+    async def _send_changes(self, response: web.StreamResponse, after: str) -> None:
+        shown: Accounts | None = None
+        said_at = time.monotonic()
+        while not self._closing.is_set():
+            message, shown = await self._look(after, shown)
+            if not message and time.monotonic() - said_at >= self._heartbeat:
+                message = ": still here\n\n"
+            if message:
+                await response.write(message.encode())
+                said_at = time.monotonic()
+            await self._pause()
+
+    async def _look(self, after: str, shown: Accounts | None) -> tuple[str, Accounts | None]:
+        """Return the message that is due, if any, and what the page shows once it has it."""
+        try:
+            accounts = await self._snapshots.get(after)
+        except TransientError as error:
+            return event("trouble", error.message), None
+        return ("" if accounts == shown else event("cards", self._render(accounts))), accounts
+
+    async def _pause(self) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._closing.wait(), self._interval)
+
+
+def event(name: str, data: str) -> str:
+    """Return a server-sent event. https://html.spec.whatwg.org/multipage/server-sent-events.html"""
+    lines = "".join(f"data: {line}\n" for line in data.splitlines() or [""])
+    return f"event: {name}\n{lines}\n"

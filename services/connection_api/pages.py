@@ -1,0 +1,67 @@
+"""Renders the dashboard's pages: one Jinja environment and its filters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from aiohttp import hdrs, web
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+TEMPLATES = Path(__file__).parent / "templates"
+HEADERS = {hdrs.CACHE_CONTROL: "no-store"}
+STEPS = ((60, "s"), (3600, "min"), (86400, "h"))  # seconds below which a unit is used, and the unit
+
+
+class Pages:
+    """Renders templates."""
+
+    def __init__(self, asset_url: Callable[[str], str], now: Callable[[], datetime]) -> None:
+        """`asset_url` gives the address of a static file; `now` the time with its zone."""
+        self._environment = Environment(
+            loader=FileSystemLoader(TEMPLATES),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._environment.globals["static"] = asset_url
+        self._environment.filters |= {
+            "number": lambda value: f"{value:,}",
+            "iso": lambda at: at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+            "exact": exact_time,
+            "day": lambda at: f"{at.astimezone(UTC):%-d %b %Y}",
+            "ago": lambda at: relative_time(at, now()),
+        }
+
+    def text(self, template: str, **values: object) -> str:
+        """Return the rendered template."""
+        return self._environment.get_template(template).render(values)
+
+    def response(self, template: str, *, status: int = 200, **values: object) -> web.Response:
+        """Return the rendered template as a page."""
+        response = web.Response(
+            text=self.text(template, **values), status=status, content_type="text/html", headers=HEADERS
+        )
+        response.enable_compression()
+        return response
+
+
+def exact_time(at: datetime) -> str:
+    """Return the time in UTC, to the second."""
+    return f"{at.astimezone(UTC):%-d %b %Y, %H:%M:%S} UTC"
+
+
+def relative_time(at: datetime, now: datetime) -> str:
+    """Return how long ago `at` was, such as `12 s ago`; static/live.js says the same."""
+    seconds = max(0, int((now - at).total_seconds()))
+    if seconds < 2:
+        return "just now"
+    size = 1
+    for limit, unit in STEPS:
+        if seconds < limit:
+            return f"{seconds // size} {unit} ago"
+        size = limit
+    days = seconds // size
+    return "1 day ago" if days == 1 else f"{days} days ago"

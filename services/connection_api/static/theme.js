@@ -1,0 +1,39 @@
+// Runs before the page is drawn, so that a chosen theme never flashes; without a choice the system's theme holds.
+(() => {
+  const root = document.documentElement;
+  const system = matchMedia("(prefers-color-scheme: dark)");
+
+  const stored = () => {
+    try {
+      return localStorage.getItem("theme");
+    } catch {
+      return null; // storage is forbidden: the system's theme holds
+    }
+  };
+  const isDark = () => (root.dataset.theme ?? (system.matches ? "dark" : "light")) === "dark";
+
+  const choice = stored();
+  if (choice === "light" || choice === "dark") root.dataset.theme = choice;
+
+  document.addEventListener("DOMContentLoaded", () => {
+    const button = document.getElementById("theme");
+    const label = document.getElementById("theme-label");
+    const show = () => {
+      const text = `Switch to the ${isDark() ? "light" : "dark"} theme`;
+      label.textContent = text;
+      button.title = text;
+    };
+    button.hidden = false;
+    button.addEventListener("click", () => {
+      root.dataset.theme = isDark() ? "light" : "dark";
+      try {
+        localStorage.setItem("theme", root.dataset.theme);
+      } catch {
+        // The choice holds until the page is left.
+      }
+      show();
+    });
+    system.addEventListener("change", show);
+    show();
+  });
+})();

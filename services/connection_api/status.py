@@ -1,0 +1,120 @@
+"""The seven words in which Tillstream says how a connection is: one meaning each, the same everywhere."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from shared.connections import LiveBy, State
+
+LATE_AFTER = 300.0  # seconds: polling a quiet account takes a minute, and a webhook that is tried again a few
+
+
+class Word(StrEnum):
+    """How a connection is."""
+
+    SETTING_UP = "Setting up"
+    BACKFILLING = "Backfilling"
+    LIVE = "Live"
+    DELAYED = "Delayed"
+    ACTION_REQUIRED = "Action required"
+    PAUSED = "Paused"
+    REMOVING = "Removing"
+
+
+class Tone(StrEnum):
+    """How a status is coloured; the icon and the word say the same."""
+
+    QUIET = "quiet"
+    BUSY = "busy"
+    GOOD = "good"
+    WARNING = "warning"
+    BAD = "bad"
+
+
+class Situation(Protocol):
+    """What a status needs to know of a connection; `shared.connections.Connection` has it."""
+
+    @property
+    def state(self) -> State:
+        """What the database keeps."""
+
+    @property
+    def cause(self) -> str | None:
+        """Why a person has to act, in a sentence."""
+
+    @property
+    def live_by(self) -> LiveBy:
+        """How changes reach us."""
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What people see: a word (with a percentage while backfilling), a sentence and the icon's name."""
+
+    word: Word
+    sentence: str
+    tone: Tone
+    icon: str
+    percent: int | None = None
+
+    @property
+    def text(self) -> str:
+        """The word as it is shown, such as `Backfilling 42 %`."""
+        return self.word if self.percent is None else f"{self.word} {self.percent} %"
+
+
+LIVE_SENTENCES = {
+    LiveBy.WEBHOOKS: "Stripe sends every change here, and it is written within seconds.",
+    LiveBy.POLLING: "Tillstream asks Stripe for changes: every 2 seconds while things happen, "
+    "every minute when it is quiet.",
+}
+FIXED = {
+    State.SETTING_UP: Status(
+        Word.SETTING_UP, "The key is checked and Stripe is asked to send its changes.", Tone.BUSY, "setting-up"
+    ),
+    State.PAUSED: Status(
+        Word.PAUSED, "Nothing is copied until you resume; what changes meanwhile follows then.", Tone.QUIET, "paused"
+    ),
+    State.REMOVING: Status(
+        Word.REMOVING, "The connection, its key and its history are being deleted.", Tone.QUIET, "removing"
+    ),
+}
+
+
+def status_of(
+    connection: Situation, *, backfill_share: float | None, lag_seconds: float = 0.0, waiting: int = 0
+) -> Status:
+    """Return the connection's status.
+
+    `backfill_share` is how far the open backfill is, from 0 to 1, or `None` when none is open; `lag_seconds` is how
+    old the oldest change is that should be written and is not; `waiting` counts records that the destination could
+    not take yet.
+    """
+    if fixed := FIXED.get(connection.state):
+        return fixed
+    if connection.state is State.ACTION_REQUIRED:
+        cause = connection.cause or "Syncing has stopped and needs you."
+        return Status(Word.ACTION_REQUIRED, cause, Tone.BAD, "action-required")
+    # A backfill is late by nature; only a destination that takes nothing makes it worth a warning.
+    if lag_seconds > LATE_AFTER and (waiting or backfill_share is None):
+        return Status(Word.DELAYED, _delay(lag_seconds, waiting), Tone.WARNING, "delayed")
+    if backfill_share is not None:
+        sentence = "History is being copied; what changes meanwhile is written too."
+        return Status(Word.BACKFILLING, sentence, Tone.BUSY, "backfilling", percent_of(backfill_share))
+    return Status(Word.LIVE, LIVE_SENTENCES[connection.live_by], Tone.GOOD, "live")
+
+
+def percent_of(share: float) -> int:
+    """Return whole per cent of an unfinished whole: 100 is never reached before the end."""
+    return max(0, min(99, math.floor(share * 100)))
+
+
+def _delay(lag_seconds: float, waiting: int) -> str:
+    minutes = f"{lag_seconds / 60:,.0f} minutes"
+    if waiting:
+        records = "1 record waits" if waiting == 1 else f"{waiting:,} records wait"
+        return f"{records} for the destination, up to {minutes} by now. They are kept and tried again."
+    return f"Changes arrive {minutes} late. Tillstream is catching up."
