@@ -55,7 +55,7 @@ class EventData(msgspec.Struct):
     """An event's `data`: the object's bytes as Stripe sent them."""
 
     object: msgspec.Raw
-    previous_attributes: msgspec.Raw | None = None
+    previous_attributes: msgspec.Raw = msgspec.Raw()  # empty where the event tells none
 
 
 class Event(msgspec.Struct):

@@ -174,9 +174,14 @@ def parse_live(message: ConsumerRecord) -> Parsed:
         position,
         is_deleted=is_deletion(event.type),
         event_type=event.type,
-        previous=bytes(event.data.previous_attributes) if event.data.previous_attributes else None,
+        previous=_previous(event),
     )
     return Parsed(headers.connection_id, position, record=record, event=entry, refetches=hints)
+
+
+def _previous(event: Event) -> bytes | None:
+    told = bytes(event.data.previous_attributes)
+    return told if told.startswith(b"{") else None
 
 
 def _hinted(connection_id: str, event: Event) -> tuple[Refetch, ...]:

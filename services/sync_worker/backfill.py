@@ -11,7 +11,7 @@ from services.sync_worker.publishing import Publisher, Snapshot
 from services.sync_worker.slices import Checkpoint, LeaseLostError, Slice, Slices
 from shared.catalogue import BY_NAME
 from shared.connections import Connection, ConnectionStore
-from shared.errors import KeyInvalidError, NotFoundError, StripeNotFoundError, StripeRefusedError, TransientError
+from shared.errors import KeyInvalidError, NotFoundError, StripeNotFoundError, TerminalError, TransientError
 from shared.log import get_logger
 from shared.messages import Origin
 from shared.retries import pause_seconds
@@ -60,7 +60,7 @@ class Backfill:
             except (LeaseLostError, NotFoundError, KeyInvalidError) as error:
                 # Another worker goes on with it, the connection was removed, or its key has to be renewed first.
                 get_logger().info("slice_left", slice=held.id, reason=type(error).__name__)
-            except StripeRefusedError as error:
+            except TerminalError as error:
                 await self._slices.fail(held, code=error.code, cause=error.message)
         return True
 
