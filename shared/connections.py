@@ -11,8 +11,8 @@ from pydantic import SecretStr
 
 from shared.api_keys import ApiKey
 from shared.crypto import KeyRing
-from shared.db import Pool, Row, database_errors, transaction
-from shared.errors import ConflictError, ConnectionDisabledError, NotFoundError
+from shared.db import Pool, Row, RowInUseError, affected, database_errors, transaction
+from shared.errors import ConflictError, ConnectionDisabledError, NotFoundError, PayloadError
 
 
 class State(StrEnum):
@@ -109,20 +109,28 @@ class ConnectionStore:
     ) -> None:
         """Add a connection that is being set up. `account` is its id and name.
 
-        Raises `ConflictError` when one of the destinations already receives this account and mode.
+        Raises `ConflictError` when one of the destinations already receives this account and mode, and
+        `PayloadError` when there is no such destination.
         """
         account_id, name = account
         sealed = self._keys.encrypt(key.secret.get_secret_value(), owner=connection_id, name="api_key")
         values = (account_id, name, key.livemode, sealed, key.hint, start_date, list(resources), live_by)
-        async with transaction(self._pool) as db:
-            await db.execute(INSERT, connection_id, *values)
-            linked = await db.execute(LINK, connection_id, list(destination_ids), account_id, key.livemode)
-            if linked != f"INSERT 0 {len(destination_ids)}":
-                raise ConflictError(
-                    f"{name} ({account_id}) in {'live' if key.livemode else 'test'} mode is already connected to this "
-                    "destination. Choose another destination or another schema.",
-                    field="destination_ids",
-                )
+        try:
+            async with transaction(self._pool) as db:
+                await db.execute(INSERT, connection_id, *values)
+                linked = await db.execute(LINK, connection_id, list(destination_ids), account_id, key.livemode)
+                self._require_linked(linked, destination_ids, account, key)
+        except RowInUseError as error:
+            raise PayloadError("There is no such destination any more.", field="destination_ids") from error
+
+    @staticmethod
+    def _require_linked(linked: str, destination_ids: Sequence[str], account: tuple[str, str], key: ApiKey) -> None:
+        if affected(linked) != len(destination_ids):
+            raise ConflictError(
+                f"{account[1]} ({account[0]}) in {'live' if key.livemode else 'test'} mode is already connected to "
+                "this destination. Choose another destination or another schema.",
+                field="destination_ids",
+            )
 
     async def get(self, connection_id: str) -> Connection:
         """Return the connection; raise `NotFoundError`."""

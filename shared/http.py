@@ -31,6 +31,8 @@ ReadyCheck = Callable[[], Awaitable[bool]]
 PROBLEM = "application/problem+json"
 READY_TIMEOUT = 1.0  # seconds
 SHUTDOWN_TIMEOUT = 20.0  # seconds for requests in flight
+KEEPALIVE_TIMEOUT = 75.0  # seconds; longer than the usual 60 of a proxy, so that it is the proxy who closes
+LINGERING_TIME = 2.0  # seconds for what is left of a body that nobody reads
 
 
 class Access(StrEnum):
@@ -46,7 +48,6 @@ class Access(StrEnum):
 
 ROUTE_ACCESS: web.AppKey[dict[tuple[str, str], Access]] = web.AppKey("route_access", dict)
 READY_CHECKS: web.AppKey[dict[str, ReadyCheck]] = web.AppKey("ready_checks", dict)
-REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
 
 
 def make_app(*middlewares: Middleware, ready: dict[str, ReadyCheck], max_body: int = 1024 * 1024) -> web.Application:
@@ -107,27 +108,27 @@ async def metrics(_request: web.Request) -> web.Response:
 @web.middleware
 async def translate_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Turn every error into a problem document; a bug's traceback goes to the log, never to the caller."""
-    request[REQUEST_ID] = request_id = make_id("req")
     try:
         return await handler(request)
     except AppError as error:
-        return problem(error, request_id=request_id)
+        return problem(error)
     except web.HTTPRequestEntityTooLarge:
-        return problem(TooLargeError(), request_id=request_id)
+        return problem(TooLargeError())
     except web.HTTPNotFound:
-        return problem(NotFoundError("There is nothing at this address."), request_id=request_id)
+        return problem(NotFoundError("There is nothing at this address."))
     except web.HTTPException as error:
         if error.status < 400:
             raise
         rejected = RejectedError(f"{error.reason}.")
         rejected.status = error.status  # type: ignore[misc]
-        return problem(rejected, request_id=request_id)
+        return problem(rejected)
     except Exception:
+        request_id = make_id("req")
         get_logger().exception("request_failed", method=request.method, path=request.path, request_id=request_id)
         return problem(AppError("This is an error of Tillstream; the log has its cause."), request_id=request_id)
 
 
-def problem(error: AppError, *, request_id: str) -> web.Response:
+def problem(error: AppError, *, request_id: str = "") -> web.Response:
     """Render an error as a problem document. https://www.rfc-editor.org/rfc/rfc9457"""
     body = {
         "type": f"urn:tillstream:error:{error.code}",
@@ -135,7 +136,7 @@ def problem(error: AppError, *, request_id: str) -> web.Response:
         "status": error.status,
         "code": error.code,
         "detail": error.message,
-        "request_id": request_id,
+        "request_id": request_id or make_id("req"),
         **({"field": error.field} if error.field else {}),
     }
     headers = {}
@@ -153,7 +154,13 @@ async def serve(app: web.Application, settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stopping.set)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT)
+    runner = web.AppRunner(
+        app,
+        access_log=None,
+        shutdown_timeout=SHUTDOWN_TIMEOUT,
+        keepalive_timeout=KEEPALIVE_TIMEOUT,
+        lingering_time=LINGERING_TIME,
+    )
     await runner.setup()
     try:
         site = web.TCPSite(runner, settings.host, settings.port)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from aiokafka import AIOKafkaProducer
@@ -56,21 +56,28 @@ class Producer:
 
     async def publish(self, topic: Topic, record: Outgoing) -> RecordMetadata:
         """Return where Kafka put the record; raise `KafkaUnavailableError`, after which it may be there or not."""
-        return (await self.publish_all(topic, [record]))[0]
+        async with self._acknowledging() as client:
+            name = topic.name(self._settings.topic_prefix)
+            sent = await client.send_and_wait(name, record.value, key=record.key, headers=record.headers)
+        return sent
 
     async def publish_all(self, topic: Topic, records: Sequence[Outgoing]) -> list[RecordMetadata]:
         """Return where Kafka put each record; raise `KafkaUnavailableError` if one was not acknowledged in time."""
+        async with self._acknowledging() as client:
+            name = topic.name(self._settings.topic_prefix)
+            sent = [await client.send(name, r.value, key=r.key, headers=r.headers) for r in records]
+            positions = await asyncio.gather(*sent)
+        return positions
+
+    @asynccontextmanager
+    async def _acknowledging(self) -> AsyncIterator[AIOKafkaProducer]:
         try:
             async with asyncio.timeout(self._timeout):
-                client = await self._started()
-                name = topic.name(self._settings.topic_prefix)
-                sent = [await client.send(name, r.value, key=r.key, headers=r.headers) for r in records]
-                positions = await asyncio.gather(*sent)
+                yield await self._started()
         except UNREACHABLE as error:
             self._heal_in_background()
             raise KafkaUnavailableError(f"Kafka did not acknowledge ({type(error).__name__}).") from error
         self._last_success = time.monotonic()
-        return positions
 
     async def stop(self) -> None:
         """Flush what was accepted and close."""

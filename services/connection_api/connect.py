@@ -30,6 +30,7 @@ from shared.errors import (
     PermissionMissingError,
     RejectedError,
     StripeRefusedError,
+    StripeUnavailableError,
     TransientError,
 )
 from shared.kafka import Outgoing, Producer
@@ -52,7 +53,9 @@ TAKE_LEASE = """
 INSERT INTO leases AS l (name, owner, until) VALUES ('set-up:' || $1, $2, now() + $3::interval)
 ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, until = excluded.until WHERE l.until < now() RETURNING 1
 """
+GIVE_LEASE = "DELETE FROM leases WHERE name = 'set-up:' || $1 AND owner = $2"
 LEASE = timedelta(seconds=60)
+ATTEMPT_TIMEOUT = 50.0  # seconds: an attempt ends before its lease does
 # State and backfill change together: a set-up either goes on from its beginning or is done.
 ACTIVATE = """
 WITH active AS (
@@ -99,8 +102,8 @@ class Connect:
     async def connect(self, wanted: NewConnection) -> str:
         """Connect the account and return the connection's id.
 
-        Raises `KeyRefusedError`, `PayloadError` or `ConflictError` before anything is kept; a `TransientError`
-        may leave a connection that is being set up, which goes on by itself.
+        Raises `KeyRefusedError`, `PayloadError` or `ConflictError`, after which nothing is kept, and a
+        `TransientError` as long as nothing is. A set-up that is held up later goes on by itself.
         """
         key = parse_api_key(wanted.api_key.get_secret_value(), allow_test=self._settings.allow_test_keys)
         resources = choose_resources(wanted.resources)
@@ -114,20 +117,21 @@ class Connect:
         except RejectedError:
             await self._forget(connection_id)
             raise
+        except TransientError as error:
+            get_logger().warning("set_up_delayed", connection=connection_id, reason=error.message)
         return connection_id
 
     async def resume_unfinished(self) -> None:
         """Go on with set-ups that were cut off; what can't go on says why on its connection."""
         for connection in await self._connections.list_in_state(State.SETTING_UP):
-            if self._now() - connection.created_at.timestamp() < LEASE.total_seconds() / 2:
-                continue  # the request that began it is likely still at work
             try:
                 await self._set_up(connection.id)
             except TransientError:
                 raise
             except AppError as error:
+                others = [state for state in State if state is not State.SETTING_UP]
                 await self._connections.set_state(
-                    connection.id, State.ACTION_REQUIRED, cause_code=error.code, cause=error.message
+                    connection.id, State.ACTION_REQUIRED, unless=others, cause_code=error.code, cause=error.message
                 )
 
     async def run(self) -> None:
@@ -181,6 +185,16 @@ class Connect:
         with database_errors():
             if not await self._pool.fetchval(TAKE_LEASE, connection_id, self._owner, LEASE):
                 return  # somebody else is at it
+        try:
+            async with asyncio.timeout(ATTEMPT_TIMEOUT):
+                await self._finish_set_up(connection_id)
+        except TimeoutError as error:
+            raise StripeUnavailableError("Stripe takes long to answer.") from error
+        finally:
+            with database_errors():
+                await self._pool.execute(GIVE_LEASE, connection_id, self._owner)
+
+    async def _finish_set_up(self, connection_id: str) -> None:
         connection = await self._connections.get(connection_id)
         complete_to = await self._ensure_endpoint(connection)
         with database_errors():
