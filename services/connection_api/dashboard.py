@@ -11,8 +11,8 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Middleware
 
 from services.connection_api.assets import Assets
-from services.connection_api.feed import Feed
-from services.connection_api.overview import Accounts, Overview
+from services.connection_api.feed import Feed, Snapshots
+from services.connection_api.overview import Overview
 from services.connection_api.pages import Pages
 from shared.db import Pool
 from shared.http import PROBLEM, Access, Handler, add_route
@@ -26,19 +26,13 @@ def utc_now() -> datetime:
 class Dashboard:
     """Answers the dashboard's routes."""
 
-    def __init__(self, pool_of: Callable[[], Pool], pages: Pages, now: Callable[[], datetime]) -> None:
-        self._pool_of = pool_of
+    def __init__(self, snapshots: Snapshots, pages: Pages) -> None:
+        self._snapshots = snapshots
         self._pages = pages
-        self._now = now
-        self._overview = Overview()
-
-    async def read_accounts(self, after: str) -> Accounts:
-        """Return the page of connections after the id `after`; raise `DatabaseUnavailableError`."""
-        return await self._overview.read(self._pool_of(), now=self._now(), after=after)
 
     async def accounts(self, request: web.Request) -> web.Response:
-        """The Accounts page."""
-        accounts = await self.read_accounts(request.query.get("after", ""))
+        """The Accounts page, from what its feed shows too: the feed never brings something older."""
+        accounts = await self._snapshots.get(request.query.get("after", ""))
         return self._pages.response("accounts.html", accounts=accounts)
 
     async def sign_in(self, _request: web.Request) -> web.Response:
@@ -47,15 +41,17 @@ class Dashboard:
 
 
 def add_dashboard(app: web.Application, pool_of: Callable[[], Pool], *, now: Callable[[], datetime] = utc_now) -> None:
-    """Add the dashboard's routes to an app of `shared.http.make_app`.
+    """Add the dashboard's routes to an app of `shared.http.make_app`, whose responses carry the security headers.
 
     `pool_of` returns the state database's pool and raises `DatabaseUnavailableError` while there is none; `now` gives
     the time with its zone.
     """
     assets = Assets()
     pages = Pages(assets.url, now)
-    dashboard = Dashboard(pool_of, pages, now)
-    feed = Feed(dashboard.read_accounts, lambda accounts: pages.text("cards.html", accounts=accounts))
+    overview = Overview()
+    snapshots = Snapshots(lambda after: overview.read(pool_of(), now=now(), after=after))
+    dashboard = Dashboard(snapshots, pages)
+    feed = Feed(snapshots, lambda accounts: pages.text("cards.html", accounts=accounts))
     app.on_shutdown.append(feed.close)
     app.middlewares.insert(0, problems_as_pages(pages))
     add_route(app, "GET", "/", dashboard.accounts, Access.READ)

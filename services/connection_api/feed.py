@@ -52,13 +52,13 @@ class Feed:
 
     def __init__(
         self,
-        read: Read,
+        snapshots: Snapshots,
         render: Render,
         *,
         interval_seconds: float = INTERVAL,
         heartbeat_seconds: float = HEARTBEAT,
     ) -> None:
-        self._snapshots = Snapshots(read, interval_seconds=interval_seconds)
+        self._snapshots = snapshots
         self._render = render
         self._interval = interval_seconds
         self._heartbeat = heartbeat_seconds

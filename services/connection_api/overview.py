@@ -44,7 +44,7 @@ LEFT JOIN LATERAL (
         SELECT r.parked_at FROM connection_destinations l
         JOIN parked_records r ON r.destination_id = l.destination_id AND r.connection_id = l.connection_id
         WHERE l.connection_id = c.id LIMIT {MOST_COUNTED}
-    ) some
+    ) counted
 ) p ON true
 WHERE c.id > $1 ORDER BY c.id LIMIT $2
 """

@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+
+import pytest
+from playwright.async_api import Browser, expect
+
+from shared.db import Pool
+from tests.browser.sample import add_backfill, add_business, add_connection, add_destination, cursor_at
+from tests.browser.site import make_dashboard, serve
+from tests.browser.visit import Theme, axe_violations, visit, wait_until_live
+
+THEMES: list[Theme] = ["light", "dark"]
+OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+
+
+async def add_backfilling(pool: Pool) -> str:
+    await add_destination(pool)
+    await add_connection(pool, "con_1", "Halcyon Coffee", rows_today=1234, synced_at=datetime.now(UTC))
+    return await add_backfill(pool, "con_1", {"charge": (0.5, 1000), "customer": (1, 400)})
+
+
+async def test_a_card_shows_the_account_and_its_backfill(pool: Pool, site: str, browser: Browser) -> None:
+    await add_backfilling(pool)
+    async with visit(browser, site) as page:
+        card = page.get_by_role("article", name="Halcyon Coffee")
+        await expect(card).to_contain_text("1,234")
+        await expect(card).to_contain_text("Backfilling")
+        await expect(card.get_by_role("row", name="Charges")).to_contain_text("49 %")
+        await expect(card.get_by_role("row", name="Customers")).to_contain_text("Done")
+
+
+async def test_progress_arrives_without_a_reload(pool: Pool, site: str, browser: Browser) -> None:
+    sync_id = await add_backfilling(pool)
+    async with visit(browser, site) as page:
+        await wait_until_live(page)
+        row = page.get_by_role("row", name="Charges")
+        await expect(row).to_contain_text("49 %")
+        await page.evaluate("window.isSamePage = true")
+        sql = "UPDATE slices SET cursor_created = $2, records = 1700 WHERE sync_id = $1 AND resource = 'charge'"
+        await pool.execute(sql, sync_id, cursor_at(0.9))
+
+        await expect(row).to_contain_text("88 %")
+        await expect(row).to_contain_text("1,700")
+        assert await page.evaluate("window.isSamePage")
+
+
+async def test_news_leave_focus_and_what_was_closed_alone(pool: Pool, site: str, browser: Browser) -> None:
+    await add_backfilling(pool)
+    async with visit(browser, site) as page:
+        await wait_until_live(page)
+        summary = page.locator("summary")
+        await summary.click()
+        await pool.execute("UPDATE connections SET account_name = 'Halcyon Roasters'")
+
+        await expect(page.get_by_role("heading", name="Halcyon Roasters")).to_be_visible()
+        await expect(page.get_by_role("table")).to_be_hidden()
+        await expect(summary).to_be_focused()
+
+
+async def test_a_new_account_appears_and_a_removed_one_goes(pool: Pool, site: str, browser: Browser) -> None:
+    async with visit(browser, site) as page:
+        await expect(page.get_by_role("heading", name="No Stripe account is connected yet")).to_be_visible()
+        await add_backfilling(pool)
+        await add_connection(pool, "con_0", "Northwind Bicycles")
+        await expect(page.get_by_role("article")).to_have_count(2)
+        await pool.execute("DELETE FROM connections WHERE id = 'con_1'")
+
+        await expect(page.get_by_role("heading", level=2)).to_have_text(["Northwind Bicycles"])
+
+
+async def test_the_words_change_with_the_state(pool: Pool, site: str, browser: Browser) -> None:
+    sync_id = await add_backfilling(pool)
+    async with visit(browser, site) as page:
+        await wait_until_live(page)
+        await pool.execute("UPDATE syncs SET status = 'succeeded', finished_at = now() WHERE id = $1", sync_id)
+        await expect(page.locator(".status")).to_have_text(re.compile(r"Live$|Live\s*$"))
+        await pool.execute("UPDATE connections SET state = 'action_required', cause = 'API Key is invalid.'")
+
+        await expect(page.locator(".status")).to_contain_text("Action required")
+        await expect(page.get_by_text("API Key is invalid.")).to_be_visible()
+
+
+async def test_markup_in_a_name_stays_text(pool: Pool, site: str, browser: Browser) -> None:
+    await add_destination(pool)
+    await add_connection(pool, "con_1", "<img src=x onerror=alert(1)>")
+    async with visit(browser, site) as page:
+        await wait_until_live(page)
+
+        await expect(page.get_by_role("heading", name="<img src=x onerror=alert(1)>")).to_be_visible()
+        assert await page.locator("main img").count() == 0
+
+
+async def test_pages_follow_each_other(pool: Pool, site: str, browser: Browser) -> None:
+    await add_destination(pool)
+    for number in range(27):
+        await add_connection(pool, f"con_{number:02}", f"Account {number:02}")
+    async with visit(browser, site) as page:
+        await expect(page.get_by_role("article")).to_have_count(25)
+        await page.get_by_role("link", name="Next page").click()
+        await wait_until_live(page)
+
+        await expect(page.get_by_role("heading", level=2)).to_have_text(["Account 25", "Account 26"])
+
+
+async def test_the_chosen_theme_holds_after_a_reload(site: str, browser: Browser) -> None:
+    async with visit(browser, site, theme="light") as page:
+        await page.get_by_role("button", name="Switch to the dark theme").click()
+        await page.reload()
+
+        await expect(page.get_by_role("button", name="Switch to the light theme")).to_be_visible()
+        assert await page.evaluate("getComputedStyle(document.body).colorScheme") == "dark"
+
+
+@pytest.mark.parametrize("theme", THEMES)
+async def test_everyone_can_use_every_page(pool: Pool, site: str, browser: Browser, theme: Theme) -> None:
+    for path, is_refused in (("/", False), ("/sign-in", False), ("/nowhere", True)):
+        async with visit(browser, site + path, theme=theme, refused=is_refused) as page:
+            assert await axe_violations(page) == []
+    await add_business(pool)
+    async with visit(browser, f"{site}/?after=con_", theme=theme, reduced_motion="reduce") as page:
+        await wait_until_live(page)
+        await page.locator("#con_b4m7-summary").click()
+
+        assert await axe_violations(page) == []
+
+
+async def test_a_phone_needs_no_sideways_scrolling(pool: Pool, site: str, browser: Browser) -> None:
+    await add_business(pool)
+    for path, is_refused in (("/", False), ("/sign-in", False), ("/nowhere", True)):
+        async with visit(browser, site + path, width=320, refused=is_refused) as page:
+            assert await page.evaluate(OVERFLOW) == 0
+
+
+async def test_the_service_stops_while_a_page_is_open(pool: Pool, browser: Browser) -> None:
+    async with serve(make_dashboard(pool)) as url:
+        page = await browser.new_page()
+        await page.goto(url)
+        await wait_until_live(page)
+        started = datetime.now(UTC)
+
+    assert (datetime.now(UTC) - started).total_seconds() < 3

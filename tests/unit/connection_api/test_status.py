@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from services.connection_api.status import Word, percent_of, status_of
+from shared.connections import LiveBy, State
+
+
+@dataclass(frozen=True)
+class Situation:
+    state: State = State.ACTIVE
+    cause: str | None = None
+    live_by: LiveBy = LiveBy.WEBHOOKS
+
+
+@pytest.mark.parametrize(
+    ("state", "share", "lag_seconds", "waiting", "text"),
+    [
+        (State.SETTING_UP, None, 0, 0, "Setting up"),
+        (State.SETTING_UP, 0.0, 0, 0, "Setting up"),
+        (State.ACTIVE, 0.0, 0, 0, "Backfilling 0 %"),
+        (State.ACTIVE, 0.429, 0, 0, "Backfilling 42 %"),
+        (State.ACTIVE, 1.0, 0, 0, "Backfilling 99 %"),
+        (State.ACTIVE, 0.5, 3600, 0, "Backfilling 50 %"),
+        (State.ACTIVE, 0.5, 3600, 7, "Delayed"),
+        (State.ACTIVE, None, 0, 0, "Live"),
+        (State.ACTIVE, None, 299, 0, "Live"),
+        (State.ACTIVE, None, 301, 0, "Delayed"),
+        (State.ACTION_REQUIRED, 0.5, 3600, 7, "Action required"),
+        (State.PAUSED, 0.5, 3600, 7, "Paused"),
+        (State.REMOVING, 0.5, 3600, 7, "Removing"),
+    ],
+)
+def test_each_situation_has_one_word(
+    state: State, share: float | None, lag_seconds: float, waiting: int, text: str
+) -> None:
+    status = status_of(Situation(state), backfill_share=share, lag_seconds=lag_seconds, waiting=waiting)
+
+    assert status.text == text
+    assert status.sentence.endswith(".")
+
+
+def test_the_words_are_the_seven() -> None:
+    words = ["Setting up", "Backfilling", "Live", "Delayed", "Action required", "Paused", "Removing"]
+
+    assert list(Word) == words
+
+
+def test_action_required_says_its_cause() -> None:
+    status = status_of(Situation(State.ACTION_REQUIRED, "API Key is invalid."), backfill_share=None)
+
+    assert status.sentence == "API Key is invalid."
+
+
+def test_a_delay_says_what_waits_and_how_long() -> None:
+    behind = status_of(Situation(), backfill_share=None, lag_seconds=720)
+    waiting = status_of(Situation(), backfill_share=None, lag_seconds=720, waiting=1204)
+
+    assert "12 minutes late" in behind.sentence
+    assert "1,204 records wait" in waiting.sentence
+
+
+def test_a_hundred_per_cent_is_only_said_at_the_end() -> None:
+    assert percent_of(0.9999) == 99
