@@ -10,19 +10,20 @@ from typing import Annotated
 
 import typer
 from rich.live import Live
+from rich.text import Text
 
 from local_stack.doctor import Outcome, examine
 from local_stack.state import read_state
-from services.console import connections, destinations, events, syncs
+from services.console import connections, destinations, events, psql, syncs
 from services.console.check import Report, check
 from services.console.client import ApiClient, connected, find_api
-from services.console.demo import DemoOptions, demo_running, newest_sync, psql_command
+from services.console.demo import EXAMPLE_QUERY, DemoOptions, demo_running, newest_sync
 from services.console.running import home_folder, running
-from services.console.screen import ERRORS, OUT, StartUp, differences, facts, progress_table, report_table
+from services.console.screen import ERRORS, OUT, StartUp, account_view, differences, report_table, show_facts
 from services.console.task import FAILED, main_task
 from shared.crypto import make_encryption_key
 from shared.db import migrate as migrate_database
-from shared.errors import ConfigError
+from shared.errors import ConfigError, TransientError
 from shared.settings import PREFIX
 from simulator.cli import cli as simulator_cli
 
@@ -38,6 +39,8 @@ cli.add_typer(connections.cli, name="connections")
 cli.add_typer(destinations.cli, name="destinations")
 cli.add_typer(syncs.cli, name="syncs")
 cli.command("listen")(events.listen)
+cli.command("psql", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(psql.open_psql)
+WITH_PASSWORDS = ("database_url", "destination_url")
 keys = typer.Typer(no_args_is_help=True, help="The keys that encrypt secrets.")
 cli.add_typer(keys, name="keys")
 
@@ -67,20 +70,14 @@ async def _demo(options: DemoOptions, *, is_check: bool) -> int:
                 report = await check(running_demo, changes_per_second=options.changes_per_second, say=OUT.print)
                 return _show_report(report)
             link = await _sign_in_link(running_demo.api)
-            OUT.print()
-            OUT.print(
-                facts(
-                    (
-                        ("Dashboard", link),
-                        ("Rows", psql_command(running_demo.destination_url)),
-                        ("Events", "tillstream listen"),
-                        ("Something happens", "tillstream simulator scenario refund"),
-                        ("Logs", str(running_demo.running.home / "logs")),
-                        ("Stop", "Ctrl-C"),
-                    )
-                )
+            show_facts(
+                ("Dashboard", link),
+                ("Rows", f'.venv/bin/tillstream psql -c "{EXAMPLE_QUERY}"'),
+                ("Events", ".venv/bin/tillstream listen"),
+                ("Make a change", ".venv/bin/tillstream simulator scenario refund"),
+                ("Logs", str(running_demo.running.home / "logs")),
+                ("Stop", "Ctrl-C"),
             )
-            OUT.print()
             await _follow(running_demo.api, running_demo.connection_id)
     return 0
 
@@ -109,11 +106,16 @@ def _show_report(report: Report) -> int:
 
 
 async def _follow(api: ApiClient, connection_id: str) -> None:
-    """Show the backfill and the counts, live, until Ctrl-C."""
-    with Live(console=OUT, refresh_per_second=4, transient=False) as live:
+    """Show the backfill, then the events as they reach their rows, until Ctrl-C."""
+    with Live(console=OUT, refresh_per_second=4, vertical_overflow="visible") as live:
         while True:
-            connection = await api.get(f"/v1/connections/{connection_id}")
-            live.update(progress_table(await newest_sync(api, connection_id, "backfill"), connection))
+            try:
+                connection = await api.get(f"/v1/connections/{connection_id}")
+                sync = await newest_sync(api, connection_id, "backfill")
+                events = (await api.get("/v1/events", connection_id=connection_id, limit=12))["data"]
+                live.update(account_view(connection, sync, events))
+            except TransientError:
+                live.update(Text("A part of Tillstream is being restarted …", style="yellow"))
             await asyncio.sleep(0.5)
 
 
@@ -142,15 +144,13 @@ async def _run() -> int:
                 else "no public URL: Stripe's events are polled every 2 s while things happen, every 60 s when quiet"
             )
             connect = "tillstream destinations add …, then tillstream connections add"
-            rows = (
+            show_facts(
                 ("Dashboard", link),
                 ("API", stack.api_url),
                 ("Live", live),
                 ("Connect", connect),
                 ("Stop", "Ctrl-C"),
             )
-            OUT.print()
-            OUT.print(facts(rows))
             await asyncio.get_running_loop().create_future()
     return 0
 
@@ -174,13 +174,13 @@ def status(as_json: AsJson = False) -> None:
     if state is None:
         ERRORS.print("Tillstream does not run here. Start it with `make run` or `make demo`.")
         raise typer.Exit(FAILED)
-    addresses = {name: url for name, url in state.addresses.items() if name != "database_url"}
+    addresses = {name: url for name, url in state.addresses.items() if name not in WITH_PASSWORDS}
     if as_json:
         children = [{"name": c.name, "pid": c.pid, "restarts": c.restarts, "log": c.log} for c in state.children]
         typer.echo(json.dumps({"pid": state.pid, "addresses": addresses, "processes": children}))
         return
     rows = [(c.name, f"process {c.pid or '—'}, {c.restarts} restarts, {c.log}") for c in state.children]
-    OUT.print(facts([*addresses.items(), *rows]))
+    show_facts(*addresses.items(), *rows)
 
 
 @cli.command()

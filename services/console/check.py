@@ -6,6 +6,7 @@ import asyncio
 import statistics
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -14,7 +15,8 @@ import asyncpg
 from services.console.demo import SCHEMA, Demo, newest_sync
 from services.console.judge import Verdict, judge
 from shared.db import SCHEMA as STATE_SCHEMA
-from shared.errors import AppError
+from shared.db import database_errors
+from shared.errors import AppError, TransientError
 
 LIVE_SECONDS = 20.0
 POLL_INTERVAL = 0.25  # seconds
@@ -159,7 +161,8 @@ async def _is_delivered(demo: Demo) -> bool:
 
 
 async def _is_idle(demo: Demo) -> bool:
-    state = await asyncpg.connect(demo.running.stack.database_url)
+    with database_errors():
+        state = await asyncpg.connect(demo.running.stack.database_url)
     try:
         return bool(await state.fetchval(OPEN_WORK) == 0)
     finally:
@@ -169,7 +172,8 @@ async def _is_idle(demo: Demo) -> bool:
 async def _until(what: str, is_done: Callable[[], Awaitable[bool]]) -> None:
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
-        if await is_done():
-            return
+        with suppress(TransientError):
+            if await is_done():
+                return
         await asyncio.sleep(POLL_INTERVAL)
     raise CheckError(f"{PATIENCE:g} s have passed before {what}. The logs say why: see `tillstream status`.")

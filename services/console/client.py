@@ -12,8 +12,9 @@ import aiohttp
 
 from local_stack.state import read_state
 from services.console.secrets_file import load_secrets
-from shared.errors import AppError, ConfigError
+from shared.errors import AppError, ConfigError, TransientError
 
+UNAVAILABLE = 503
 TIMEOUT = aiohttp.ClientTimeout(total=60)
 
 
@@ -27,6 +28,12 @@ class ApiError(AppError):
         self.http_status = status
 
 
+class ApiUnavailableError(TransientError):
+    """Tillstream does not answer at the moment."""
+
+    code = "api_unavailable"
+
+
 class ApiClient:
     """Calls the API with a bearer token."""
 
@@ -36,15 +43,15 @@ class ApiClient:
         self._headers = {"Authorization": f"Bearer {token}"}
 
     async def get(self, path: str, **query: str | int) -> Any:
-        """Return the JSON answer of a read; raise `ApiError` or `ConfigError`."""
+        """Return the JSON answer of a read; raise `ApiError` or `ApiUnavailableError`."""
         return await self._call("GET", path, params=query)
 
     async def post(self, path: str, body: Mapping[str, Any] | None = None) -> Any:
-        """Return the JSON answer of a change; raise `ApiError` or `ConfigError`."""
+        """Return the JSON answer of a change; raise `ApiError` or `ApiUnavailableError`."""
         return await self._call("POST", path, json=body or {})
 
     async def delete(self, path: str) -> Any:
-        """Return the JSON answer of a removal; raise `ApiError` or `ConfigError`."""
+        """Return the JSON answer of a removal; raise `ApiError` or `ApiUnavailableError`."""
         return await self._call("DELETE", path)
 
     async def _call(self, method: str, path: str, **arguments: Any) -> Any:
@@ -54,12 +61,14 @@ class ApiClient:
             ) as answer:
                 text = await answer.text()
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise ConfigError(
+            raise ApiUnavailableError(
                 f"Tillstream does not answer at {self._url}. Is it running? Try `tillstream status`."
             ) from error
         body = json.loads(text) if text else None
         if answer.status >= 400:
             problem = body or {}
+            if answer.status == UNAVAILABLE:
+                raise ApiUnavailableError(problem.get("detail"))
             raise ApiError(problem.get("detail", text), code=problem.get("code", "error"), status=answer.status)
         return body
 

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from services.console.client import connected, find_api
 from services.console.running import home_folder
-from services.console.screen import OUT, facts
+from services.console.screen import OUT, show_facts
 from services.console.task import main_task
 
 cli = typer.Typer(no_args_is_help=True, help="Synced Stripe accounts.")
@@ -41,7 +41,7 @@ def list_all(as_json: AsJson = False) -> None:
             return 0
         table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0))
         for header in ("id", "account", "mode", "state", "last sync"):
-            table.add_column(header)
+            table.add_column(header, overflow="fold")
         for row in page["data"]:
             account = f"{row['account_name']} [dim]{row['account_id']}[/]"
             mode = "live" if row["livemode"] else "test"
@@ -62,7 +62,7 @@ def show(connection_id: str, as_json: AsJson = False) -> None:
         if as_json:
             typer.echo(json.dumps(connection))
         else:
-            OUT.print(facts((name, _text(value)) for name, value in connection.items()))
+            show_facts(*((name, _text(value)) for name, value in connection.items()))
         return 0
 
     main_task(answer())

@@ -19,6 +19,7 @@ from simulator.client import ControlClient
 
 DATABASE = "demo_destination"
 SCHEMA = "stripe"
+EXAMPLE_QUERY = "SELECT id, amount, status, created FROM stripe.charges ORDER BY created DESC LIMIT 5"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,7 @@ async def demo_running(
         control = ControlClient(stack.simulator_url)
         state = await asyncio.to_thread(control.get, "state")
         url = database_url(stack.stack.database_url, DATABASE)
+        stack.stack.publish(destination_url=url)
         destination = await api.post("/v1/destinations", {"name": "Demo warehouse", "url": url, "schema": SCHEMA})
         connection = await api.post(
             "/v1/connections", {"api_key": state["api_key"], "destination_ids": [destination["id"]]}
@@ -98,9 +100,3 @@ async def newest_sync(api: ApiClient, connection_id: str, kind: str) -> dict[str
     page = await api.get(f"/v1/connections/{connection_id}/syncs")
     found = next((sync for sync in page["data"] if sync["kind"] == kind), None)
     return await api.get(f"/v1/syncs/{found['id']}") if found else None
-
-
-def psql_command(url: str) -> str:
-    """Return what a person types to look at the rows."""
-    query = "SELECT id, amount, status, created FROM stripe.charges ORDER BY created DESC LIMIT 5"
-    return f'psql "{url}" -c "{query}"'

@@ -44,6 +44,10 @@ def _print(event: dict[str, str], *, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(event))
     else:
-        OUT.print(
-            f"[dim]{event['written_at'][11:19]}[/] {event['type']:<36} {event['object_id']} [dim]{event['outcome']}[/]"
+        columns = (
+            event["written_at"][11:19],
+            f"{event['type']:<36}",
+            f"{event['object_id'] or '':<30}",
+            event["outcome"],
         )
+        OUT.print(" ".join(columns), soft_wrap=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -65,43 +65,62 @@ class StartUp:
             self._console.print(f"[{colour}]•[/] {event}")
 
 
-def facts(rows: Iterable[tuple[str, str]]) -> Table:
-    """Return names and values in two columns."""
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="bold")
-    table.add_column(overflow="fold")
+def show_facts(*rows: tuple[str, str]) -> None:
+    """Print names and values; lines are not folded, so that a value can be copied."""
+    width = max(len(name) for name, _ in rows)
+    OUT.print()
     for name, value in rows:
-        table.add_row(name, value)
-    return table
+        OUT.print(Text.assemble((f"{name:<{width}}", "bold"), "  ", value), soft_wrap=True)
+    OUT.print()
 
 
-def progress_table(sync: dict[str, Any] | None, connection: dict[str, Any]) -> RenderableType:
-    """Return the backfill per resource."""
-    if sync is None:
+def account_view(
+    connection: dict[str, Any], sync: dict[str, Any] | None, events: Sequence[dict[str, Any]]
+) -> RenderableType:
+    """Return the backfill per resource while it runs, then the newest events."""
+    summary = Text(
+        f"{connection['account_name']} ({connection['account_id']}): {connection['rows_today']:,} rows today",
+        style="bold",
+    )
+    if sync is None or sync["status"] in ("queued", "running"):
+        return Group(summary, _progress(sync))
+    done = Text(f"Backfill {sync['status']}: {sync['read']:,} objects with {sync['stripe_calls']:,} calls to Stripe")
+    return Group(summary, done, Text(), _events(events))
+
+
+def _progress(sync: dict[str, Any] | None) -> RenderableType:
+    if sync is None or not sync["progress"]:
         return Text("The backfill is about to begin …", style="dim")
-    table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0))
-    for header in ("resource", "backfill"):
-        table.add_column(header)
-    for header in ("read", "written"):
-        table.add_column(header, justify="right")
+    table = _table(("resource", "backfill"), ("read", "written"))
     for row in sync["progress"]:
         counts = row["counts"]
         written = counts["inserted"] + counts["updated"] + counts["deleted"]
         bar = ProgressBar(total=1.0, completed=row["share"], width=24)
         table.add_row(row["resource"], bar, f"{row['read']:,}", f"{written:,}")
-    today = (
-        f"rows today {connection['rows_today']:,} · {sync['kind']} {sync['status']} · "
-        f"calls to Stripe {sync['stripe_calls']:,}"
-    )
-    return Group(table, Text(today, style="dim"))
+    return table
+
+
+def _events(events: Sequence[dict[str, Any]]) -> RenderableType:
+    if not events:
+        return Text("Nothing has happened since.", style="dim")
+    table = _table(("written", "event", "object", "row"), ())
+    for event in events:
+        table.add_row(event["written_at"][11:19], event["type"], event["object_id"], event["outcome"])
+    return table
+
+
+def _table(left: Sequence[str], right: Sequence[str]) -> Table:
+    table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0))
+    for header in left:
+        table.add_column(header, no_wrap=True)
+    for header in right:
+        table.add_column(header, justify="right", no_wrap=True)
+    return table
 
 
 def report_table(report: Report) -> Table:
     """Return the check's result, a row per table."""
-    table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0))
-    table.add_column("table")
-    for header in ("truth", "rows", "missing", "extra", "different", "events", "p50 ms", "p99 ms"):
-        table.add_column(header, justify="right")
+    table = _table(("table",), ("truth", "rows", "missing", "extra", "different", "events", "p50 ms", "p99 ms"))
     for verdict, resource in zip(report.verdicts, _resources(report), strict=True):
         latency = report.latencies.get(resource)
         faults = (len(verdict.missing), len(verdict.extra), len(verdict.different))
