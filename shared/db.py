@@ -25,7 +25,8 @@ COMMAND_TIMEOUT = 30.0  # seconds
 # SQLSTATE classes of a server that is away, starting, stopping, full or busy; the same statement may succeed later.
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
 TRANSIENT_CLASSES = frozenset({"08", "40", "53", "55", "57", "58"})
-UNREACHABLE = (OSError, TimeoutError, ssl.SSLError, asyncpg.InterfaceError)
+# asyncpg reports a connection that died in the middle of a statement as an internal error of its own.
+UNREACHABLE = (OSError, TimeoutError, ssl.SSLError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 # asyncpg declares no types: these names say what a value is, and mypy takes them as Any.
 Pool: TypeAlias = asyncpg.Pool

@@ -116,7 +116,7 @@ class Producer:
     async def _heal(self) -> None:
         PRODUCER_RECREATED.inc()
         await self._close()
-        with suppress(*UNREACHABLE):
+        with suppress(*UNREACHABLE, KafkaUnavailableError):
             await ensure_topics(self._settings)
             await self._started()
 

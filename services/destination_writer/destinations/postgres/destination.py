@@ -25,7 +25,7 @@ from services.destination_writer.destinations.postgres import ddl, upsert
 from services.destination_writer.destinations.postgres.children import Sets, collect_sets
 from services.destination_writer.records import ChildPart
 from shared.catalogue import RESOURCES, Resource
-from shared.db import Connection, Pool, Row, is_transient
+from shared.db import UNREACHABLE, Connection, Pool, Row, is_transient
 from shared.destinations import PostgresAddress
 from shared.errors import DestinationRejectedError, DestinationUnavailableError
 from shared.stripe_api import parse_item
@@ -46,7 +46,7 @@ def destination_errors() -> Iterator[None]:
     """Turn asyncpg's errors into `DestinationUnavailableError` or `DestinationRejectedError`."""
     try:
         yield
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
+    except (asyncpg.PostgresError, *UNREACHABLE) as error:
         state = getattr(error, "sqlstate", None) or ""
         # Postgres may quote a value in its message, so only its kind is passed on.
         reason = f"{type(error).__name__}{f' ({state})' if state else ''}"
