@@ -48,6 +48,10 @@ lock: .venv/dev.stamp ## Write the lock files anew: Python's packages and Kafka'
 	$(COMPILE) --extra local --extra dev --output-file requirements-dev.lock
 	@$(BIN)/python -m local_stack.lock
 
+.PHONY: screenshots
+screenshots: .venv/browser.stamp ## Take the pictures of the pages anew
+	@$(BIN)/python scripts/screenshots
+
 .PHONY: clean
 clean: ## Remove the environment and all caches of this folder (the data in .tillstream stays)
 	@rm -rf .venv dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
 from services.console.client import connected, find_api
 from services.console.running import home_folder
-from services.console.screen import OUT, show_facts
+from services.console.screen import OUT, make_table, moment, show_facts
 from services.console.task import main_task
 
 cli = typer.Typer(no_args_is_help=True, help="Synced Stripe accounts.")
@@ -39,13 +38,11 @@ def list_all(as_json: AsJson = False) -> None:
         if not page["data"]:
             OUT.print("No Stripe account is connected yet. Connect one with `tillstream connections add`.")
             return 0
-        table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0))
-        for header in ("id", "account", "mode", "state", "last sync"):
-            table.add_column(header, overflow="fold")
+        table = make_table(("id", "account", "mode", "state", "last sync"), ())
         for row in page["data"]:
-            account = f"{row['account_name']} [dim]{row['account_id']}[/]"
+            account = f"{row['account_name'][:24]} [dim]{row['account_id']}[/]"
             mode = "live" if row["livemode"] else "test"
-            table.add_row(row["id"], account, mode, row["state"], row["last_synced_at"] or "never")
+            table.add_row(row["id"], account, mode, row["state"], moment(row["last_synced_at"]) or "never")
         OUT.print(table)
         return 0
 

@@ -8,11 +8,10 @@ import sys
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from services.console.client import connected, find_api
 from services.console.connections import homes
-from services.console.screen import OUT
+from services.console.screen import OUT, make_table
 from services.console.task import main_task
 
 cli = typer.Typer(no_args_is_help=True, help="Where rows go.")
@@ -48,9 +47,7 @@ def list_all(as_json: AsJson = False) -> None:
         if as_json:
             typer.echo(json.dumps(page["data"]))
             return 0
-        table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0))
-        for header in ("id", "name", "address", "schema"):
-            table.add_column(header)
+        table = make_table(("id", "name", "address", "schema"), ())
         for row in page["data"]:
             table.add_row(row["id"], row["name"], f"{row['host']}:{row['port']}/{row['database']}", row["schema"])
         OUT.print(table if page["data"] else "There is no destination yet. Add one with `tillstream destinations add`.")

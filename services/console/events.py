@@ -11,7 +11,7 @@ import typer
 
 from services.console.client import connected, find_api
 from services.console.connections import homes
-from services.console.screen import OUT
+from services.console.screen import OUT, moment
 from services.console.task import main_task
 
 POLL_INTERVAL = 0.5  # seconds
@@ -45,7 +45,7 @@ def _print(event: dict[str, str], *, as_json: bool) -> None:
         typer.echo(json.dumps(event))
     else:
         columns = (
-            event["written_at"][11:19],
+            moment(event["written_at"])[-8:],
             f"{event['type']:<36}",
             f"{event['object_id'] or '':<30}",
             event["outcome"],

@@ -74,6 +74,11 @@ def show_facts(*rows: tuple[str, str]) -> None:
     OUT.print()
 
 
+def moment(iso: str | None) -> str:
+    """Return a time as people read it, in their own zone."""
+    return datetime.fromisoformat(iso).astimezone().strftime("%b %d %H:%M:%S") if iso else ""
+
+
 def account_view(
     connection: dict[str, Any], sync: dict[str, Any] | None, events: Sequence[dict[str, Any]]
 ) -> RenderableType:
@@ -91,7 +96,7 @@ def account_view(
 def _progress(sync: dict[str, Any] | None) -> RenderableType:
     if sync is None or not sync["progress"]:
         return Text("The backfill is about to begin …", style="dim")
-    table = _table(("resource", "backfill"), ("read", "written"))
+    table = make_table(("resource", "backfill"), ("read", "written"))
     for row in sync["progress"]:
         counts = row["counts"]
         written = counts["inserted"] + counts["updated"] + counts["deleted"]
@@ -103,13 +108,14 @@ def _progress(sync: dict[str, Any] | None) -> RenderableType:
 def _events(events: Sequence[dict[str, Any]]) -> RenderableType:
     if not events:
         return Text("Nothing has happened since.", style="dim")
-    table = _table(("written", "event", "object", "row"), ())
+    table = make_table(("written", "event", "object", "row"), ())
     for event in events:
-        table.add_row(event["written_at"][11:19], event["type"], event["object_id"], event["outcome"])
+        table.add_row(moment(event["written_at"])[-8:], event["type"], event["object_id"], event["outcome"])
     return table
 
 
-def _table(left: Sequence[str], right: Sequence[str]) -> Table:
+def make_table(left: Sequence[str], right: Sequence[str]) -> Table:
+    """Return an empty table with columns that are aligned left, then right."""
     table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0))
     for header in left:
         table.add_column(header, no_wrap=True)
@@ -120,7 +126,7 @@ def _table(left: Sequence[str], right: Sequence[str]) -> Table:
 
 def report_table(report: Report) -> Table:
     """Return the check's result, a row per table."""
-    table = _table(("table",), ("truth", "rows", "missing", "extra", "different", "events", "p50 ms", "p99 ms"))
+    table = make_table(("table",), ("truth", "rows", "missing", "extra", "different", "events", "p50 ms", "p99 ms"))
     for verdict, resource in zip(report.verdicts, _resources(report), strict=True):
         latency = report.latencies.get(resource)
         faults = (len(verdict.missing), len(verdict.extra), len(verdict.different))

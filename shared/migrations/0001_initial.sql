@@ -79,6 +79,7 @@ CREATE TABLE syncs (
 CREATE INDEX ON syncs (connection_id, created_at DESC, id DESC);
 CREATE INDEX ON syncs (created_at DESC, id DESC);
 CREATE INDEX ON syncs (created_at) WHERE status IN ('queued', 'running');
+CREATE INDEX ON syncs (connection_id, created_at DESC) WHERE kind = 'backfill';
 
 -- A part of a sync that is fetched and checkpointed alone. `lease_token` fences a worker that slept past its lease.
 CREATE TABLE slices (
@@ -229,6 +230,7 @@ CREATE TABLE delivery_hours (
     failed         bigint NOT NULL DEFAULT 0,
     PRIMARY KEY (connection_id, destination_id, resource, hour)
 );
+CREATE INDEX ON delivery_hours (connection_id, hour);
 
 -- Stripe's allowance, shared by every process: the moment at which the next call is due.
 CREATE UNLOGGED TABLE stripe_budgets (
