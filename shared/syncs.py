@@ -38,6 +38,7 @@ class Status(StrEnum):
 EVENT_FEED = "event"  # among a sync's resources: the comparison with /v1/events
 # A balance transaction becomes available within days, an invoice item waits for its invoice for a month.
 SILENT_WINDOW = timedelta(days=35)
+NEWEST_WINDOW = timedelta(hours=2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,9 +185,14 @@ class SyncStore:
             )
         return sync_id
 
-    async def reconcile(self, connection: Connection, *, trigger: str, now: float) -> str:
-        """Queue a comparison with Stripe: its event feed, and the lists of what changes without an event."""
-        since = datetime.fromtimestamp(now, UTC) - SILENT_WINDOW
+    async def reconcile(
+        self, connection: Connection, *, trigger: str, now: float, window: timedelta = SILENT_WINDOW
+    ) -> str:
+        """Queue a comparison with Stripe: its event feed, and the lists of what changes without an event.
+
+        `window` says how far back those lists are read; it costs a call for every 100 objects.
+        """
+        since = datetime.fromtimestamp(now, UTC) - window
         silent = (n for n in connection.resources if not BY_NAME[n].is_in_event_feed or BY_NAME[n].changes_silently)
         return await self.create(
             connection.id,

@@ -11,14 +11,28 @@ from shared.connections import ConnectionStore, State
 from shared.db import Pool, database_errors
 from shared.errors import TransientError
 from shared.log import get_logger
-from shared.syncs import Kind, SyncStore
+from shared.syncs import NEWEST_WINDOW, SILENT_WINDOW, SyncStore
 
 POLL_INTERVAL = 5.0  # seconds
 
+FULL_INTERVAL = timedelta(days=1)  # between two readings of all that may still change without an event
+OFTEN, DAILY = "schedule", "daily"  # what triggered a reconcile
+
 IS_RECENT = """
-SELECT EXISTS (SELECT FROM syncs WHERE connection_id = $1 AND kind = ANY ($2::text[])
-               AND (status IN ('queued', 'running') OR created_at > now() - $3::interval))
+SELECT EXISTS (SELECT FROM syncs WHERE connection_id = $1 AND kind IN ('reconcile', 'backfill', 'gap_fill')
+               AND (status IN ('queued', 'running') OR created_at > now() - $2::interval))
 """
+IS_FULL_RECENT = """
+SELECT EXISTS (SELECT FROM syncs WHERE connection_id = $1 AND kind IN ('reconcile', 'backfill')
+               AND trigger <> $2 AND created_at > now() - $3::interval)
+"""
+# Events are compared with a feed of 30 days; what is older than its overlap is of no use.
+EXPIRE = (
+    "DELETE FROM event_log WHERE written_at < now() - interval '35 days'",
+    "DELETE FROM stripe_budgets WHERE next_at < now() - interval '1 day'",
+    "DELETE FROM sign_in_links WHERE expires_at < now()",
+    "DELETE FROM sessions WHERE expires_at < now()",
+)
 
 
 class Schedule:
@@ -49,10 +63,17 @@ class Schedule:
             await asyncio.sleep(POLL_INTERVAL)
 
     async def queue_due(self) -> None:
-        """Queue a reconcile for each connection whose last one is too long ago."""
+        """Queue a reconcile for each connection whose last one is too long ago; forget what has expired."""
         for connection in await self._connections.list_in_state(State.ACTIVE):
-            kinds = [Kind.RECONCILE, Kind.BACKFILL, Kind.GAP_FILL]
             with database_errors():
-                is_recent = await self._pool.fetchval(IS_RECENT, connection.id, kinds, self._interval)
+                is_recent = await self._pool.fetchval(IS_RECENT, connection.id, self._interval)
+                is_full_recent = await self._pool.fetchval(IS_FULL_RECENT, connection.id, OFTEN, FULL_INTERVAL)
             if not is_recent:
-                await self._syncs.reconcile(connection, trigger="schedule", now=self._now())
+                trigger, window = (OFTEN, NEWEST_WINDOW) if is_full_recent else (DAILY, SILENT_WINDOW)
+                await self._syncs.reconcile(connection, trigger=trigger, now=self._now(), window=window)
+                await self._expire()
+
+    async def _expire(self) -> None:
+        with database_errors():
+            for statement in EXPIRE:
+                await self._pool.execute(statement)
