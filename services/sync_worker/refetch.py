@@ -12,7 +12,7 @@ from services.sync_worker.objects import Objects
 from shared.catalogue import BY_NAME
 from shared.connections import Connection, ConnectionStore
 from shared.db import Pool, Row, database_errors
-from shared.errors import NotFoundError, StripeRefusedError, TransientError
+from shared.errors import KeyInvalidError, NotFoundError, StripeRefusedError, TransientError
 from shared.log import get_logger
 from shared.retries import pause_seconds
 from shared.stripe_api import StripeApi
@@ -85,8 +85,18 @@ class Refetch:
         except TransientError as error:
             pause = pause_seconds(row["attempts"], cap=LONGEST_PAUSE, at_least=error.retry_after_seconds)
             get_logger().warning("refetch_delayed", resource=row["resource"], reason=error.message)
+        except KeyInvalidError:
+            raise
+        except StripeRefusedError as error:
+            # Asking again would be refused again; once the permission is back, the next comparison lists it.
+            get_logger().warning("refetch_refused", resource=row["resource"], reason=error.message)
+            await self._forget(key, row["generation"])
         else:
-            with database_errors():
-                await self._pool.execute(DONE, *key, row["generation"])
+            await self._forget(key, row["generation"])
         with database_errors():
             await self._pool.execute(RELEASE, *key, timedelta(seconds=pause))
+
+    async def _forget(self, key: tuple[str, str, str], generation: int) -> None:
+        """Remove the question, unless it was asked again while it was being answered."""
+        with database_errors():
+            await self._pool.execute(DONE, *key, generation)
