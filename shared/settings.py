@@ -91,6 +91,9 @@ def load(model: type[S], environ: Mapping[str, str]) -> S:
         if isinstance(settings, SecretSettings):
             _ = settings.key_ring
     except ValidationError as error:
-        problems = "; ".join(f"{PREFIX}{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors())
-        raise ConfigError(f"Settings can't be used. {problems}.") from error
+        problems = "; ".join(
+            f"{PREFIX}{str(e['loc'][0]).upper()} {'is not set' if e['type'] == 'missing' else 'is wrong: ' + e['msg']}"
+            for e in error.errors()
+        )
+        raise ConfigError(f"{problems}. docs/configuration.md lists every setting.") from error
     return settings
