@@ -143,7 +143,8 @@ def _start_holder(folder: Path) -> dict[str, str | int]:
         if time.monotonic() > deadline or _has_ended(pid):
             pytest.exit(f"The servers for the tests did not start: {log.read_text().strip()[-2000:]}", 3)
         time.sleep(POLL_INTERVAL)
-    return {"pid": pid} | json.loads(text)
+    addresses: dict[str, str | int] = json.loads(text)
+    return addresses | {"pid": pid}
 
 
 def _stop(pid: int) -> None:
@@ -192,7 +193,7 @@ async def _execute(url: str, statement: str) -> None:
         await connection.close()
 
 
-def _run(coroutine: Coroutine[object, object, None]) -> None:
+def _run(coroutine: Coroutine[object, object, object]) -> None:
     """Run `coroutine` in a loop of its own, away from the loop of the test that asked for the fixture."""
     with ThreadPoolExecutor(1) as thread:
         thread.submit(asyncio.run, coroutine).result()

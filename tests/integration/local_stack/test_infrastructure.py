@@ -6,6 +6,8 @@ import asyncpg
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
+from shared.db import migrate
+
 
 async def test_each_test_gets_an_empty_database(empty_database_url: str) -> None:
     connection = await asyncpg.connect(empty_database_url)
@@ -26,6 +28,10 @@ async def test_next_test_does_not_see_tables_of_the_last(empty_database_url: str
         await connection.close()
 
     assert tables == 0
+
+
+async def test_database_has_all_migrations(database_url: str) -> None:
+    assert await migrate(database_url) == []
 
 
 async def test_message_comes_back_from_the_broker(kafka_bootstrap_servers: str, topic_prefix: str) -> None:
