@@ -10,15 +10,16 @@ import asyncio
 import itertools
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import TypeVar
 
-from aiokafka import ConsumerRecord
+from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.errors import IllegalStateError, KafkaError
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker
 from faststream.kafka.message import KafkaMessage
 
-from shared.dead_letters import DeadLetter, dead_letter_of
+from shared.dead_letters import DeadLetter, dead_letter_of, describe
 from shared.errors import TransientError
 from shared.kafka import MAX_RECORD_BYTES, UNREACHABLE, Outgoing, Producer
 from shared.log import get_logger
@@ -30,7 +31,7 @@ from shared.topics import DEAD_LETTERS, Topic, group
 
 HAND_BACK_AFTER = 60.0  # seconds of transient failures; well below Kafka's max.poll.interval.ms of 5 minutes
 BATCH_TIMEOUT_MS = 10  # FastStream's default of 200 costs 168 ms of p95 at 2 records/s
-LONGEST_PAUSE = 5.0  # seconds, the longest pause between two tries to reach Kafka
+LONGEST_PAUSE = 5.0  # seconds, the longest pause between two tries
 
 R = TypeVar("R")
 BatchHandler = Callable[[Sequence[ConsumerRecord]], Awaitable[None]]
@@ -99,27 +100,49 @@ async def publish_dead_letter(producer: Producer, letter: DeadLetter, *, cause: 
     await producer.publish(DEAD_LETTERS, outgoing)
 
 
-async def settle_message(message: KafkaMessage, handle: BatchHandler, reject: Reject) -> None:
+async def settle_message(
+    message: KafkaMessage,
+    handle: BatchHandler,
+    reject: Reject,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> None:
     """Commit, try again, or hand the batch back: the one classifier of outcomes."""
     records: Sequence[ConsumerRecord] = message.raw_message
     topic = records[0].topic
-    deadline = time.monotonic() + HAND_BACK_AFTER
+    deadline = clock() + HAND_BACK_AFTER
     for attempt in itertools.count():
         try:
             await settle(records, handle, reject)
             break
-        except TransientError as error:
+        except Exception as error:
             BATCHES_RETRIED.labels(topic).inc()
-            get_logger().warning("batch_delayed", topic=topic, attempt=attempt, reason=error.message)
-            await asyncio.sleep(pause_seconds(attempt, cap=5.0, at_least=error.retry_after_seconds))
-        if time.monotonic() > deadline:
-            await message.nack()
+            _log_delay(topic, attempt, error)
+            asked = error.retry_after_seconds if isinstance(error, TransientError) else None
+            await sleep(pause_seconds(attempt, cap=LONGEST_PAUSE, at_least=asked))
+        if clock() > deadline:
+            _hand_back(message, records)
             return
     try:
         await message.ack()
     except (KafkaError, IllegalStateError) as error:
         # The partitions moved, or the broker is away: the records come again, which changes no row.
         get_logger().info("commit_refused", topic=topic, reason=type(error).__name__)
+
+
+def _log_delay(topic: str, attempt: int, error: Exception) -> None:
+    """Log why a batch waits. What is not transient here is a bug: even so, no record may be skipped."""
+    _, reason = describe(error)
+    cause = None if attempt or isinstance(error, TransientError) else error
+    get_logger().warning("batch_delayed", topic=topic, attempt=attempt, reason=reason, exc_info=cause)
+
+
+def _hand_back(message: KafkaMessage, records: Sequence[ConsumerRecord]) -> None:
+    """Let every partition begin again at its first record; `nack` would stop at one that has moved away."""
+    for partition, offset in {TopicPartition(r.topic, r.partition): r.offset for r in reversed(records)}.items():
+        with suppress(IllegalStateError):
+            message.consumer.seek(partition, offset)
 
 
 async def settle(

@@ -45,7 +45,10 @@ class DeadLetter:
             "offset": str(self.source_offset),
             "key": self.key.decode("utf-8", "replace"),
         }
-        return [*self.headers, *((_PREFIX + name, value.encode()) for name, value in described.items())]
+        return [
+            *self.headers,
+            *((_PREFIX + name, value.encode("utf-8", "replace")) for name, value in described.items()),
+        ]
 
 
 def describe(error: Exception) -> tuple[str, str]:

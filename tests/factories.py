@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections.abc import Sequence
 from typing import Any
+
+from aiokafka import ConsumerRecord
 
 from services.destination_writer.delivery import Winner
 from services.destination_writer.records import ChildPart, Position, Record
@@ -65,3 +68,17 @@ def lines(*ids: str, has_more: bool = False, amount: int = 1) -> dict[str, Any]:
     """Return the list object of an invoice's lines."""
     data = [{"id": line_id, "object": "line_item", "amount": amount} for line_id in ids]
     return {"object": "list", "data": data, "has_more": has_more}
+
+
+def make_message(
+    value: bytes | None = b"{}",
+    *,
+    key: bytes = b"con_test:cus_1",
+    headers: Sequence[tuple[str, bytes]] = (),
+    topic: str = "events",
+    partition: int = 0,
+    offset: int = 0,
+) -> ConsumerRecord:
+    """Return a record as Kafka hands it to a consumer."""
+    size = len(value or b"")
+    return ConsumerRecord(topic, partition, offset, 0, 0, key, value, None, len(key), size, tuple(headers))

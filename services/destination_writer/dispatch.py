@@ -38,9 +38,9 @@ class Result:
         record = winner.record
         self.note(destination_id, record, written.outcome)
         if written.ask_stripe:
-            self._ask(record, "tie")
+            self.ask(record, "tie")
         elif written.is_cut and record.origin is not Origin.REFETCHED:
-            self._ask(record, "cut list")
+            self.ask(record, "cut list")
 
     def note(self, destination_id: str, record: Record, outcome: Outcome) -> None:
         """Note what became of a record."""
@@ -51,7 +51,8 @@ class Result:
             )
         )
 
-    def _ask(self, record: Record, reason: str) -> None:
+    def ask(self, record: Record, reason: str) -> None:
+        """Note that Stripe has to be asked for the object."""
         self.refetches.append(
             Refetch(record.connection_id, record.resource.name, record.object_id, reason, record.stamp)
         )
@@ -84,7 +85,10 @@ class Dispatch:
                 self._deliver_to(destination_id, route, records, parts, result, deadline_seconds)
                 for destination_id in route.destination_ids
             ]
-        await asyncio.gather(*work)
+        # All of them come to their end before one's failure lets the batch come again: batches never overlap.
+        for failure in await asyncio.gather(*work, return_exceptions=True):
+            if failure is not None:
+                raise failure
         return result
 
     async def _deliver_to(
@@ -128,10 +132,12 @@ class Dispatch:
         self, destination_id: str, records: Sequence[Record], error: DestinationUnavailableError, result: Result
     ) -> None:
         written = {report.position for report in result.reports if report.destination_id == destination_id}
-        waiting = [winner.record for winner in fold([r for r in records if r.position not in written])]
-        await self._parking.park(destination_id, waiting, reason=error.message)
-        for record in waiting:
-            result.note(destination_id, record, Outcome.PARKED)
+        waiting = fold([record for record in records if record.position not in written])
+        tied = await self._parking.park(destination_id, [winner.record for winner in waiting], reason=error.message)
+        for winner in waiting:
+            result.note(destination_id, winner.record, Outcome.PARKED)
+            if winner.ask_stripe or (winner.record.resource.name, winner.record.object_id) in tied:
+                result.ask(winner.record, "tie")
 
     async def _write_parts(
         self, destination_id: str, route: Route, parts: Sequence[ChildPart], result: Result, deadline_seconds: float

@@ -30,15 +30,20 @@ class Graveyard:
 
 def _row(letter: DeadLetter) -> tuple[object, ...]:
     return (
-        letter.stage,
-        letter.code,
-        letter.reason.replace("\x00", ""),
-        letter.connection_id,
-        letter.destination_id,
-        letter.source_topic,
+        _clean(letter.stage),
+        _clean(letter.code),
+        _clean(letter.reason),
+        _clean(letter.connection_id),
+        _clean(letter.destination_id),
+        _clean(letter.source_topic),
         letter.source_partition,
         letter.source_offset,
-        letter.key.decode("utf-8", "replace").replace("\x00", ""),
-        {name: value.decode("utf-8", "replace").replace("\x00", "") for name, value in letter.headers},
+        _clean(letter.key.decode("utf-8", "replace")),
+        {_clean(name): _clean(value.decode("utf-8", "replace")) for name, value in letter.headers},
         letter.body,
     )
+
+
+def _clean(text: str) -> str:
+    """Return the text without what Postgres can't hold: a dead letter that can't be kept would come again for ever."""
+    return text.replace("\x00", "")

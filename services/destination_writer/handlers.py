@@ -10,7 +10,7 @@ from aiokafka import ConsumerRecord
 from services.destination_writer.dispatch import Dispatch
 from services.destination_writer.graveyard import Graveyard
 from services.destination_writer.ledger import Ledger
-from services.destination_writer.records import Parsed, parse_live, parse_snapshot
+from services.destination_writer.records import Parsed, Position, parse_live, parse_snapshot
 from shared.consumers import publish_dead_letter
 from shared.dead_letters import dead_letter_of, parse_dead_letter
 from shared.errors import MessageError
@@ -71,4 +71,6 @@ class Handlers:
             except MessageError as error:
                 letter = dead_letter_of(message, error, stage="parse")
                 await publish_dead_letter(self._producer, letter, cause=error)
+                # It asks for nothing, but its offset counts: a slice is confirmed once all of its records are done.
+                batch.append(Parsed(letter.connection_id, Position(message.topic, message.partition, message.offset)))
         return batch

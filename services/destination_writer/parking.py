@@ -8,40 +8,58 @@ from datetime import timedelta
 
 from services.destination_writer.records import Position, Record
 from shared.catalogue import BY_NAME
-from shared.db import Connection, Pool, Row, database_errors
+from shared.db import Pool, Row, database_errors, transaction
 from shared.messages import Origin
 from shared.retries import pause_seconds
 
 LONGEST_PAUSE = 60.0  # seconds between two tries of a parked record
+CLAIMED_FOR = timedelta(seconds=30)  # longer than one try takes; then another writer may try
 
+# What is tied (another body of the same second) can't be told apart here: Stripe is asked.
 PARK = """
+WITH input AS (
+    SELECT * FROM unnest($2::text[], $3::text[], $4::text[], $5::bigint[], $6::bytea[], $7::text[], $8::boolean[],
+                         $9::bigint[], $10::text[], $11::int[], $12::bigint[])
+             AS u (connection_id, resource, object_id, stamp, body, origin, is_deleted, slice_id, topic, partition,
+                   record_offset)
+), parked AS (
 INSERT INTO parked_records AS p
     (destination_id, connection_id, resource, object_id, stamp, body, origin, is_deleted, slice_id, topic, partition,
      record_offset, reason, next_try_at)
-SELECT $1, u.*, $13, now() + $14::interval
-FROM unnest($2::text[], $3::text[], $4::text[], $5::bigint[], $6::bytea[], $7::text[], $8::boolean[], $9::bigint[],
-            $10::text[], $11::int[], $12::bigint[])
-     AS u (connection_id, resource, object_id, stamp, body, origin, is_deleted, slice_id, topic, partition,
-           record_offset)
-ORDER BY 2, 3, 4
+SELECT $1, input.*, $13, now() + $14::interval FROM input ORDER BY connection_id, resource, object_id
 ON CONFLICT (destination_id, connection_id, resource, object_id) DO UPDATE SET
     stamp = excluded.stamp, body = excluded.body, origin = excluded.origin, is_deleted = excluded.is_deleted,
     slice_id = coalesce(excluded.slice_id, p.slice_id), topic = excluded.topic, partition = excluded.partition,
     record_offset = excluded.record_offset, reason = excluded.reason
-WHERE p.stamp <= excluded.stamp
+WHERE p.stamp < excluded.stamp OR (p.stamp = excluded.stamp AND NOT p.is_deleted)
+)
+SELECT p.resource, p.object_id FROM parked_records p JOIN input i USING (connection_id, resource, object_id)
+WHERE p.destination_id = $1 AND p.stamp = i.stamp AND p.body <> i.body AND NOT p.is_deleted AND NOT i.is_deleted
 """
-DUE = """
-SELECT * FROM parked_records WHERE next_try_at <= now()
-ORDER BY destination_id, connection_id, resource, object_id LIMIT $1 FOR UPDATE SKIP LOCKED
+# Rows are claimed, not locked: nobody who parks a record waits for a destination that does not answer.
+CLAIM = """
+UPDATE parked_records p SET next_try_at = now() + $2::interval
+FROM (SELECT destination_id, connection_id, resource, object_id FROM parked_records WHERE next_try_at <= now()
+      ORDER BY 1, 2, 3, 4 LIMIT $1 FOR UPDATE SKIP LOCKED) AS due
+WHERE p.destination_id = due.destination_id AND p.connection_id = due.connection_id
+  AND p.resource = due.resource AND p.object_id = due.object_id
+RETURNING p.*
 """
-DONE = """
-DELETE FROM parked_records p USING unnest($3::text[], $4::text[]) AS u (resource, object_id)
+_OF_QUEUE = """
+unnest($3::text[], $4::text[], $5::text[], $6::int[], $7::bigint[])
+  AS u (resource, object_id, topic, partition, record_offset)
 WHERE p.destination_id = $1 AND p.connection_id = $2 AND p.resource = u.resource AND p.object_id = u.object_id
 """
+DONE = f"""
+DELETE FROM parked_records p USING {_OF_QUEUE}
+  AND (p.topic, p.partition, p.record_offset) = (u.topic, u.partition, u.record_offset)
+"""
+PARKED_MEANWHILE = f"UPDATE parked_records p SET next_try_at = now() FROM {_OF_QUEUE}"
 LATER = """
 UPDATE parked_records SET attempts = attempts + 1, next_try_at = now() + $3::interval, reason = $4
 WHERE destination_id = $1 AND connection_id = $2
 """
+POSITION = ("topic", "partition", "record_offset")
 Queue = tuple[str, str]  # destination and connection
 
 
@@ -51,38 +69,41 @@ class Parking:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    async def park(self, destination_id: str, records: Sequence[Record], *, reason: str) -> None:
-        """Keep the newest record of each object."""
+    async def park(self, destination_id: str, records: Sequence[Record], *, reason: str) -> set[tuple[str, str]]:
+        """Keep the newest record of each object; return resource and id of those that Stripe has to be asked for."""
         if not records:
-            return
+            return set()
         columns = map(list, zip(*map(_columns, records), strict=True))
         pause = timedelta(seconds=pause_seconds(0, base=1.0))
         with database_errors():
-            await self._pool.execute(PARK, destination_id, *columns, reason, pause)
+            tied = await self._pool.fetch(PARK, destination_id, *columns, reason, pause)
+        return {(row["resource"], row["object_id"]) for row in tied}
+
+    async def claim_due(self, limit: int) -> dict[Queue, list[Row]]:
+        """Return records whose time has come, by destination and connection; no other writer tries them meanwhile."""
+        queues: dict[Queue, list[Row]] = defaultdict(list)
+        with database_errors():
+            for row in await self._pool.fetch(CLAIM, limit, CLAIMED_FOR):
+                queues[row["destination_id"], row["connection_id"]].append(row)
+        return queues
+
+    async def remove(self, queue: Queue, rows: Sequence[Row]) -> None:
+        """Forget records that were delivered; what was parked over one meanwhile is due at once."""
+        columns = [[row[name] for row in rows] for name in ("resource", "object_id", *POSITION)]
+        async with transaction(self._pool) as db:
+            await db.execute(DONE, *queue, *columns)
+            await db.execute(PARKED_MEANWHILE, *queue, *columns)
+
+    async def postpone(self, queue: Queue, *, attempts: int, reason: str) -> None:
+        """Let everything of a destination and connection wait longer."""
+        pause = timedelta(seconds=pause_seconds(attempts, base=1.0, cap=LONGEST_PAUSE))
+        with database_errors():
+            await self._pool.execute(LATER, *queue, pause, reason)
 
     async def count(self) -> int:
         """Return how many records wait."""
         with database_errors():
             return int(await self._pool.fetchval("SELECT count(*) FROM parked_records"))
-
-
-async def lock_due(db: Connection, limit: int) -> dict[Queue, list[Row]]:
-    """Return records whose time has come, by destination and connection, locked for this transaction."""
-    queues: dict[Queue, list[Row]] = defaultdict(list)
-    for row in await db.fetch(DUE, limit):
-        queues[row["destination_id"], row["connection_id"]].append(row)
-    return queues
-
-
-async def remove(db: Connection, queue: Queue, rows: Sequence[Row]) -> None:
-    """Forget records that were delivered."""
-    await db.execute(DONE, *queue, [row["resource"] for row in rows], [row["object_id"] for row in rows])
-
-
-async def postpone(db: Connection, queue: Queue, *, attempts: int, reason: str) -> None:
-    """Let everything of a destination and connection wait longer."""
-    pause = timedelta(seconds=pause_seconds(attempts, base=1.0, cap=LONGEST_PAUSE))
-    await db.execute(LATER, *queue, pause, reason)
 
 
 def record_of(row: Row) -> Record:

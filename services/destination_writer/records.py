@@ -16,6 +16,7 @@ from shared.stripe_api import API_VERSION
 
 CHILD_BY_NAME: dict[str, tuple[Resource, Child]] = {child.name: (parent, child) for parent, child in CHILDREN}
 T = TypeVar("T")
+LAST_SECOND = 253_402_300_799  # of the year 9999: what is later is no moment
 NEWEST_OF_LIST = "*"  # instead of an object's id: the newest part of the resource's list
 
 
@@ -115,8 +116,8 @@ def parse_snapshot(message: ConsumerRecord) -> Parsed:
             child,
             parent.name,
             headers.parent_id,
-            headers.stamp,
-            _split_children(message.value or b""),
+            _moment(headers.stamp),
+            _split_children(_text(message.value or b"")),
             headers.is_complete,
             position,
         )
@@ -125,7 +126,7 @@ def parse_snapshot(message: ConsumerRecord) -> Parsed:
         headers.connection_id,
         _known(BY_NAME, headers.resource),
         (message.key or b"").decode("utf-8", "replace").partition(":")[2],
-        headers.stamp,
+        _moment(headers.stamp),
         _text(message.value or b""),
         headers.origin,
         position,
@@ -141,7 +142,7 @@ def parse_live(message: ConsumerRecord) -> Parsed:
     An event in another API version than ours only hints that its object changed: the object is asked for.
     """
     headers = EventHeaders.decode(message.headers)
-    event = parse_event(message.value or b"")
+    event = parse_event(_text(message.value or b""))
     position = Position(message.topic, message.partition, message.offset)
     subject = event.subject
     resource = resource_for_event(event.type, subject.object)
@@ -153,7 +154,7 @@ def parse_live(message: ConsumerRecord) -> Parsed:
         headers.connection_id,
         event.id,
         event.type,
-        event.created,
+        _moment(event.created),
         resource.name if resource else None,
         subject.id,
         headers.received_at_ms,
@@ -169,7 +170,7 @@ def parse_live(message: ConsumerRecord) -> Parsed:
         resource,
         object_id,
         event.created,
-        _text(bytes(event.data.object)),
+        bytes(event.data.object),
         Origin.EVENT,
         position,
         is_deleted=is_deletion(event.type),
@@ -205,7 +206,7 @@ def _named_id(row: Resource, fields: dict[str, msgspec.Raw]) -> str:
 def _split_children(value: bytes) -> tuple[bytes, ...]:
     try:
         return tuple(bytes(raw) for raw in _CHILDREN.decode(value).data)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise MessageError(f"The part of a child set does not parse: {error}.") from error
 
 
@@ -213,8 +214,14 @@ def _text(body: bytes) -> bytes:
     try:
         body.decode()
     except UnicodeDecodeError as error:
-        raise MessageError(f"The object is no UTF-8: byte {error.start} can't be read.") from error
+        raise MessageError(f"The body is no UTF-8: byte {error.start} can't be read.") from error
     return body
+
+
+def _moment(second: int) -> int:
+    if not 0 <= second <= LAST_SECOND:
+        raise MessageError(f"{str(second)[:30]} is no moment in Unix seconds.")
+    return second
 
 
 def _known(rows: Mapping[str, T], name: str) -> T:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from services.destination_writer import parking
 from services.destination_writer.dispatch import Dispatch, Result
 from services.destination_writer.ledger import Ledger
-from services.destination_writer.parking import Parking, Queue
+from services.destination_writer.parking import Parking, Queue, record_of
 from services.destination_writer.routing import Routes
-from shared.db import Pool, Row, transaction
+from shared.db import Row
 from shared.errors import DestinationUnavailableError, TransientError
 from shared.log import get_logger
 from shared.metrics import PARKED
@@ -23,8 +22,7 @@ WRITE_DEADLINE = 10.0  # seconds: nobody waits behind these
 class Retry:
     """The loop over what is parked."""
 
-    def __init__(self, pool: Pool, parked: Parking, routes: Routes, dispatch: Dispatch, ledger: Ledger) -> None:
-        self._pool = pool
+    def __init__(self, parked: Parking, routes: Routes, dispatch: Dispatch, ledger: Ledger) -> None:
         self._parked = parked
         self._routes = routes
         self._dispatch = dispatch
@@ -44,15 +42,14 @@ class Retry:
     async def retry_due(self) -> int:
         """Try the records that are due, once; return how many left the parking."""
         done = 0
-        async with transaction(self._pool) as db:
-            for queue, rows in (await parking.lock_due(db, BATCH)).items():
-                try:
-                    await self._deliver(queue, rows)
-                except DestinationUnavailableError as error:
-                    await parking.postpone(db, queue, attempts=rows[0]["attempts"], reason=error.message)
-                else:
-                    await parking.remove(db, queue, rows)
-                    done += len(rows)
+        for queue, rows in (await self._parked.claim_due(BATCH)).items():
+            try:
+                await self._deliver(queue, rows)
+            except DestinationUnavailableError as error:
+                await self._parked.postpone(queue, attempts=rows[0]["attempts"], reason=error.message)
+            else:
+                await self._parked.remove(queue, rows)
+                done += len(rows)
         return done
 
     async def _deliver(self, queue: Queue, rows: Sequence[Row]) -> None:
@@ -61,6 +58,6 @@ class Retry:
         if route is None:
             return  # removed: its records are never delivered
         result = Result()
-        records = [parking.record_of(row) for row in rows]
+        records = [record_of(row) for row in rows]
         await self._dispatch.write(destination_id, route, records, result, WRITE_DEADLINE)
         await self._ledger.record_late(result.reports, result.refetches)

@@ -107,7 +107,7 @@ class PostgresDestination:
         with destination_errors():
             pool = await self._started()
             try:
-                async with pool.acquire() as db, db.transaction():
+                async with _transaction_in(pool) as db:
                     yield db
             except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
                 await self.close()  # somebody dropped our tables: the next call makes them again
@@ -210,7 +210,7 @@ class PostgresDestination:
 
     async def _make_tables(self, pool: Pool) -> None:
         schema = self._address.schema
-        async with pool.acquire() as db, db.transaction():
+        async with _transaction_in(pool) as db:
             await db.execute("SELECT pg_advisory_xact_lock($1)", SETUP_LOCK)
             if not await db.fetchval("SELECT 1 FROM pg_namespace WHERE nspname = $1", schema):
                 await db.execute(f"CREATE SCHEMA {ddl.quote(schema)}")
@@ -218,6 +218,29 @@ class PostgresDestination:
             compression = "lz4" if "lz4" in (methods or []) else None
             await db.execute("SET LOCAL client_min_messages = warning")
             await db.execute(";\n".join(ddl.schema_ddl(schema, RESOURCES, compression=compression)))
+
+
+@asynccontextmanager
+async def _transaction_in(pool: Pool) -> AsyncIterator[Connection]:
+    """Lend a connection in a transaction; a call whose time is over takes its connection with it.
+
+    Both a rollback and asyncpg's own cancellation wait for the server, and one that has fallen silent never answers.
+    """
+    async with pool.acquire() as db:
+        transaction = db.transaction()
+        try:
+            await transaction.start()
+            try:
+                yield db
+            except asyncio.CancelledError:
+                raise
+            except BaseException:
+                await transaction.rollback()
+                raise
+            await transaction.commit()
+        except asyncio.CancelledError:
+            db.terminate()
+            raise
 
 
 def _is_explained(stamp: int, row: Row) -> bool:

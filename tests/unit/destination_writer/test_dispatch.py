@@ -1,0 +1,198 @@
+"""A batch on its way to several destinations, of which some are bad."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import pytest
+
+from services.destination_writer.delivery import Outcome
+from services.destination_writer.dispatch import Dispatch, Result
+from services.destination_writer.outlets import Outlet, Outlets
+from services.destination_writer.parking import Parking
+from services.destination_writer.records import Parsed, Record, Refetch
+from services.destination_writer.routing import Route, Routes
+from shared.errors import DatabaseUnavailableError, KafkaUnavailableError
+from tests.contracts import ACCOUNT
+from tests.eventually import eventually
+from tests.factories import CONNECTION, lines, make_part, make_record
+from tests.fakes import MemoryDestination
+from tests.unit.destination_writer.test_outlets import SilentDestination
+
+DEADLINE = 0.05  # seconds
+KEY = (ACCOUNT.id, ACCOUNT.livemode)
+
+
+@dataclass
+class FakeRoutes:
+    routes: dict[str, Route]
+
+    async def find(self, connection_id: str) -> Route | None:
+        return self.routes.get(connection_id)
+
+
+@dataclass
+class FakeParking:
+    """Keeps what is parked; says of the objects in `tied` that Stripe has to be asked; fails while `is_down`."""
+
+    parked: list[tuple[str, Record]] = field(default_factory=list)
+    tied: set[tuple[str, str]] = field(default_factory=set)
+    is_down: bool = False
+
+    async def park(self, destination_id: str, records: Sequence[Record], *, reason: str) -> set[tuple[str, str]]:
+        if self.is_down:
+            raise DatabaseUnavailableError
+        self.parked += [(destination_id, record) for record in records]
+        return self.tied
+
+
+class World:
+    """A connection that delivers to the destinations `good` and `bad`."""
+
+    def __init__(self) -> None:
+        self.good, self.bad = MemoryDestination(), MemoryDestination()
+        self.parking = FakeParking()
+        self.rejected: list[tuple[str, str, str]] = []
+        self.reject_error: Exception | None = None
+        self.outlets = {"good": Outlet(self.good), "bad": Outlet(self.bad)}
+        resources = frozenset({"customer", "invoice"})
+        self.routes = FakeRoutes({CONNECTION: Route(CONNECTION, ACCOUNT, resources, ("bad", "good"))})
+
+    async def get(self, destination_id: str) -> Outlet:
+        return self.outlets[destination_id]
+
+    async def reject(self, record: Record, destination_id: str, error: Exception) -> None:
+        if self.reject_error:
+            raise self.reject_error
+        self.rejected.append((record.object_id, destination_id, type(error).__name__))
+
+    async def deliver(self, *records: Record, **fields: Any) -> Result:
+        batch = [Parsed(record.connection_id, record.position, record=record, **fields) for record in records]
+        return await self.deliver_batch(batch)
+
+    async def deliver_batch(self, batch: Sequence[Parsed]) -> Result:
+        dispatch = Dispatch(cast(Routes, self.routes), cast(Outlets, self), cast(Parking, self.parking), self.reject)
+        return await dispatch.deliver(batch, deadline_seconds=DEADLINE)
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def outcomes(result: Result, destination_id: str) -> list[Outcome]:
+    return [report.outcome for report in result.reports if report.destination_id == destination_id]
+
+
+async def test_bad_destination_is_parked_while_the_other_has_its_rows_at_once(world: World) -> None:
+    world.outlets["bad"] = Outlet(SilentDestination())
+    delivery = asyncio.create_task(world.deliver(make_record("cus_1"), make_record("cus_2")))
+    await eventually(lambda: len(world.good.tables.get("customers", {})) == 2)
+    assert not delivery.done()
+    result = await asyncio.wait_for(delivery, 1)
+    assert outcomes(result, "good") == [Outcome.INSERTED] * 2
+    assert outcomes(result, "bad") == [Outcome.PARKED] * 2
+    assert [(where, record.object_id) for where, record in world.parking.parked] == [("bad", "cus_1"), ("bad", "cus_2")]
+
+
+async def test_newest_record_of_each_object_is_parked(world: World) -> None:
+    world.bad.is_down = True
+    await world.deliver(make_record(stamp=100), make_record(stamp=102), make_record(stamp=101))
+    assert [record.stamp for _, record in world.parking.parked] == [102]
+
+
+async def test_tie_in_a_batch_that_is_parked_is_asked_for(world: World) -> None:
+    world.bad.is_down = True
+    result = await world.deliver(make_record(name="a"), make_record(name="b"))
+    assert Refetch(CONNECTION, "customer", "cus_1", "tie", 100) in result.refetches
+
+
+async def test_tie_with_what_is_parked_already_is_asked_for(world: World) -> None:
+    world.bad.is_down, world.parking.tied = True, {("customer", "cus_1")}
+    result = await world.deliver(make_record("cus_1"), make_record("cus_2"))
+    assert [refetch.object_id for refetch in result.refetches] == ["cus_1"]
+
+
+async def test_refused_record_is_a_dead_letter_of_that_destination_alone(world: World) -> None:
+    class Picky(MemoryDestination):
+        async def write(self, account: Any, winners: Any) -> Any:
+            if any(winner.record.object_id == "cus_3" for winner in winners):
+                raise ValueError("a bug of ours")
+            return await super().write(account, winners)
+
+    picky = Picky()
+    world.outlets["bad"] = Outlet(picky)
+    result = await world.deliver(*(make_record(f"cus_{number}") for number in range(8)))
+    assert world.rejected == [("cus_3", "bad", "ValueError")]
+    assert len(await world.good.rows("customers")) == 8
+    assert {key[2] for key in await picky.rows("customers")} == {f"cus_{n}" for n in range(8) if n != 3}
+    assert sorted(outcomes(result, "bad")) == [Outcome.FAILED, *[Outcome.INSERTED] * 7]
+
+
+async def test_dead_letter_that_can_not_be_published_brings_the_batch_again(world: World) -> None:
+    world.reject_error = KafkaUnavailableError()
+    with pytest.raises(KafkaUnavailableError):
+        await world.deliver(make_record(name="bad \u0000"))
+
+
+async def test_failure_is_told_only_after_every_destination_has_come_to_its_end(world: World) -> None:
+    """A batch comes again when it failed, and two of them may not overlap."""
+
+    class Slow(MemoryDestination):
+        async def write(self, account: Any, winners: Any) -> Any:
+            for _ in range(5):
+                await asyncio.sleep(0)
+            return await super().write(account, winners)
+
+    class Down(MemoryDestination):
+        async def write(self, account: Any, winners: Any) -> Any:
+            raise DatabaseUnavailableError
+
+    slow = Slow()
+    world.outlets |= {"bad": Outlet(Down()), "good": Outlet(slow)}
+    with pytest.raises(DatabaseUnavailableError):
+        await world.deliver(make_record())
+    assert len(await slow.rows("customers")) == 1
+
+
+async def test_records_of_a_removed_connection_are_refused(world: World) -> None:
+    world.routes.routes.clear()
+    result = await world.deliver(make_record(), refetches=(Refetch(CONNECTION, "customer", "cus_1", "x", 0),))
+    assert (result.reports, result.refetches, world.good.tables) == ([], [], {})
+
+
+async def test_resource_that_is_not_synced_is_not_written(world: World) -> None:
+    await world.deliver(make_record("ch_1", resource="charge"), make_record("cus_1"))
+    assert list(world.good.tables) == ["customers"]
+
+
+async def test_every_record_is_reported_once_to_each_destination(world: World) -> None:
+    records = [make_record(stamp=100), make_record(stamp=101), make_record("cus_2")]
+    result = await world.deliver(*records)
+    for destination_id in ("good", "bad"):
+        reported = {r.position: r.outcome for r in result.reports if r.destination_id == destination_id}
+        assert reported == dict(
+            zip(
+                [record.position for record in records],
+                [Outcome.IGNORED, Outcome.INSERTED, Outcome.INSERTED],
+                strict=True,
+            )
+        )
+
+
+async def test_cut_list_is_fetched_unless_it_has_been(world: World) -> None:
+    cut = make_record("in_1", resource="invoice", lines=lines("il_1", has_more=True))
+    assert {refetch.reason for refetch in (await world.deliver(cut)).refetches} == {"cut list"}
+
+
+async def test_part_of_a_child_set_that_can_not_be_written_is_asked_for_again(world: World) -> None:
+    world.outlets["bad"] = Outlet(SilentDestination())
+    part = make_part("in_1", ["il_1"], stamp=100, is_complete=True)
+    record = make_record("in_1", resource="invoice")
+    batch = [Parsed(CONNECTION, record.position, record=record), Parsed(CONNECTION, part.position, part=part)]
+    result = await world.deliver_batch(batch)
+    assert result.refetches == [Refetch(CONNECTION, "invoice", "in_1", "cut list", 100)]
+    assert len(await world.good.rows("invoice_line_items")) == 1
