@@ -119,6 +119,15 @@ class DestinationContract:
         event = make_winner("coupon_1", 103, resource="coupon", event_type="coupon.updated", times_redeemed=1)
         assert (await destination.write(ACCOUNT, [event]))[0].ask_stripe
 
+    async def test_listing_close_to_an_event_of_a_silent_resource_asks_stripe(
+        self, destination: InspectedDestination
+    ) -> None:
+        """The item was created, then billed without an event, and listed within the margin of its creation."""
+        event = make_winner("ii_1", 103, resource="invoiceitem", event_type="invoiceitem.created", invoice=None)
+        await self.write(destination, event)
+        listed = make_winner("ii_1", 100, resource="invoiceitem", origin=Origin.LISTED, invoice="in_1")
+        assert (await destination.write(ACCOUNT, [listed]))[0].ask_stripe
+
     async def test_accounts_and_modes_keep_their_own_rows(self, destination: InspectedDestination) -> None:
         for account in (ACCOUNT, Account("acct_1", livemode=False), Account("acct_2", livemode=True)):
             await destination.write(account, [make_winner(name=f"{account.id} {account.livemode}")])

@@ -141,13 +141,15 @@ def _position(documents: Sequence[Document], wanted: Document) -> int | None:
 
 
 def is_doubtful(*, is_silent: bool, current_is_listed: bool, current_stamp: int, incoming: Record) -> bool:
-    """Tell whether a listing that changed without an event may be newer than this event.
+    """Tell whether an event and a listing of an object that changes silently are too close to be ordered.
 
-    A listing's stamp lies `STAMP_MARGIN` before its request, so an event in between may be older than it.
+    A listing's stamp lies `STAMP_MARGIN` before its request: an event in between looks newer, and may be older.
     """
-    if not is_silent or not current_is_listed or incoming.origin is not Origin.EVENT:
+    if not is_silent:
         return False
-    return 0 < incoming.stamp - current_stamp <= STAMP_MARGIN + 1
+    if incoming.origin is Origin.EVENT:
+        return current_is_listed and 0 < incoming.stamp - current_stamp <= STAMP_MARGIN + 1
+    return not current_is_listed and 0 < current_stamp - incoming.stamp <= STAMP_MARGIN + 1
 
 
 def version_of(record: Record) -> Version:
