@@ -11,6 +11,7 @@ from aiokafka import ConsumerRecord
 
 from shared.catalogue import BY_NAME, CHILDREN, Child, Resource, dependents, is_deletion, resource_for_event
 from shared.errors import MessageError
+from shared.hints import named_ids
 from shared.messages import Event, EventHeaders, Origin, RecordHeaders, parse_event
 from shared.stripe_api import API_VERSION
 
@@ -191,7 +192,11 @@ def _hinted(connection_id: str, event: Event) -> tuple[Refetch, ...]:
     if not hinted:
         return ()
     fields = _FIELDS.decode(event.data.object)
-    return tuple(Refetch(connection_id, row.name, _named_id(row, fields), event.type, event.created) for row in hinted)
+    return tuple(
+        Refetch(connection_id, row.name, object_id, event.type, event.created)
+        for row in hinted
+        for object_id in (named_ids(row, event.data.object) if row.named_in else [_named_id(row, fields)])
+    )
 
 
 def _named_id(row: Resource, fields: dict[str, msgspec.Raw]) -> str:

@@ -110,7 +110,8 @@ def _wanted(connection: Connection, hints: Iterable[Event]) -> set[tuple[str, st
         resource = resource_for_event(event.type, event.subject.object)
         if resource and (event.subject.id or not resource.has_id):
             wanted.add((resource.name, event.subject.id or ""))
-        wanted |= {(row.name, _hinted_id(row)) for row in dependents(event.type)}
+        # What an object names is found in its answer: the feed's own body may have another version's shape.
+        wanted |= {(row.name, _hinted_id(row)) for row in dependents(event.type) if not row.named_in}
     return {(name, object_id) for name, object_id in wanted if name in connection.resources}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 import msgspec
 
@@ -11,6 +12,7 @@ from shared.catalogue import Child, Resource
 from shared.connections import Connection
 from shared.db import Pool, database_errors
 from shared.errors import ResourceUnavailableError, StripeNotFoundError
+from shared.hints import named_by, named_ids
 from shared.messages import Origin
 from shared.stripe_api import Fetched, StripeApi, parse_item
 
@@ -51,9 +53,27 @@ class Objects:
         if snapshot is None:
             return {}
         offsets = await self._publisher.publish(connection, [snapshot], slice_id=slice_id)
+        bodies = [snapshot.body]
         for child in () if snapshot.is_deleted else resource.children:
             if is_cut(child, snapshot.body):
-                await self._walk_children(connection, api, child, object_id)
+                children = await self._walk_children(connection, api, child, object_id)
+                bodies.append(as_inline(child, children))
+        for named in named_by(resource):
+            ids = dict.fromkeys(one for body in bodies for one in named_ids(named, body))
+            offsets |= await self._refresh_named(connection, api, named, list(ids), slice_id)
+        return offsets
+
+    async def _refresh_named(
+        self, connection: Connection, api: StripeApi, named: Resource, ids: Sequence[str], slice_id: int | None
+    ) -> Offsets:
+        """Publish what the object names and what changes without an event, such as the items of an invoice."""
+        if named.name not in connection.resources:
+            return {}
+        offsets: Offsets = {}
+        for object_id in ids:
+            snapshot = await self._ask(api, named, object_id)
+            if snapshot is not None:
+                offsets |= await self._publisher.publish(connection, [snapshot], slice_id=slice_id)
         return offsets
 
     async def _ask(self, api: StripeApi, resource: Resource, object_id: str) -> Snapshot | None:
@@ -95,8 +115,9 @@ class Objects:
             await self._pool.execute(ADVANCE, connection.id, resource.name, min(stamps))
         return offsets
 
-    async def _walk_children(self, connection: Connection, api: StripeApi, child: Child, parent_id: str) -> None:
-        """Publish all children of a parent whose list was cut; the stamp of the first page is that of the set."""
+    async def _walk_children(self, connection: Connection, api: StripeApi, child: Child, parent_id: str) -> list[bytes]:
+        """Publish and return all children of a parent whose list was cut; the first page's stamp is that of the set."""
+        children: list[bytes] = []
         path, _, query = child.list_path.replace("{id}", parent_id).partition("?")
         fixed = [tuple(pair.split("=", 1)) for pair in query.split("&") if pair]
         cursor, stamp = None, None
@@ -109,9 +130,10 @@ class Objects:
             await self._publisher.publish_children(
                 connection, child.name, parent_id, page.objects, stamp=stamp, is_complete=not page.has_more
             )
+            children += page.objects
             cursor = parse_item(page.objects[-1]).id if page.objects else None
             if not page.has_more or cursor is None:
-                return
+                return children
 
 
 def is_cut(child: Child, body: bytes) -> bool:
@@ -123,3 +145,11 @@ def is_cut(child: Child, body: bytes) -> bool:
             return False
         raw = fields[step]
     return msgspec.json.decode(raw, type=_HasMore).has_more
+
+
+def as_inline(child: Child, children: Sequence[bytes]) -> bytes:
+    """Return a document that carries the children where their parent would."""
+    body = b'{"data":[' + b",".join(children) + b"]}"
+    for step in reversed(child.path):
+        body = b'{"' + step.encode() + b'":' + body + b"}"
+    return body

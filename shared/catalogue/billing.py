@@ -88,6 +88,7 @@ INVOICE_RESOURCES = (
         events=event_types("invoiceitem", "created deleted"),
         deleted_by=("invoiceitem.deleted",),
         hinted_by=event_types("invoice", "created deleted finalized updated voided"),
+        named_in=("lines", "data", "*", "parent", "invoice_item_details", "invoice_item"),
         has_created_filter=True,
         changes_silently=True,
     ),
