@@ -31,6 +31,7 @@ from shared.topics import DEAD_LETTERS, Topic, group
 
 HAND_BACK_AFTER = 60.0  # seconds of transient failures; well below Kafka's max.poll.interval.ms of 5 minutes
 BATCH_TIMEOUT_MS = 10  # FastStream's default of 200 costs 168 ms of p95 at 2 records/s
+SHUTDOWN_GRACE = 5.0  # seconds for a batch that is under way; one that is not done by then comes again
 LONGEST_PAUSE = 5.0  # seconds, the longest pause between two tries
 
 R = TypeVar("R")
@@ -47,6 +48,7 @@ def make_broker(settings: Settings) -> KafkaBroker:
         apply_types=False,
         decoder=_undecoded,
         logger=None,
+        graceful_timeout=SHUTDOWN_GRACE,
     )
 
 

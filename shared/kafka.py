@@ -12,18 +12,20 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import (
     KafkaError,
+    MessageSizeTooLargeError,
     TopicAlreadyExistsError,
     for_code,
 )
 from aiokafka.structs import RecordMetadata
 
-from shared.errors import KafkaUnavailableError
+from shared.errors import KafkaUnavailableError, MessageError
 from shared.messages import Headers
 from shared.metrics import PRODUCER_RECREATED
 from shared.settings import Settings
-from shared.topics import TOPICS, Topic
+from shared.topics import DEAD_LETTERS, TOPICS, Topic
 
 MAX_RECORD_BYTES = 4 * 1024 * 1024  # a webhook is at most 1 MiB; an invoice with its lines may be larger
+ROOM_FOR_A_REASON = 64 * 1024  # bytes by which a dead letter may be larger than its record
 HEAL_AFTER = 2.0  # seconds without one success before the producer is built anew
 UNREACHABLE = (KafkaError, OSError, TimeoutError)
 
@@ -51,16 +53,20 @@ class Producer:
         self._client: AIOKafkaProducer | None = None
         self._last_success = time.monotonic()
         self._healing: asyncio.Task[None] | None = None
+        self._starting = asyncio.Lock()
 
     async def publish(self, topic: Topic, record: Outgoing) -> RecordMetadata:
-        """Return where Kafka put the record; raise `KafkaUnavailableError`, after which it may be there or not."""
+        """Return where Kafka put the record.
+
+        Raises `KafkaUnavailableError`, after which it may be there or not, and `MessageError` if it is too large.
+        """
         async with self._acknowledging() as client:
             name = topic.name(self._settings.topic_prefix)
             sent = await client.send_and_wait(name, record.value, key=record.key, headers=record.headers)
         return sent
 
     async def publish_all(self, topic: Topic, records: Sequence[Outgoing]) -> list[RecordMetadata]:
-        """Return where Kafka put each record; raise `KafkaUnavailableError` if one was not acknowledged in time."""
+        """Return where Kafka put each record; raise as `publish` does if one was not acknowledged in time."""
         async with self._acknowledging() as client:
             name = topic.name(self._settings.topic_prefix)
             sent = [await client.send(name, r.value, key=r.key, headers=r.headers) for r in records]
@@ -72,6 +78,8 @@ class Producer:
         try:
             async with asyncio.timeout(self._timeout):
                 yield await self._started()
+        except MessageSizeTooLargeError as error:
+            raise MessageError("The record is larger than Kafka takes.") from error
         except UNREACHABLE as error:
             self._heal_in_background()
             raise KafkaUnavailableError(f"Kafka did not acknowledge ({type(error).__name__}).") from error
@@ -85,26 +93,27 @@ class Producer:
         await self._close()
 
     async def _started(self) -> AIOKafkaProducer:
-        if self._client is None:
-            client = AIOKafkaProducer(
-                bootstrap_servers=self._settings.kafka_bootstrap_servers,
-                acks="all",
-                linger_ms=0,
-                max_request_size=MAX_RECORD_BYTES,
-                request_timeout_ms=int(max(self._timeout, 1.0) * 1000),
-                retry_backoff_ms=100,
-                client_id="tillstream",
-            )
-            try:
-                await client.start()
-            except BaseException:
-                await client.stop()
-                raise
+        async with self._starting:
             if self._client is None:
-                self._client = client
-            else:
-                await client.stop()
-        return self._client
+                self._client = await self._start()
+            return self._client
+
+    async def _start(self) -> AIOKafkaProducer:
+        client = AIOKafkaProducer(
+            bootstrap_servers=self._settings.kafka_bootstrap_servers,
+            acks="all",
+            linger_ms=0,
+            max_request_size=MAX_RECORD_BYTES + ROOM_FOR_A_REASON,
+            request_timeout_ms=int(max(self._timeout, 1.0) * 1000),
+            retry_backoff_ms=100,
+            client_id="tillstream",
+        )
+        try:
+            await client.start()
+        except BaseException:
+            await client.stop()
+            raise
+        return client
 
     def _heal_in_background(self) -> None:
         stuck = time.monotonic() - self._last_success > HEAL_AFTER
@@ -115,8 +124,9 @@ class Producer:
         PRODUCER_RECREATED.inc()
         await self._close()
         with suppress(*UNREACHABLE, KafkaUnavailableError):
-            await ensure_topics(self._settings)
-            await self._started()
+            async with asyncio.timeout(self._timeout):
+                await ensure_topics(self._settings)
+                await self._started()
 
     async def _close(self) -> None:
         client, self._client = self._client, None
@@ -135,7 +145,7 @@ async def ensure_topics(settings: Settings) -> None:
             settings.topic_replication,
             topic_configs={
                 "retention.ms": str(topic.retention_ms),
-                "max.message.bytes": str(MAX_RECORD_BYTES),
+                "max.message.bytes": str(MAX_RECORD_BYTES + (ROOM_FOR_A_REASON if topic is DEAD_LETTERS else 0)),
             },
         )
         for topic in TOPICS

@@ -1,0 +1,163 @@
+"""What the writers report is counted once, however often a batch comes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from services.destination_writer.delivery import Outcome
+from services.destination_writer.graveyard import Graveyard
+from services.destination_writer.ledger import Ledger, Report
+from services.destination_writer.records import EventEntry, Parsed, Position, Refetch
+from shared.dead_letters import DeadLetter
+from shared.stripe_api import STAMP_MARGIN
+from tests.integration.destination_writer.state import State
+
+RECEIVED_AT_MS = 1_700_000_000_500
+
+
+@pytest.fixture
+async def slice_id(state: State) -> int:
+    await state.add_connection("con_1", await state.add_destination("stripe"))
+    return await state.add_slice("con_1")
+
+
+@pytest.fixture
+def ledger(state: State) -> Ledger:
+    return Ledger(state.pool, "cluster-1")
+
+
+def event(offset: int, event_id: str = "evt_1", connection_id: str = "con_1") -> Parsed:
+    position = Position("events", 0, offset)
+    entry = EventEntry(
+        connection_id, event_id, "customer.updated", 1_700_000_000, "customer", "cus_1", RECEIVED_AT_MS, position
+    )
+    return Parsed(connection_id, position, event=entry)
+
+
+def batch(*offsets: int) -> list[Parsed]:
+    return [Parsed("con_1", Position("snapshots", 0, offset)) for offset in offsets]
+
+
+def reports(items: Sequence[Parsed], slice_id: int | None, outcome: Outcome = Outcome.INSERTED) -> list[Report]:
+    return [Report(i.connection_id, "dst_1", "customer", outcome, i.position, slice_id) for i in items]
+
+
+async def counted(state: State, slice_id: int) -> list[tuple[int, ...]]:
+    sql = "SELECT inserted, updated, unchanged, deleted, ignored, failed FROM slice_counts WHERE slice_id = $1"
+    return await state.rows(sql, slice_id)
+
+
+async def test_batch_that_comes_twice_is_counted_once(ledger: Ledger, state: State, slice_id: int) -> None:
+    items = batch(0, 1, 2)
+    for _ in range(2):
+        await ledger.record(items, reports(items, slice_id), [])
+    assert await counted(state, slice_id) == [(3, 0, 0, 0, 0, 0)]
+    assert await state.value("SELECT sum(inserted) FROM delivery_hours") == 3
+    assert await state.rows("SELECT * FROM writer_progress") == [("cluster-1", "snapshots", 0, 3)]
+
+
+async def test_only_what_is_new_of_an_overlapping_batch_is_counted(ledger: Ledger, state: State, slice_id: int) -> None:
+    for offsets in ((0, 1), (1, 2)):
+        items = batch(*offsets)
+        await ledger.record(items, reports(items, slice_id), [])
+    assert await counted(state, slice_id) == [(3, 0, 0, 0, 0, 0)]
+
+
+async def test_progress_never_goes_back(ledger: Ledger, state: State, slice_id: int) -> None:
+    await ledger.record(batch(7), [], [])
+    await ledger.record(batch(2), [], [])
+    assert await state.value("SELECT next_offset FROM writer_progress") == 8
+
+
+async def test_offsets_of_another_broker_are_counted_for_themselves(
+    ledger: Ledger, state: State, slice_id: int
+) -> None:
+    items = batch(0)
+    await ledger.record(items, reports(items, slice_id), [])
+    await Ledger(state.pool, "cluster-2").record(items, reports(items, slice_id), [])
+    assert await counted(state, slice_id) == [(2, 0, 0, 0, 0, 0)]
+
+
+async def test_parked_records_are_counted_when_they_are_delivered(ledger: Ledger, state: State, slice_id: int) -> None:
+    items = batch(0)
+    await ledger.record(items, reports(items, slice_id, Outcome.PARKED), [])
+    assert await counted(state, slice_id) == []
+    await ledger.record_late(reports(items, slice_id, Outcome.UPDATED), [])
+    assert await counted(state, slice_id) == [(0, 1, 0, 0, 0, 0)]
+
+
+async def test_event_is_logged_once_with_its_outcome(ledger: Ledger, state: State, slice_id: int) -> None:
+    first, again = event(4), event(9)
+    await ledger.record([first], reports([first], None), [])
+    await ledger.record([again], reports([again], None, Outcome.UNCHANGED), [])
+    sql = "SELECT event_id, outcome, partition, record_offset, extract(epoch FROM received_at)::float8 FROM event_log"
+    assert await state.rows(sql) == [("evt_1", "inserted", 0, 4, RECEIVED_AT_MS / 1000)]
+
+
+@pytest.mark.parametrize("is_asked", [True, False])
+async def test_event_without_a_record_says_what_became_of_it(
+    ledger: Ledger, state: State, slice_id: int, is_asked: bool
+) -> None:
+    asked = (Refetch("con_1", "customer", "cus_1", "another API version", 0),) if is_asked else ()
+    plain = event(0)
+    await ledger.record([Parsed("con_1", plain.position, event=plain.event, refetches=asked)], [], asked)
+    assert await state.value("SELECT outcome FROM event_log") == ("asked_stripe" if is_asked else "not_synced")
+
+
+async def test_connection_shows_its_last_event(ledger: Ledger, state: State, slice_id: int) -> None:
+    await ledger.record([event(0)], [], [])
+    await ledger.record(batch(0), [], [])
+    sql = "SELECT extract(epoch FROM last_event_at)::bigint, last_synced_at IS NOT NULL FROM connections"
+    assert await state.rows(sql) == [(1_700_000_000, True)]
+
+
+async def test_object_is_asked_for_once_and_its_generation_grows(ledger: Ledger, state: State, slice_id: int) -> None:
+    questions = [Refetch("con_1", "customer", "cus_1", reason, 0) for reason in ("tie", "tie", "hint")]
+    await ledger.record(batch(0), [], questions)
+    assert await state.rows("SELECT object_id, generation FROM refetches") == [("cus_1", 1)]
+    await ledger.record(batch(1), [], questions)
+    assert await state.rows("SELECT object_id, generation FROM refetches") == [("cus_1", 2)]
+
+
+async def test_tie_is_asked_about_only_after_the_margin(ledger: Ledger, state: State, slice_id: int) -> None:
+    now = int(await state.value("SELECT extract(epoch FROM now())::bigint"))
+    questions = [Refetch("con_1", "customer", "old", "tie", 0), Refetch("con_1", "customer", "new", "tie", now)]
+    await ledger.record(batch(0), [], questions)
+    sql = "SELECT object_id FROM refetches WHERE due_at > now() + make_interval(secs => $1) ORDER BY 1"
+    assert await state.rows(sql, float(STAMP_MARGIN)) == [("new",)]
+
+
+async def test_resource_that_is_not_synced_is_not_asked_for(ledger: Ledger, state: State, slice_id: int) -> None:
+    await ledger.record(batch(0), [], [Refetch("con_1", "topup", "tu_1", "hint", 0)])
+    await state.pool.execute("UPDATE connections SET resources = '{charge}'")
+    await ledger.record(batch(1), [], [Refetch("con_1", "customer", "cus_1", "hint", 0)])
+    assert await state.value("SELECT count(*) FROM refetches WHERE resource = 'customer'") == 0
+
+
+async def test_nothing_is_kept_of_an_unknown_connection(ledger: Ledger, state: State) -> None:
+    item = event(0, connection_id="con_gone")
+    await ledger.record([item], reports([item], 4711), [Refetch("con_gone", "customer", "cus_1", "tie", 0)])
+    for table in ("event_log", "delivery_hours", "slice_counts", "refetches"):
+        assert await state.value(f"SELECT count(*) FROM {table}") == 0
+    assert await state.value("SELECT next_offset FROM writer_progress") == 1
+
+
+async def test_dead_letter_is_kept_once_and_counts_how_often_it_came(state: State) -> None:
+    letter = DeadLetter("write", "destination_rejected", "why", b"{}", "con_1", "dst_1", "events", 3, 9, b"key")
+    for _ in range(3):
+        await Graveyard(state.pool).keep([letter])
+    sql = "SELECT code, destination_id, topic, partition, record_offset, attempts, body FROM dead_letters"
+    assert await state.rows(sql) == [("destination_rejected", "dst_1", "events", 3, 9, 3, b"{}")]
+
+
+async def test_dead_letter_with_what_postgres_can_not_hold_is_kept(state: State) -> None:
+    """One that could not be kept would become a dead letter itself, and so on for ever."""
+    letter = DeadLetter(
+        "a\0", "b\0", "c\0", b"\0\xff", "d\0", "e\0", "f\0", 0, 0, b"\0\xff", headers=(("g\0", b"\0\xff"),)
+    )
+    await Graveyard(state.pool).keep([letter])
+    assert await state.rows("SELECT stage, connection_id, body, headers FROM dead_letters") == [
+        ("a", "d", b"\0\xff", {"g": "\ufffd"})
+    ]

@@ -1,0 +1,221 @@
+"""Records that wait for a destination: the newest of each object, delivered when it is back; nobody else waits."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import pytest
+
+from services.destination_writer.delivery import Winner
+from services.destination_writer.destinations import Account, Destination, Written
+from services.destination_writer.destinations.postgres import PostgresDestination
+from services.destination_writer.dispatch import Dispatch, Result
+from services.destination_writer.ledger import Ledger
+from services.destination_writer.outlets import Outlets
+from services.destination_writer.parking import Parking
+from services.destination_writer.records import Parsed, Record
+from services.destination_writer.retry import Retry
+from services.destination_writer.routing import Routes
+from shared.destinations import parse_postgres_url
+from shared.errors import DestinationUnavailableError
+from shared.messages import Origin
+from tests.contracts import ACCOUNT
+from tests.eventually import eventually
+from tests.factories import CONNECTION, make_record, make_winner
+from tests.fakes import MemoryDestination
+from tests.integration.destination_writer.state import State
+from tests.proxy import Proxy
+
+
+class Held(MemoryDestination):
+    """A destination that takes its time: it answers only while `may_answer` is set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.may_answer = asyncio.Event()
+        self.calls = 0
+
+    async def write(self, account: Account, winners: Sequence[Winner]) -> list[Written]:
+        self.calls += 1
+        await self.may_answer.wait()
+        return await super().write(account, winners)
+
+
+class Office:
+    """Dispatch and retry over a real state database, with two destinations in memory."""
+
+    def __init__(self, state: State, bad: str, good: str) -> None:
+        self.state, self.bad_id, self.good_id = state, bad, good
+        self.destinations: dict[str, Destination] = {bad: MemoryDestination(), good: MemoryDestination()}
+        self.parking = Parking(state.pool)
+        routes = Routes(state.pool)
+        self.outlets = Outlets(state.destinations, lambda row, password: self.destinations[row.id])
+        self.dispatch = Dispatch(routes, self.outlets, self.parking, self.reject)
+        self.retry = Retry(self.parking, routes, self.dispatch, Ledger(state.pool, "cluster"))
+
+    async def reject(self, record: Record, destination_id: str, error: Exception) -> None:
+        raise AssertionError(f"{record.object_id} was rejected") from error
+
+    async def deliver(self, *records: Record, deadline_seconds: float = 0.1) -> Result:
+        batch = [Parsed(record.connection_id, record.position, record=record) for record in records]
+        return await self.dispatch.deliver(batch, deadline_seconds=deadline_seconds)
+
+    async def make_due(self) -> None:
+        await self.state.pool.execute("UPDATE parked_records SET next_try_at = now()")
+
+    async def rested(self) -> None:
+        """Wait until the bad destination may be tried again, and make its records due."""
+        outlet = await self.outlets.get(self.bad_id)
+        await eventually(lambda: not outlet.is_resting)
+        await self.make_due()
+
+    async def parked(self) -> list[tuple[Any, ...]]:
+        return await self.state.rows("SELECT object_id, stamp FROM parked_records ORDER BY 1")
+
+
+@pytest.fixture
+async def office(state: State) -> Office:
+    bad, good = await state.add_destination("bad"), await state.add_destination("good")
+    await state.add_connection(CONNECTION, bad, good)
+    return Office(state, bad, good)
+
+
+async def test_newest_of_each_object_waits_whatever_the_order(office: Office) -> None:
+    records = [make_record(stamp=stamp, name=f"v{stamp}") for stamp in (101, 103, 102)]
+    for record in records:
+        await office.parking.park(office.bad_id, [record], reason="away")
+    assert await office.parked() == [("cus_1", 103)]
+
+
+async def test_versions_of_one_second_are_a_question_for_stripe(office: Office) -> None:
+    first, second, other = make_record(name="a"), make_record(name="b"), make_record("cus_2")
+    assert await office.parking.park(office.bad_id, [first, other], reason="away") == set()
+    assert await office.parking.park(office.bad_id, [second, other], reason="away") == {("customer", "cus_1")}
+
+
+async def test_deletion_wins_its_second_while_it_waits(office: Office) -> None:
+    for record in (make_record(is_deleted=True), make_record(name="zombie")):
+        assert await office.parking.park(office.bad_id, [record], reason="away") == set()
+    assert await office.state.rows("SELECT is_deleted FROM parked_records") == [(True,)]
+
+
+async def test_slice_of_an_overtaken_record_still_waits(office: Office) -> None:
+    slice_id = await office.state.add_slice(CONNECTION)
+    await office.parking.park(
+        office.bad_id, [make_record(stamp=1, slice_id=slice_id, origin=Origin.LISTED)], reason="away"
+    )
+    await office.parking.park(office.bad_id, [make_record(stamp=2)], reason="away")
+    assert await office.state.rows("SELECT stamp, slice_id FROM parked_records") == [(2, slice_id)]
+
+
+async def test_parked_records_are_delivered_once_the_destination_is_back(office: Office) -> None:
+    bad = MemoryDestination()
+    bad.is_down = True
+    office.destinations[office.bad_id] = bad
+    await office.deliver(make_record("cus_1", 100, name="old"), make_record("cus_2", 100, is_deleted=True))
+    await office.deliver(make_record("cus_1", 101, name="new"))
+    bad.is_down = False
+    await office.rested()
+    assert await office.retry.retry_due() == 2
+    rows = {key[2]: (row["stamp"], row["deleted"]) for key, row in (await bad.rows("customers")).items()}
+    assert rows == {"cus_1": (101, False), "cus_2": (100, True)}
+    assert await office.parked() == []
+
+
+async def test_parked_record_does_not_overwrite_a_newer_row(office: Office) -> None:
+    await office.parking.park(office.bad_id, [make_record(stamp=100, name="old")], reason="away")
+    await office.deliver(make_record(stamp=105, name="new"))
+    await office.make_due()
+    await office.retry.retry_due()
+    [row] = (await office.destinations[office.bad_id].rows("customers")).values()  # type: ignore[attr-defined]
+    assert row["data"]["name"] == "new"
+
+
+async def test_failed_try_waits_longer_and_keeps_the_record(office: Office) -> None:
+    office.destinations[office.bad_id].is_down = True  # type: ignore[attr-defined]
+    await office.deliver(make_record())
+    await office.make_due()
+    assert await office.retry.retry_due() == 0
+    assert await office.state.rows("SELECT attempts, next_try_at > now() FROM parked_records") == [(1, True)]
+
+
+async def test_parked_records_of_a_removed_connection_are_forgotten(office: Office) -> None:
+    await office.parking.park(office.bad_id, [make_record()], reason="away")
+    await office.state.pool.execute("UPDATE connections SET state = 'removing'")
+    await office.make_due()
+    await office.retry.retry_due()
+    assert await office.parked() == []
+    assert await office.destinations[office.bad_id].rows("customers") == {}  # type: ignore[attr-defined]
+
+
+async def test_nobody_waits_to_park_while_a_try_is_under_way(office: Office) -> None:
+    """The retry waits up to 10 s for a silent destination; a live batch must not."""
+    held = Held()
+    office.destinations[office.bad_id] = held
+    await office.parking.park(office.bad_id, [make_record(stamp=100, name="old")], reason="away")
+    await office.make_due()
+    trying = asyncio.create_task(office.retry.retry_due())
+    await eventually(lambda: held.calls == 1)
+    newer = make_record(stamp=101, name="new")
+    await asyncio.wait_for(office.parking.park(office.bad_id, [newer], reason="away"), 1)
+    held.may_answer.set()
+    await trying
+    assert await office.parked() == [("cus_1", 101)]
+    assert await office.retry.retry_due() == 1
+    assert await office.parked() == []
+    assert [row["data"]["name"] for row in (await held.rows("customers")).values()] == ["new"]
+
+
+async def test_two_writers_do_not_try_the_same_records(office: Office) -> None:
+    await office.parking.park(office.bad_id, [make_record(f"cus_{n}") for n in range(20)], reason="away")
+    await office.make_due()
+    claims = await asyncio.gather(office.parking.claim_due(500), office.parking.claim_due(500))
+    assert sum(len(rows) for claim in claims for rows in claim.values()) == 20
+
+
+@pytest.fixture
+async def proxy(database_url: str) -> AsyncIterator[Proxy]:
+    parts = urlsplit(database_url)
+    async with Proxy(parts.hostname or "", parts.port or 5432) as proxy:
+        yield proxy
+
+
+def behind(proxy: Proxy, url: str) -> PostgresDestination:
+    parts = urlsplit(url)
+    login = parts.netloc.rpartition("@")[0]
+    netloc = f"{login}@127.0.0.1:{proxy.port}" if login else f"127.0.0.1:{proxy.port}"
+    return PostgresDestination(*parse_postgres_url(urlunsplit(parts._replace(netloc=netloc)), schema="behind"))
+
+
+async def test_destination_that_falls_silent_costs_no_more_than_its_deadline(
+    office: Office, proxy: Proxy, database_url: str
+) -> None:
+    silent = behind(proxy, database_url)
+    office.destinations[office.bad_id] = silent
+    await office.deliver(make_record("cus_1"), deadline_seconds=10)
+    proxy.is_silent = True
+    started = time.monotonic()
+    await office.deliver(make_record("cus_2"), deadline_seconds=0.2)
+    assert time.monotonic() - started < 1
+    assert await office.parked() == [("cus_2", 100)]
+    assert len(await office.destinations[office.good_id].rows("customers")) == 2  # type: ignore[attr-defined]
+    proxy.is_silent = False
+    await office.rested()
+    assert await office.retry.retry_due() == 1
+    await office.outlets.close()
+
+
+async def test_destination_is_usable_after_every_connection_of_it_was_lost(proxy: Proxy, database_url: str) -> None:
+    destination = behind(proxy, database_url)
+    await destination.write(ACCOUNT, [make_winner()])
+    proxy.is_silent = True
+    for _ in range(6):
+        with pytest.raises((TimeoutError, DestinationUnavailableError)):
+            await asyncio.wait_for(destination.write(ACCOUNT, [make_winner()]), 0.1)
+    proxy.is_silent = False
+    await asyncio.wait_for(destination.write(ACCOUNT, [make_winner()]), 5)
+    await destination.close()
