@@ -40,6 +40,12 @@ class Settings(BaseModel):
     topic_replication: int = Field(default=1, ge=1, le=10, description="Replicas of each topic when they are made.")
     host: str = Field(default="127.0.0.1", description="Address that the service listens on.")
     port: int = Field(default=0, ge=0, le=65535, description="Port that the service listens on; 0 takes a free one.")
+    instance: str | None = Field(
+        default=None,
+        pattern=r"^[a-zA-Z0-9_.-]{1,100}$",
+        description="Name of this process in its consumer groups, unique in its service. One that restarts under its "
+        "old name takes its partitions back at once.",
+    )
     address_file: str | None = Field(
         default=None, description="File into which the service writes its address, as JSON, once it listens."
     )

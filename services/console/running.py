@@ -106,7 +106,7 @@ async def running(
 
 
 def _service(name: str, port: int, variables: Mapping[str, str], environ: Mapping[str, str]) -> Child:
-    own = {**variables, "host": LOOPBACK, "port": str(port)}
+    own = {**variables, "host": LOOPBACK, "port": str(port), "instance": name}
     return Child(
         name,
         (sys.executable, "-m", "services", name),
