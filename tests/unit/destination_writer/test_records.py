@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from aiokafka import ConsumerRecord
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from services.destination_writer.delivery import fold
 from services.destination_writer.records import NEWEST_OF_LIST, Parsed, Position, parse_live, parse_snapshot, positions
 from shared.errors import MessageError
 from shared.messages import EventHeaders, Origin, RecordHeaders
@@ -205,6 +209,41 @@ def test_event_without_its_headers_is_named(headers: list[tuple[str, bytes]]) ->
     message.headers = tuple(headers)
     with pytest.raises(MessageError, match="header"):
         parse_live(message)
+
+
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text()
+    | st.sampled_from(["customer", "\ud800", "a\0"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["id", "object", "customer"]), inner),
+    max_leaves=6,
+)
+KINDS = st.sampled_from(["customer.updated", "customer.discount.created", "charge.succeeded", "balance.available", "x"])
+
+
+@settings(max_examples=400, deadline=None)
+@given(KINDS, VALUES, VALUES, st.sampled_from([API_VERSION, "2019-05-16"]))
+def test_whatever_an_event_holds_it_is_parsed_or_named(kind: str, subject: Any, previous: Any, version: str) -> None:
+    data = {"object": subject, "previous_attributes": previous}
+    event = {"id": "evt_1", "object": "event", "type": kind, "created": 1, "api_version": version, "data": data}
+    try:
+        parsed = parse_live(make_message(json.dumps(event).encode(), headers=HEADERS))
+    except MessageError:
+        return
+    if parsed.record:
+        fold([parsed.record, parsed.record])
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.binary(max_size=60), st.lists(st.tuples(st.sampled_from(["connection", "stamp", "parent"]), st.binary())))
+def test_whatever_a_snapshot_holds_it_is_parsed_or_named(value: bytes, headers: list[tuple[str, bytes]]) -> None:
+    message = make_snapshot(value)
+    message.headers = (*message.headers, *headers)
+    with suppress(MessageError):
+        parse_snapshot(message)
 
 
 def test_positions_follow_the_last_record_of_each_partition() -> None:
