@@ -111,7 +111,7 @@ def _wanted(connection: Connection, hints: Iterable[Event]) -> set[tuple[str, st
         if resource and (event.subject.id or not resource.has_id):
             wanted.add((resource.name, event.subject.id or ""))
         # What an object names is found in its answer: the feed's own body may have another version's shape.
-        wanted |= {(row.name, _hinted_id(row)) for row in dependents(event.type) if not row.named_in}
+        wanted |= {(row.name, _hinted_id(row)) for row in dependents(event.type) if not (row.named_in and resource)}
     return {(name, object_id) for name, object_id in wanted if name in connection.resources}
 
 

@@ -130,6 +130,7 @@ PRICING_RESOURCES = (
         events=event_types("coupon", "created deleted updated"),
         deleted_by=("coupon.deleted",),
         hinted_by=("customer.discount.created",),
+        named_in=("source", "coupon"),
         has_created_filter=True,
         changes_silently=True,
     ),

@@ -1,0 +1,126 @@
+"""A backfill publishes everything once, resumes where it stopped, and says what it could not read."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from services.sync_worker.slices import Checkpoint, LeaseLostError
+from shared.connections import State
+from shared.errors import KafkaUnavailableError
+from shared.syncs import Status
+from tests.integration.sync_worker.worlds import World
+
+
+async def test_every_object_is_published_once(here: World) -> None:
+    await here.start("charge", "customer")
+    await here.fetch_all()
+    published = here.published_ids()
+    assert len(published) == len(set(published))
+    assert set(published) == here.truth("charge") | here.truth("customer")
+
+
+async def test_calls_are_few_more_than_the_pages(here: World) -> None:
+    await here.start("charge")
+    await here.fetch_all()
+    pages = math.ceil(len(here.truth("charge")) / 100)
+    assert pages <= len(await here.calls("/v1/charges")) <= pages + 4
+
+
+async def test_a_crash_before_the_checkpoint_costs_one_page(here: World) -> None:
+    await here.start("charge")
+    held = await here.slices().claim()
+    assert held is not None
+    here.producer.error = KafkaUnavailableError()
+    await here.pool.execute("UPDATE slices SET lease_until = now() - interval '1 second'")
+    with pytest.raises(KafkaUnavailableError):
+        await here.backfill().fetch_one()
+    here.producer.error = None
+    await here.fetch_all()
+    queries = [call["query"] for call in await here.calls("/v1/charges")]
+    assert len(queries) - len(set(queries)) == 1
+    assert set(here.published_ids()) == here.truth("charge")
+
+
+async def test_two_workers_never_hold_the_same_slice(here: World) -> None:
+    await here.start("charge", "customer")
+    held = [await here.slices(f"worker-{n}").claim() for n in range(3)]
+    ids = [one.id for one in held if one]
+    assert len(ids) == 2
+    assert len(set(ids)) == 2
+
+
+async def test_a_worker_that_slept_past_its_lease_is_fenced(here: World) -> None:
+    await here.start("charge")
+    sleeper = await here.slices("sleeper").claim()
+    await here.pool.execute("UPDATE slices SET lease_until = now() - interval '1 second'")
+    assert await here.slices("other").claim() is not None
+    assert sleeper is not None
+    with pytest.raises(LeaseLostError):
+        await here.slices("sleeper").checkpoint(sleeper, Checkpoint("ch_1", 1, 1, {}, is_last=False))
+
+
+async def test_a_split_covers_the_range_without_overlap(here: World) -> None:
+    await here.start("charge")
+    held = await here.slices().claim()
+    assert held is not None
+    await here.slices().checkpoint(held, Checkpoint("ch_1", 2_000, 1, {}, is_last=False, split=1_000))
+    rows = await here.pool.fetch("SELECT range_start, range_end FROM slices ORDER BY id")
+    assert [tuple(row) for row in rows] == [(1_000, held.range_end), (None, 1_000)]
+
+
+async def test_a_sync_succeeds_only_when_the_writers_have_confirmed(here: World) -> None:
+    sync_id = await here.start("charge")
+    await here.fetch_all()
+    await here.completion().finish_confirmed()
+    assert (await here.syncs.get(sync_id)).status is Status.RUNNING
+    await here.confirm_everything()
+    await here.completion().finish_confirmed()
+    assert (await here.syncs.get(sync_id)).status is Status.SUCCEEDED
+
+
+async def test_a_backfill_is_followed_by_a_gap_fill(here: World) -> None:
+    await here.start("charge")
+    await here.fetch_all()
+    await here.confirm_everything()
+    await here.completion().finish_confirmed()
+    assert [sync.kind for sync in await here.syncs.list_newest()] == ["gap_fill", "backfill"]
+
+
+async def test_a_broker_that_lost_everything_is_filled_again(here: World) -> None:
+    sync_id = await here.start("charge")
+    await here.fetch_all()
+    await here.confirm_everything()
+    await here.completion("another-cluster").finish_confirmed()
+    assert (await here.syncs.get(sync_id)).status is Status.RUNNING
+    assert await here.pool.fetchval("SELECT count(*) FROM slices WHERE status = 'planned'") > 0
+
+
+async def test_a_missing_permission_stops_only_its_resource(here: World) -> None:
+    key = (await here.control("GET", "state"))["api_key"]
+    await here.control("POST", f"keys/{key}/revoke", {"permissions": ["rak_customer_read"]})
+    sync_id = await here.start("charge", "customer")
+    await here.fetch_all()
+    progress = {one.resource: one for one in await here.syncs.progress(sync_id)}
+    assert progress["customer"].cause_code == "missing_permissions"
+    assert progress["charge"].cause_code is None
+    assert set(here.published_ids()) == here.truth("charge")
+
+
+async def test_a_dead_key_stops_the_calls_and_asks_for_a_new_one(here: World) -> None:
+    key = (await here.control("GET", "state"))["api_key"]
+    await here.control("POST", f"keys/{key}/expire")
+    await here.start("charge", "customer", "invoice")
+    await here.fetch_all()
+    connection = await here.connection()
+    assert connection.state is State.ACTION_REQUIRED
+    assert connection.cause_code == "api_key_invalid"
+    assert len([call for call in await here.calls() if call["status"] == 401]) <= 3
+
+
+async def test_a_singleton_is_kept_under_its_account(here: World) -> None:
+    await here.start("balance")
+    await here.fetch_all()
+    [(_, record)] = here.producer.published
+    assert record.key == f"con_1:{here.simulation.platform.account_id}".encode()

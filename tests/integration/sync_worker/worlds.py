@@ -1,0 +1,144 @@
+"""A sync worker's parts beside a simulator, with a real state database and a producer that keeps what it is given."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+from aiohttp.test_utils import TestServer
+
+from services.sync_worker.backfill import Backfill
+from services.sync_worker.clients import Clients
+from services.sync_worker.completion import Completion
+from services.sync_worker.event_feed import EventLog
+from services.sync_worker.gap_fill import GapFill
+from services.sync_worker.objects import Objects
+from services.sync_worker.publishing import Publisher
+from services.sync_worker.settings import WorkerSettings
+from services.sync_worker.slices import Slices
+from shared.api_keys import parse_api_key
+from shared.connections import Connection, ConnectionStore, LiveBy, State
+from shared.crypto import make_encryption_key
+from shared.db import Pool, make_pool
+from shared.destinations import DestinationStore, parse_postgres_url
+from shared.stripe_api import parse_item
+from shared.syncs import Kind, SyncStore
+from shared.topics import SNAPSHOTS
+from simulator.app import SIMULATION, create_app
+from simulator.config import Config
+from simulator.simulation import Simulation
+from tests.fakes import FakeProducer
+
+CONNECTION = "con_1"
+CLUSTER = "cluster-1"
+
+
+@dataclass
+class World:
+    """Everything that a test may look at."""
+
+    pool: Pool
+    simulation: Simulation
+    producer: FakeProducer
+    connections: ConnectionStore
+    syncs: SyncStore
+    clients: Clients
+    objects: Objects
+    gap_fill: GapFill
+    log: EventLog
+    session: aiohttp.ClientSession
+    base: str
+
+    def slices(self, owner: str = "worker-1", cluster: str = CLUSTER) -> Slices:
+        return Slices(self.pool, owner=owner, cluster_id=cluster)
+
+    def backfill(self, owner: str = "worker-1") -> Backfill:
+        publisher = Publisher(self.producer)  # type: ignore[arg-type]
+        return Backfill(self.slices(owner), self.connections, self.clients, publisher, self.gap_fill)
+
+    def completion(self, cluster: str = CLUSTER) -> Completion:
+        return Completion(self.pool, self.syncs, self.slices(cluster=cluster), cluster_id=cluster)
+
+    async def connection(self) -> Connection:
+        return await self.connections.get(CONNECTION)
+
+    async def start(self, *resources: str) -> str:
+        sync_id = await self.syncs.create(CONNECTION, Kind.BACKFILL, trigger="test", resources=resources)
+        await self.completion().start_queued()
+        return sync_id
+
+    async def fetch_all(self) -> None:
+        backfill = self.backfill()
+        while await backfill.fetch_one():
+            pass
+
+    async def confirm_everything(self, cluster: str = CLUSTER) -> None:
+        sql = """
+        INSERT INTO writer_progress (cluster_id, topic, partition, next_offset)
+        SELECT $1, topic, partition, max(last_offset) + 1 FROM slice_offsets GROUP BY 2, 3
+        ON CONFLICT (cluster_id, topic, partition) DO UPDATE SET next_offset = excluded.next_offset
+        """
+        await self.pool.execute(sql, cluster)
+
+    def published_ids(self) -> list[str | None]:
+        return [parse_item(record.value).id for record in self.producer.records(SNAPSHOTS)]
+
+    def truth(self, resource: str) -> set[str]:
+        table = self.simulation.platform.store.tables[resource]
+        return {table.ids[at] for at in range(len(table.ids)) if table.at(at) is not None}
+
+    async def control(self, method: str, path: str, body: Any = None) -> Any:
+        async with self.session.request(method, f"{self.base}/_control/{path}", json=body) as answer:
+            assert answer.status == 200, await answer.text()
+            return await answer.json()
+
+    async def calls(self, path: str = "") -> list[dict[str, Any]]:
+        made = (await self.control("GET", "requests"))["requests"]
+        return [call for call in made if not path or call["path"] == path]
+
+
+@asynccontextmanager
+async def world(database_url: str, *, objects: int = 1500) -> AsyncIterator[World]:
+    app = create_app(Config(objects=objects, livemode=True, rate_limits=False))
+    async with TestServer(app) as server, aiohttp.ClientSession() as session:
+        settings = WorkerSettings.model_validate(
+            {
+                "database_url": database_url,
+                "kafka_bootstrap_servers": "127.0.0.1:1",
+                "encryption_keys": make_encryption_key("test"),
+                "stripe_api_base": str(server.make_url("")).rstrip("/"),
+                "stripe_budget_share": 1.0,
+            }
+        )
+        pool = await make_pool(database_url)
+        try:
+            yield await _fill(pool, settings, session, app[SIMULATION])
+        finally:
+            await pool.close()
+
+
+async def _fill(pool: Pool, settings: WorkerSettings, session: aiohttp.ClientSession, simulation: Simulation) -> World:
+    connections = ConnectionStore(pool, settings.key_ring)
+    address, password = parse_postgres_url(settings.database_url.get_secret_value(), schema="rows")
+    destination = await DestinationStore(pool, settings.key_ring).insert("rows", address, password)
+    await connections.insert(
+        CONNECTION,
+        account=(simulation.platform.account_id, "Shop"),
+        key=parse_api_key(simulation.first_key, allow_test=True),
+        destination_ids=[destination],
+        start_date=None,
+        resources=["charge", "customer", "invoice", "invoiceitem", "balance"],
+        live_by=LiveBy.POLLING,
+    )
+    await connections.set_state(CONNECTION, State.ACTIVE)
+    producer = FakeProducer()
+    publisher = Publisher(producer)  # type: ignore[arg-type]
+    objects = Objects(pool, publisher)
+    log = EventLog(pool)
+    gap_fill = GapFill(log, connections, publisher, objects)
+    clients = Clients(session, settings, pool, connections)
+    syncs, base = SyncStore(pool), settings.stripe_api_base
+    return World(pool, simulation, producer, connections, syncs, clients, objects, gap_fill, log, session, base)
