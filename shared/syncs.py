@@ -98,11 +98,11 @@ _SLICE_SHARE = """
 CASE WHEN s.status IN ('confirmed', 'failed') THEN 1.0
      WHEN s.status = 'published' THEN 0.99
      WHEN s.cursor_created IS NULL OR s.range_end IS NULL THEN 0.0
-     ELSE 0.98 * (s.range_end - s.cursor_created) / greatest(s.range_end - coalesce(s.range_start, $2::bigint), 1)
+     ELSE 0.98 * (s.range_end - s.cursor_created) / greatest(s.range_end - coalesce(s.range_start, f.oldest), 1)
 END
 """
 # The width of a slice in seconds is its weight; a list without a time range weighs as much as a day.
-_SLICE_WIDTH = "coalesce(greatest(s.range_end - coalesce(s.range_start, $2::bigint), 1), 86400)"
+_SLICE_WIDTH = "coalesce(greatest(s.range_end - coalesce(s.range_start, f.oldest), 1), 86400)"
 STRIPE_BEGAN = 1_293_840_000  # 2011-01-01: no object is older, so an open range starts here
 
 _PROGRESS = f"""
@@ -113,6 +113,8 @@ SELECT s.resource,
        max(s.cause_code) AS cause_code, max(s.cause) AS cause,
        {", ".join(f"coalesce(sum(c.{field}), 0)::bigint AS {field}" for field in COUNT_FIELDS)}
 FROM slices s
+-- A range that is open to the past is measured from the oldest object that any list has shown so far.
+CROSS JOIN (SELECT coalesce(min(cursor_created), $2::bigint) AS oldest FROM slices WHERE sync_id = $1) f
 LEFT JOIN LATERAL (
     SELECT {", ".join(f"sum({field}) AS {field}" for field in COUNT_FIELDS)} FROM slice_counts WHERE slice_id = s.id
 ) c ON true

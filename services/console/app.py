@@ -35,6 +35,7 @@ cli = typer.Typer(
     epilog="Exit codes: 0 done, 1 failed, 2 wrong setting or argument, 130 interrupted.",
 )
 cli.add_typer(simulator_cli, name="simulator")
+simulator_cli.callback()(connections.use_running_simulator)
 cli.add_typer(connections.cli, name="connections")
 cli.add_typer(destinations.cli, name="destinations")
 cli.add_typer(syncs.cli, name="syncs")

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
+from local_stack.state import read_state
 from services.console.client import connected, find_api
 from services.console.running import home_folder
 from services.console.screen import OUT, make_table, moment, show_facts
@@ -23,6 +24,14 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 def homes(environ: Mapping[str, str]) -> tuple[Path, ...]:
     """Return the folders in which a stack of this machine may run."""
     return home_folder(environ, "run"), home_folder(environ, "demo")
+
+
+def use_running_simulator() -> None:
+    """Control the Stripe that runs on this machine, by default that of the demo."""
+    urls = (state.addresses.get("simulator_url") for home in homes(os.environ) if (state := read_state(home)))
+    url = next((found for found in urls if found), None)
+    if url:
+        os.environ.setdefault("TILLSTREAM_SIMULATOR_URL", url)
 
 
 @cli.command("list")

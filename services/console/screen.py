@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Sequence
 from datetime import datetime
@@ -18,7 +19,8 @@ from services.console.check import Report
 from services.console.running import Watchers
 from shared.catalogue import RESOURCES
 
-OUT = Console(highlight=False)
+WIDE = 160  # columns where nobody looks, so that nothing is cut for a program or a file
+OUT = Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
 ERRORS = Console(stderr=True, highlight=False)
 
 
@@ -119,7 +121,7 @@ def make_table(left: Sequence[str], right: Sequence[str]) -> Table:
     """Return an empty table with columns that are aligned left, then right."""
     table = Table(box=None, header_style="dim", padding=(0, 2, 0, 0))
     for header in left:
-        table.add_column(header, no_wrap=True)
+        table.add_column(header, overflow="fold")
     for header in right:
         table.add_column(header, justify="right", no_wrap=True)
     return table
