@@ -51,7 +51,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 @cli.command()
 def demo(
     is_check: Annotated[bool, typer.Option("--check", help="Run without a person and judge every row.")] = False,
-    objects: Annotated[int, typer.Option(min=100, max=1_000_000, help="Objects in the account's history.")] = 20_000,
+    objects: Annotated[int, typer.Option(min=100, max=1_000_000, help="Objects in the account's history.")] = 22_000,
     seed: Annotated[int, typer.Option(help="Which business is simulated.")] = 7,
     changes: Annotated[
         float | None, typer.Option(min=0, max=500, help="Changes a second: 5, or 50 with --check.")

@@ -26,7 +26,7 @@ EXAMPLE_QUERY = "SELECT id, amount, status, created FROM stripe.charges ORDER BY
 class DemoOptions:
     """How large and how lively the simulated business is."""
 
-    objects: int = 20_000
+    objects: int = 22_000
     seed: int = 7
     changes_per_second: float = 5.0
 
