@@ -7,7 +7,6 @@ Layout: length of the key's id (1 byte), key id, nonce (12 bytes), ciphertext wi
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import os
 import secrets
@@ -44,7 +43,8 @@ class KeyRing:
 
     def decrypt(self, sealed: bytes, *, owner: str, name: str) -> str:
         """Return the secret; raise `SecretUnreadableError` if row, field, key or bytes are not the same."""
-        key_id, rest = sealed[1 : 1 + sealed[0]].decode(errors="replace"), sealed[1 + sealed[0] :]
+        end = 1 + (sealed[0] if sealed else 0)
+        key_id, rest = sealed[1:end].decode(errors="replace"), sealed[end:]
         key = dict(self.keys).get(key_id)
         if key is None:
             raise SecretUnreadableError
@@ -56,23 +56,28 @@ class KeyRing:
 
 def parse_key_ring(text: str) -> KeyRing:
     """Parse `id:base64,id:base64`; raise `ConfigError` naming what is wrong, never the key."""
-    keys = []
+    keys: dict[str, bytes] = {}
     for position, entry in enumerate(filter(None, (part.strip() for part in text.split(","))), start=1):
         key_id, _, encoded = entry.partition(":")
         try:
             key = base64.b64decode(encoded, validate=True)
-        except binascii.Error:
+        except ValueError:
             key = b""
-        if not 1 <= len(key_id) <= 32 or len(key) != KEY_BYTES:
+        if not 1 <= len(key_id) <= 32 or not key_id.isascii() or len(key) != KEY_BYTES:
             raise ConfigError(
                 f"TILLSTREAM_ENCRYPTION_KEYS: entry {position} is not `id:base64 of 32 bytes`. "
                 "Make one with `tillstream keys generate`.",
                 field="encryption_keys",
             )
-        keys.append((key_id, key))
+        if key_id in keys:
+            raise ConfigError(
+                f"TILLSTREAM_ENCRYPTION_KEYS: entry {position} has the id of an earlier one. Give each its own.",
+                field="encryption_keys",
+            )
+        keys[key_id] = key
     if not keys:
         raise ConfigError("TILLSTREAM_ENCRYPTION_KEYS is empty. Make a key with `tillstream keys generate`.")
-    return KeyRing(tuple(keys))
+    return KeyRing(tuple(keys.items()))
 
 
 def make_encryption_key(key_id: str) -> str:

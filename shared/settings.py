@@ -22,7 +22,8 @@ Rate = Annotated[float, Field(gt=0, le=1)]
 class Settings(BaseModel):
     """What every service needs: where state is, where Kafka is, and how to talk about itself."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    # Without `hide_input_in_errors` a traceback would show the secrets that were given.
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
     database_url: SecretStr = Field(description="Postgres that holds Tillstream's own state, as a URL.")
     kafka_bootstrap_servers: str = Field(description="Kafka brokers, `host:port`, separated by commas.")

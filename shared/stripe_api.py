@@ -43,6 +43,8 @@ Params = Sequence[tuple[str, str]]
 
 # A restricted key's 403 names what it lacks: "Having the 'rak_charge_read' permission would allow this request".
 PERMISSION = re.compile(r"'(rak_[a-z0-9_]+)'")
+# No name of Stripe's has a digit or a capital after the version, and hardly an id is without one.
+OBJECT_ID = re.compile(r"(?<!^)/[^/]*[A-Z0-9][^/]*")
 # What Stripe says, with status 400, of a product that the account does not use.
 UNAVAILABLE = re.compile(
     r"not set up to use|is not enabled|not authorized to|only available in testmode|Unrecognized request URL",
@@ -196,7 +198,7 @@ class StripeApi:
         *,
         parse: Callable[[_Answer], T],
     ) -> T:
-        endpoint = f"{method} {re.sub(r'/[a-z]+_[A-Za-z0-9]+', '/{id}', path)}"
+        endpoint = f"{method} {OBJECT_ID.sub('/{id}', path)}"
         for attempt in range(self._attempts):
             await self._budget.wait(endpoint)
             try:

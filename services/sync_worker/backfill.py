@@ -79,7 +79,8 @@ class Backfill:
         fetched = await api.retrieve(resource.retrieve_path)
         snapshot = Snapshot(resource, fetched.body, fetched.stamp, Origin.LISTED)
         offsets = await self._publisher.publish(connection, [snapshot], slice_id=held.id)
-        await self._slices.checkpoint(held, Checkpoint(None, None, 1, offsets, True, calls=1))
+        done = Checkpoint(None, None, 1, offsets, True, api.calls.made, api.calls.rate_limited)
+        await self._slices.checkpoint(held, done)
 
     async def _fetch_list(self, held: Slice, connection: Connection, api: StripeApi) -> None:
         resource = BY_NAME[held.resource]

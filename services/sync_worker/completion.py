@@ -17,7 +17,7 @@ POLL_INTERVAL = 0.3  # seconds
 CLOCK_SLACK = 60  # seconds by which our clock may be behind Stripe's
 
 QUEUED = """
-SELECT y.id, y.resources, y.range_start FROM syncs y JOIN connections c ON c.id = y.connection_id
+SELECT y.id, y.resources, y.range_start, y.range_end FROM syncs y JOIN connections c ON c.id = y.connection_id
 WHERE y.status = 'queued' AND c.state = 'active' ORDER BY y.created_at
 """
 # A broker that is not the one that was published to has lost it all: the slice runs again.
@@ -85,9 +85,10 @@ class Completion:
         """Plan the syncs that wait; return how many there were."""
         with database_errors():
             rows = await self._pool.fetch(QUEUED)
-        end = int(self._now()) + CLOCK_SLACK
+        now = int(self._now()) + CLOCK_SLACK
         for row in rows:
             start = int(row["range_start"].timestamp()) if row["range_start"] else None
+            end = int(row["range_end"].timestamp()) if row["range_end"] else now
             await self._slices.begin(row["id"], list(plan(row["resources"], start=start, end=end)), range_end=end)
         return len(rows)
 

@@ -12,11 +12,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from services.sync_worker.event_feed import EventLog
-from services.sync_worker.objects import Objects
+from services.sync_worker.objects import Objects, iter_pages
 from services.sync_worker.publishing import Publisher
 from shared.catalogue import BY_NAME, Resource, dependents, resource_for_event
 from shared.connections import Connection, ConnectionStore
+from shared.errors import KeyInvalidError, MessageError, PermissionMissingError, StripeRefusedError
 from shared.kafka import Outgoing
+from shared.log import get_logger
 from shared.messages import Event, EventHeaders, parse_event
 from shared.stripe_api import API_VERSION, StripeApi
 from shared.topics import EVENTS, record_key
@@ -55,14 +57,20 @@ class GapFill:
         self._now = now
 
     async def fill(self, connection: Connection, api: StripeApi, *, slice_id: int | None = None) -> tuple[Offsets, int]:
-        """Publish what the feed has and we have not; return the last offsets, and how many records it was."""
+        """Publish what the feed has and we have not; return the last offsets, and how many records it was.
+
+        Raises `PermissionMissingError` after everything else was published, when the key may not read some of it.
+        """
         since = self._since(connection)
         missed, complete_to = await self._missed(connection, api, since)
         ours = [e for e in missed if e.event.api_version == API_VERSION]
         hints = [e.event for e in missed if e.event.api_version != API_VERSION]
         offsets = await self._publisher.send(EVENTS, [_outgoing(connection, e, self._now()) for e in ours])
-        asked = await self._ask(connection, api, hints, slice_id)
-        await self._log.note(connection.id, [(event, _resource_name(event)) for event in hints], outcome="asked_stripe")
+        asked, refused = await self._ask(connection, api, hints, slice_id)
+        named = [(event, _resource_name(event)) for event in hints]
+        await self._log.note(connection.id, [one for one in named if one[1] not in refused], outcome="asked_stripe")
+        for refusal in refused.values():  # these events stay unknown, and are asked for once the permission is back
+            raise refusal
         await self._connections.advance_events(connection.id, complete_to)
         for more in asked:
             offsets = {where: max(offsets.get(where, -1), more.get(where, -1)) for where in {*offsets, *more}}
@@ -76,32 +84,50 @@ class GapFill:
     async def _missed(self, connection: Connection, api: StripeApi, since: int) -> tuple[list[FeedEvent], int]:
         """Return the events that are not in the log, oldest first, and the second up to which the feed was read."""
         missed: list[FeedEvent] = []
-        cursor: str | None = None
-        complete_to: int | None = None
-        while True:
-            parameters = [("created[gte]", str(since)), *([("starting_after", cursor)] if cursor else [])]
-            page = await api.list_page("/v1/events", parameters)
-            complete_to = page.stamp if complete_to is None else complete_to
-            events = [FeedEvent(parse_event(body), body) for body in page.objects]
+        stamps: list[int] = []
+        async for page, _ in iter_pages(api, "/v1/events", [("created[gte]", str(since))]):
+            stamps.append(page.stamp)
+            events = [event for body in page.objects if (event := _readable(body))]
             unknown = {e.id for e in await self._log.unknown(connection.id, [e.event for e in events])}
             missed += [e for e in events if e.event.id in unknown]
-            if not page.has_more or not events:
-                return list(reversed(missed)), complete_to
-            cursor = events[-1].event.id
+        return list(reversed(missed)), stamps[0]
 
     async def _ask(
         self, connection: Connection, api: StripeApi, hints: Sequence[Event], slice_id: int | None
-    ) -> list[Offsets]:
-        """Ask for each object once, however many events hint at it."""
+    ) -> tuple[list[Offsets], dict[str, PermissionMissingError]]:
+        """Ask for each object once, however many events hint at it; tell which resources the key may not read."""
         turns = asyncio.Semaphore(PARALLEL)
+        refused: dict[str, PermissionMissingError] = {}
 
         async def ask(resource: str, object_id: str) -> Offsets:
             async with turns:
-                return await self._objects.refresh(connection, api, BY_NAME[resource], object_id, slice_id=slice_id)
+                if resource in refused:
+                    return {}
+                try:
+                    return await self._objects.refresh(connection, api, BY_NAME[resource], object_id, slice_id=slice_id)
+                except PermissionMissingError as error:
+                    refused[resource] = error
+                except StripeRefusedError as error:
+                    if isinstance(error, KeyInvalidError):
+                        raise
+                    # Asking again would be refused again.
+                    get_logger().warning("hint_refused", resource=resource, reason=error.message)
+                return {}
 
-        async with asyncio.TaskGroup() as tasks:
-            asking = [tasks.create_task(ask(*wanted)) for wanted in sorted(_wanted(connection, hints))]
-        return [task.result() for task in asking]
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                asking = [tasks.create_task(ask(*wanted)) for wanted in sorted(_wanted(connection, hints))]
+        except ExceptionGroup as failed:
+            raise failed.exceptions[0] from failed  # its class says what is to be done
+        return [task.result() for task in asking], refused
+
+
+def _readable(body: bytes) -> FeedEvent | None:
+    try:
+        return FeedEvent(parse_event(body), body)
+    except MessageError as error:
+        get_logger().warning("event_skipped", reason=error.message)
+        return None
 
 
 def _wanted(connection: Connection, hints: Iterable[Event]) -> set[tuple[str, str]]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from urllib.parse import parse_qsl, quote
 
 import msgspec
 
+from services.sync_worker.planning import list_parameters
 from services.sync_worker.publishing import Publisher, Snapshot
 from shared.catalogue import Child, Resource
 from shared.connections import Connection
@@ -14,7 +16,7 @@ from shared.db import Pool, database_errors
 from shared.errors import ResourceUnavailableError, StripeNotFoundError
 from shared.hints import named_by, named_ids
 from shared.messages import Origin
-from shared.stripe_api import Fetched, StripeApi, parse_item
+from shared.stripe_api import Fetched, Page, Params, StripeApi, parse_item
 
 NEWEST_OF_LIST = "*"
 TAIL_OVERLAP = 60  # seconds of a list that are read again
@@ -56,7 +58,8 @@ class Objects:
         bodies = [snapshot.body]
         for child in () if snapshot.is_deleted else resource.children:
             if is_cut(child, snapshot.body):
-                children = await self._walk_children(connection, api, child, object_id)
+                children, written = await self._walk_children(connection, api, child, object_id)
+                offsets |= written
                 bodies.append(as_inline(child, children))
         for named in named_by(resource):
             ids = dict.fromkeys(one for body in bodies for one in named_ids(named, body))
@@ -77,7 +80,7 @@ class Objects:
         return offsets
 
     async def _ask(self, api: StripeApi, resource: Resource, object_id: str) -> Snapshot | None:
-        path = resource.retrieve_path.replace("{id}", object_id)
+        path = resource.retrieve_path.replace("{id}", quote(object_id, safe=""))  # merchants choose the ids of coupons
         try:
             fetched = await api.retrieve(path, [("expand[]", field) for field in resource.expand])
         except ResourceUnavailableError:
@@ -96,44 +99,50 @@ class Objects:
         since = (listed_to or int(connection.created_at.timestamp())) - TAIL_OVERLAP
         offsets: Offsets = {}
         stamps: list[int] = []
-        for walk in resource.walks:
-            cursor: str | None = None
-            while True:
-                parameters = list(walk)
-                if resource.has_created_filter:
-                    parameters.append(("created[gte]", str(since)))
-                if cursor:
-                    parameters.append(("starting_after", cursor))
-                page = await api.list_page(resource.list_path, parameters)
+        for walk in range(len(resource.walks)):
+            start = since if resource.has_created_filter else None
+            parameters = list_parameters(resource.name, walk, start=start, end=None, cursor=None)
+            async for page, _ in iter_pages(api, resource.list_path, parameters):
                 stamps.append(page.stamp)
                 snapshots = [Snapshot(resource, body, page.stamp, Origin.LISTED) for body in page.objects]
                 offsets |= await self._publisher.publish(connection, snapshots, slice_id=slice_id)
-                cursor = parse_item(page.objects[-1]).id if page.objects else None
-                if not page.has_more or cursor is None:
-                    break
         with database_errors():
             await self._pool.execute(ADVANCE, connection.id, resource.name, min(stamps))
         return offsets
 
-    async def _walk_children(self, connection: Connection, api: StripeApi, child: Child, parent_id: str) -> list[bytes]:
+    async def _walk_children(
+        self, connection: Connection, api: StripeApi, child: Child, parent_id: str
+    ) -> tuple[list[bytes], Offsets]:
         """Publish and return all children of a parent whose list was cut; the first page's stamp is that of the set."""
         children: list[bytes] = []
-        path, _, query = child.list_path.replace("{id}", parent_id).partition("?")
-        fixed = [tuple(pair.split("=", 1)) for pair in query.split("&") if pair]
-        cursor, stamp = None, None
-        while True:
-            parameters = [(name, value) for name, value in fixed]
-            if cursor:
-                parameters.append(("starting_after", cursor))
-            page = await api.list_page(path, parameters)
-            stamp = page.stamp if stamp is None else stamp
-            await self._publisher.publish_children(
+        offsets: Offsets = {}
+        stamp = 0
+        path, _, query = child.list_path.replace("{id}", quote(parent_id, safe="")).partition("?")
+        async for page, is_first in iter_pages(api, path, parse_qsl(query)):
+            if is_first:
+                children, stamp = [], page.stamp
+            offsets |= await self._publisher.publish_children(
                 connection, child.name, parent_id, page.objects, stamp=stamp, is_complete=not page.has_more
             )
             children += page.objects
-            cursor = parse_item(page.objects[-1]).id if page.objects else None
-            if not page.has_more or cursor is None:
-                return children
+        return children, offsets
+
+
+async def iter_pages(api: StripeApi, path: str, parameters: Params) -> AsyncIterator[tuple[Page, bool]]:
+    """Yield the pages of a list, each with whether it is the first; begin anew when the cursor is gone."""
+    cursor: str | None = None
+    while True:
+        try:
+            page = await api.list_page(path, [*parameters, *([("starting_after", cursor)] if cursor else [])])
+        except StripeNotFoundError:
+            if cursor is None:
+                raise
+            cursor = None
+            continue
+        yield page, cursor is None
+        cursor = parse_item(page.objects[-1]).id if page.objects else None
+        if not page.has_more or cursor is None:
+            return
 
 
 def is_cut(child: Child, body: bytes) -> bool:

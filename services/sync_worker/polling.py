@@ -9,10 +9,10 @@ from services.sync_worker.clients import Clients
 from services.sync_worker.gap_fill import GapFill
 from shared.connections import Connection, ConnectionStore, LiveBy, State
 from shared.db import Pool, database_errors
-from shared.errors import StripeRefusedError, TransientError
+from shared.errors import TerminalError, TransientError
 from shared.log import get_logger
 
-LEASE = timedelta(seconds=30)
+LEASE = timedelta(seconds=30)  # beyond the next poll
 SLOWER = 1.5  # factor by which the pause grows while nothing happens
 
 # One worker polls a connection at a time; the lease passes on when it stops.
@@ -65,18 +65,19 @@ class Polling:
     async def _poll_if_due(self, connection: Connection) -> None:
         clock = asyncio.get_running_loop().time()
         due, pause = self._due.get(connection.id, (0.0, self._shortest))
-        if clock < due or not await self._has_lease(connection.id):
+        if clock < due or not await self._has_lease(connection.id, pause * SLOWER):
             return
         found = 0
         try:
             async with self._clients.calling(connection) as api:
                 _, found = await self._gap_fill.fill(connection, api)
-        except (StripeRefusedError, TransientError) as error:
+        except (TerminalError, TransientError) as error:
             get_logger().warning("poll_failed", connection=connection.id, reason=error.message)
         pause = next_pause(pause, found=found, shortest=self._shortest, longest=self._longest)
         self._due[connection.id] = (clock + pause, pause)
 
-    async def _has_lease(self, connection_id: str) -> bool:
+    async def _has_lease(self, connection_id: str, pause: float) -> bool:
+        lease = LEASE + timedelta(seconds=pause)
         with database_errors():
-            taken = await self._pool.fetchval(TAKE, f"poll:{connection_id}", self._owner, LEASE)
+            taken = await self._pool.fetchval(TAKE, f"poll:{connection_id}", self._owner, lease)
         return bool(taken)

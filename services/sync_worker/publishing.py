@@ -51,13 +51,13 @@ class Publisher:
         *,
         stamp: int,
         is_complete: bool,
-    ) -> None:
-        """Publish a part of a child set; the part that completes it says so."""
+    ) -> dict[tuple[str, int], int]:
+        """Publish a part of a child set; the part that completes it says so. Returns the last offset written."""
         headers = RecordHeaders(
             connection.id, child, stamp, Origin.REFETCHED, parent_id=parent_id, is_complete=is_complete
         )
         value = b'{"object":"list","data":[' + b",".join(bodies) + b"]}"
-        await self.send(SNAPSHOTS, [Outgoing(record_key(connection.id, parent_id), value, headers.encode())])
+        return await self.send(SNAPSHOTS, [Outgoing(record_key(connection.id, parent_id), value, headers.encode())])
 
     async def send(self, topic: Topic, records: Sequence[Outgoing]) -> dict[tuple[str, int], int]:
         """Publish records; return the last offset of each partition that holds some."""

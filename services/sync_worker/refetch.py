@@ -12,7 +12,7 @@ from services.sync_worker.objects import Objects
 from shared.catalogue import BY_NAME
 from shared.connections import Connection, ConnectionStore
 from shared.db import Pool, Row, database_errors
-from shared.errors import KeyInvalidError, NotFoundError, StripeRefusedError, TransientError
+from shared.errors import KeyInvalidError, NotFoundError, StripeRefusedError, TerminalError, TransientError
 from shared.log import get_logger
 from shared.retries import pause_seconds
 from shared.stripe_api import StripeApi
@@ -74,7 +74,7 @@ class Refetch:
             connection = await self._connections.get(connection_id)
             async with self._clients.calling(connection) as api:
                 await asyncio.gather(*(self._answer(connection, api, row) for row in rows))
-        except (NotFoundError, StripeRefusedError, TransientError) as error:
+        except (NotFoundError, TerminalError, TransientError) as error:
             get_logger().warning("refetch_refused", connection=connection_id, reason=error.message)
 
     async def _answer(self, connection: Connection, api: StripeApi, row: Row) -> None:

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from datetime import timedelta
 
 from shared.connections import ConnectionStore, State
-from shared.db import Pool, database_errors
+from shared.db import Connection as Database
+from shared.db import Pool, transaction
 from shared.errors import TransientError
 from shared.log import get_logger
 from shared.syncs import NEWEST_WINDOW, SILENT_WINDOW, SyncStore
@@ -18,6 +19,8 @@ POLL_INTERVAL = 5.0  # seconds
 FULL_INTERVAL = timedelta(days=1)  # between two readings of all that may still change without an event
 OFTEN, DAILY = "schedule", "daily"  # what triggered a reconcile
 
+# Two workers that look at the same moment would both find that it is time.
+TAKE_TURN = "SELECT pg_try_advisory_xact_lock(hashtext('tillstream.schedule'))"
 IS_RECENT = """
 SELECT EXISTS (SELECT FROM syncs WHERE connection_id = $1 AND kind IN ('reconcile', 'backfill', 'gap_fill')
                AND (status IN ('queued', 'running') OR created_at > now() - $2::interval))
@@ -64,16 +67,16 @@ class Schedule:
 
     async def queue_due(self) -> None:
         """Queue a reconcile for each connection whose last one is too long ago; forget what has expired."""
-        for connection in await self._connections.list_in_state(State.ACTIVE):
-            with database_errors():
-                is_recent = await self._pool.fetchval(IS_RECENT, connection.id, self._interval)
-                is_full_recent = await self._pool.fetchval(IS_FULL_RECENT, connection.id, OFTEN, FULL_INTERVAL)
-            if not is_recent:
-                trigger, window = (OFTEN, NEWEST_WINDOW) if is_full_recent else (DAILY, SILENT_WINDOW)
-                await self._syncs.reconcile(connection, trigger=trigger, now=self._now(), window=window)
-                await self._expire()
+        async with transaction(self._pool) as db:
+            if not await db.fetchval(TAKE_TURN):
+                return
+            for connection in await self._connections.list_in_state(State.ACTIVE):
+                if not await db.fetchval(IS_RECENT, connection.id, self._interval):
+                    is_full_recent = await db.fetchval(IS_FULL_RECENT, connection.id, OFTEN, FULL_INTERVAL)
+                    trigger, window = (OFTEN, NEWEST_WINDOW) if is_full_recent else (DAILY, SILENT_WINDOW)
+                    await self._syncs.reconcile(connection, trigger=trigger, now=self._now(), window=window)
+                    await self._expire(db)
 
-    async def _expire(self) -> None:
-        with database_errors():
-            for statement in EXPIRE:
-                await self._pool.execute(statement)
+    async def _expire(self, db: Database) -> None:
+        for statement in EXPIRE:
+            await db.execute(statement)

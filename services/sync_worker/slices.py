@@ -112,8 +112,8 @@ class Slices:
             connection_id = await db.fetchval(BEGIN, sync_id, range_end)
             if connection_id is None:
                 return False
-            columns = zip(*((p.resource, p.walk, p.range_start, p.range_end) for p in plans), strict=True)
-            await db.execute(PLAN, sync_id, connection_id, *map(list, columns))
+            columns = ([getattr(plan, name) for plan in plans] for name in Plan.__slots__)
+            await db.execute(PLAN, sync_id, connection_id, *columns)
             return True
 
     async def claim(self) -> Slice | None:
