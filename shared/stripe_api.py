@@ -247,7 +247,10 @@ def stamp_of(date_header: str | None, duration_seconds: float, *, now: Callable[
     The request started at the response's `Date` less what it took; the margin makes the stamp surely older than
     any change that the read may have missed. Too low is harmless: the event wins.
     """
-    date = parsedate_to_datetime(date_header).timestamp() if date_header else now()
+    try:
+        date = parsedate_to_datetime(date_header or "").timestamp()
+    except ValueError:
+        date = now()
     return math.floor(date - duration_seconds - STAMP_MARGIN)
 
 
@@ -300,6 +303,7 @@ def _require_object(body: bytes) -> bytes:
 
 def _seconds(header: str | None) -> float | None:
     try:
-        return min(float(header), 60.0) if header else None
+        seconds = float(header or "")
     except ValueError:
         return None
+    return min(seconds, 60.0) if seconds > 0 else None
