@@ -10,7 +10,7 @@ from typing import Any
 
 import structlog
 
-SECRET = re.compile(r"\b((?:rk|sk|pk)_(?:live|test)_|whsec_|tst_|tss_)[A-Za-z0-9_]+|(?<=://)([^:/@\s]*):[^@\s]+(?=@)")
+SECRET = re.compile(r"\b((?:rk|sk|pk)_(?:live|test)_|whsec_|tst_|tss_)[A-Za-z0-9_]+|(?<=://)([^:/@\s]*):\S+(?=@)")
 
 
 def mask(text: str) -> str:

@@ -113,7 +113,7 @@ class Backfill:
     async def _find_split(self, held: Slice, page: Page, start: int | None, created: list[int]) -> int | None:
         if not page.has_more or held.range_end is None:
             return None
-        split = split_at(start, created)
+        split = split_at(start, created, now=page.stamp)
         return split if split is not None and await self._slices.may_split(held) else None
 
 

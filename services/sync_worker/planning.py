@@ -14,7 +14,7 @@ from shared.syncs import EVENT_FEED, STRIPE_BEGAN
 
 MOST_PARALLEL = 4  # slices of one list: at 200 ms a call, three fill the endpoint's budget
 WORTH_SPLITTING = 6  # pages that must lie ahead, by the density seen so far
-REACH = 8  # pages that the upper part of a split is expected to hold at most
+REACH = 8  # pages that the upper part of the first split is expected to hold at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +41,12 @@ def plan(resources: Iterable[str], *, start: int | None, end: int) -> Iterator[P
                 yield Plan(name, walk)
 
 
-def split_at(start: int | None, page_created: Sequence[int]) -> int | None:
+def split_at(start: int | None, page_created: Sequence[int], *, now: int) -> int | None:
     """Return where to split what a slice has left, below its last page; `None` when it is not worth a call.
 
     `page_created` has the creation times of the last page, newest first. The split lies in the middle of the rest,
-    or as near as `REACH` pages of this density: a range that is open to the past is mostly empty.
+    but not further below the page than the list has been walked down from `now`, or than `REACH` pages of this
+    density: a range that is open to the past is mostly empty. So a list costs a few calls more than it has pages.
     """
     if len(page_created) < 2:
         return None
@@ -54,7 +55,7 @@ def split_at(start: int | None, page_created: Sequence[int]) -> int | None:
     floor = STRIPE_BEGAN if start is None else start
     if oldest - floor < WORTH_SPLITTING * span:
         return None
-    return max((floor + oldest) // 2, oldest - REACH * span)
+    return max((floor + oldest) // 2, oldest - max(REACH * span, now - newest))
 
 
 def list_parameters(
