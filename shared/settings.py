@@ -36,7 +36,7 @@ class Settings(BaseModel):
         default=8,
         ge=1,
         le=1000,
-        description="Partitions of the `events` and `snapshots` topics when they are made.",
+        description="Partitions of each topic but `dead-letters`, which has one, when they are made.",
     )
     topic_replication: int = Field(default=1, ge=1, le=10, description="Replicas of each topic when they are made.")
     host: str = Field(default="127.0.0.1", description="Address that the service listens on.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 OURS = ("services", "shared", "simulator", "local_stack")
 MODULES = sorted(path for name in OURS for path in (ROOT / name).rglob("*.py"))
+OTHERS = sorted(path for name in ("tests", "bench") for path in (ROOT / name).rglob("*.py"))
 SERVICES = ("webhook_gateway", "sync_worker", "connection_api", "destination_writer")
 LONGEST_MODULE = 400  # lines
 
@@ -21,16 +23,20 @@ def name_of(path: Path) -> str:
     return str(path.relative_to(ROOT))
 
 
-def imports_of(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
+@cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text("utf-8"))
+
+
+@cache
+def imports_of(path: Path) -> frozenset[str]:
+    nodes = list(ast.walk(tree_of(path)))
+    plain = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    return frozenset(plain | {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module})
 
 
 def names_used(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Attribute):
             yield node.attr
         elif isinstance(node, ast.Name):
@@ -82,29 +88,71 @@ def test_asyncpg_stays_behind_its_seams() -> None:
 
 
 def test_broad_excepts_stand_only_where_errors_are_translated() -> None:
-    found = {
-        name_of(path) for path in MODULES if re.search(r"except (Base)?Exception\b(?!.*\n\s+await)", path.read_text())
-    }
-    translators = {"shared/http.py", "shared/consumers.py", "shared/kafka.py"}
-    assert not {path for path in found if path.startswith(("services/", "shared/"))} - translators - CLEAN_UPS
+    found = {name_of(path) for path in MODULES if any(map(swallows_everything, handlers_of(path)))}
+    assert found == {"shared/http.py", "shared/consumers.py"}
 
 
-CLEAN_UPS = {
-    # They close what they opened and raise on.
-    "services/destination_writer/destinations/postgres/destination.py",
-}
+def handlers_of(path: Path) -> Iterator[ast.ExceptHandler]:
+    return (n for n in ast.walk(tree_of(path)) if isinstance(n, ast.ExceptHandler))
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_module_is_short_and_says_what_it_is_for(path: Path) -> None:
-    text = path.read_text("utf-8")
-    assert len(text.splitlines()) <= LONGEST_MODULE
-    assert not text.strip() or ast.get_docstring(ast.parse(text))
+def swallows_everything(handler: ast.ExceptHandler) -> bool:
+    """Tell whether it catches every error and ends with something else than raising it on."""
+    caught = {n.id for n in ast.walk(handler.type) if isinstance(n, ast.Name)} if handler.type else {"Exception"}
+    last = handler.body[-1]
+    raises_on = isinstance(last, ast.Raise) and last.exc is None
+    return bool(caught & {"Exception", "BaseException"}) and not raises_on
+
+
+def test_offsets_are_committed_in_one_place() -> None:
+    """Another policy than the one of `shared.consumers` would lose records: FastStream's default commits first."""
+    policy = {"AckPolicy", "ack_policy", "ack", "nack", "commit"}
+    owners = ("shared/consumers.py", "services/destination_writer/destinations/")
+    assert not [
+        name_of(path)
+        for path in MODULES
+        if name_of(path).startswith(("shared/", "services/"))
+        and not name_of(path).startswith(owners)
+        and policy & (set(names_used(path)) | set(keywords_used(path)))
+    ]
+
+
+def keywords_used(path: Path) -> Iterator[str]:
+    return (n.arg for n in ast.walk(tree_of(path)) if isinstance(n, ast.keyword) and n.arg)
+
+
+def test_the_environment_is_read_at_the_entry_points_alone() -> None:
+    readers = {name_of(path) for path in MODULES if {"environ", "getenv"} & set(attributes_of_os(path))}
+    tools = ("services/console/", "local_stack/", "simulator/")
+    assert {path for path in readers if not path.startswith(tools)} == {"services/__main__.py"}
+
+
+def attributes_of_os(path: Path) -> Iterator[str]:
+    for node in ast.walk(tree_of(path)):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "os":
+            yield node.attr
+
+
+def test_every_module_is_short() -> None:
+    lengths = {name_of(path): len(path.read_text("utf-8").splitlines()) for path in (*MODULES, *OTHERS)}
+    assert not {name: lines for name, lines in lengths.items() if lines > LONGEST_MODULE}
+
+
+def test_every_module_says_what_it_is_for() -> None:
+    empty = {path for path in MODULES if path.name == "__init__.py" and not path.read_text("utf-8").strip()}
+    assert not [name_of(path) for path in MODULES if path not in empty and not ast.get_docstring(tree_of(path))]
 
 
 def test_no_module_is_a_grab_bag() -> None:
-    names = {"utils", "util", "helpers", "common", "base", "core_utils", "manager", "misc"}
-    assert not [name_of(path) for path in MODULES if path.stem in names]
+    names = {"utils", "util", "helpers", "common", "manager", "misc"}
+    assert not [name_of(path) for path in (*MODULES, *OTHERS) if path.stem in names]
+
+
+def test_tests_replace_no_code_and_import_no_conftest() -> None:
+    """A test that patches by a dotted name holds the code to its shape, not to what it does."""
+    for path in OTHERS:
+        assert "unittest.mock" not in imports_of(path), name_of(path)
+        assert not [name for name in imports_of(path) if "conftest" in name.split(".")], name_of(path)
 
 
 def test_every_metric_is_used() -> None:
@@ -124,6 +172,12 @@ def test_every_requirement_is_pinned_with_hashes(lock: str) -> None:
     entries = re.split(r"\n(?=[a-z0-9])", (ROOT / lock).read_text().strip())
     assert entries
     assert not [entry.split()[0] for entry in entries if "==" not in entry or "--hash=sha256:" not in entry]
+
+
+@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-dev.lock"])
+def test_no_lock_file_names_an_index(lock: str) -> None:
+    text = (ROOT / lock).read_text()
+    assert not re.search(r"^\s*(-i|-f|--(extra-)?index-url|--find-links|--trusted-host)\b|://", text, re.MULTILINE)
 
 
 def test_no_installed_package_shadows_ours() -> None:
