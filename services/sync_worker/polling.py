@@ -55,12 +55,16 @@ class Polling:
         """Poll what is due, for ever."""
         while True:
             try:
-                for connection in await self._connections.list_in_state(State.ACTIVE):
-                    if connection.live_by is LiveBy.POLLING:
-                        await self._poll_if_due(connection)
+                await self.poll_due()
             except TransientError as error:
                 get_logger().warning("polling_delayed", reason=error.message)
             await asyncio.sleep(self._shortest / 4)
+
+    async def poll_due(self) -> None:
+        """Poll each connection whose pause is over and that no other worker polls."""
+        for connection in await self._connections.list_in_state(State.ACTIVE):
+            if connection.live_by is LiveBy.POLLING:
+                await self._poll_if_due(connection)
 
     async def _poll_if_due(self, connection: Connection) -> None:
         clock = asyncio.get_running_loop().time()

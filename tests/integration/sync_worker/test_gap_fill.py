@@ -9,30 +9,23 @@ from shared.topics import SNAPSHOTS
 from tests.integration.sync_worker.worlds import World
 
 
-async def fill(here: World) -> int:
-    connection = await here.connection()
-    async with here.clients.calling(connection) as api:
-        _, found = await here.gap_fill.fill(connection, api)
-    return found
-
-
 async def test_an_event_that_was_missed_brings_its_object(here: World) -> None:
     await here.control("POST", "scenarios/refund")
-    assert await fill(here) > 0
+    assert await here.fill() > 0
     assert any(identity and identity.startswith("ch_") for identity in here.published_ids())
 
 
 async def test_what_is_known_costs_one_call(here: World) -> None:
     await here.control("POST", "scenarios/refund")
-    await fill(here)
+    await here.fill()
     before = len(await here.calls())
-    assert await fill(here) == 0
+    assert await here.fill() == 0
     assert len(await here.calls()) - before == 1
 
 
 async def test_many_events_about_an_object_ask_for_it_once(here: World) -> None:
     await here.control("POST", "scenarios/renewal")
-    await fill(here)
+    await here.fill()
     asked = [call["path"] for call in await here.calls() if call["path"].startswith("/v1/invoices/")]
     retrieved = [path for path in asked if path.count("/") == 3]
     assert len(retrieved) == len(set(retrieved))
@@ -40,7 +33,7 @@ async def test_many_events_about_an_object_ask_for_it_once(here: World) -> None:
 
 async def test_a_deleted_object_becomes_a_deletion(here: World) -> None:
     await here.control("POST", "scenarios/delete_customer")
-    await fill(here)
+    await here.fill()
     deletions = [
         parse_item(record.value).id
         for record in here.producer.records(SNAPSHOTS)
@@ -51,7 +44,7 @@ async def test_a_deleted_object_becomes_a_deletion(here: World) -> None:
 
 async def test_the_mark_advances_to_what_was_read(here: World) -> None:
     assert (await here.connection()).events_complete_to is None
-    await fill(here)
+    await here.fill()
     marked = (await here.connection()).events_complete_to
     assert marked is not None
     assert abs(marked - here.simulation.now()) < 15

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -16,17 +17,22 @@ from services.sync_worker.completion import Completion
 from services.sync_worker.event_feed import EventLog
 from services.sync_worker.gap_fill import GapFill
 from services.sync_worker.objects import Objects
+from services.sync_worker.polling import Polling
 from services.sync_worker.publishing import Publisher
+from services.sync_worker.refetch import Refetch
+from services.sync_worker.schedule import Schedule
 from services.sync_worker.settings import WorkerSettings
 from services.sync_worker.slices import Slices
 from shared.api_keys import parse_api_key
+from shared.catalogue import BY_NAME
 from shared.connections import Connection, ConnectionStore, LiveBy, State
 from shared.crypto import make_encryption_key
 from shared.db import Pool, make_pool
 from shared.destinations import DestinationStore, parse_postgres_url
+from shared.messages import RecordHeaders
 from shared.stripe_api import parse_item
 from shared.syncs import Kind, SyncStore
-from shared.topics import SNAPSHOTS
+from shared.topics import SNAPSHOTS, Topic
 from simulator.app import SIMULATION, create_app
 from simulator.config import Config
 from simulator.simulation import Simulation
@@ -59,6 +65,41 @@ class World:
         publisher = Publisher(self.producer)  # type: ignore[arg-type]
         return Backfill(self.slices(owner), self.connections, self.clients, publisher, self.gap_fill)
 
+    def refetch(self) -> Refetch:
+        return Refetch(self.pool, self.connections, self.clients, self.objects)
+
+    def polling(self, owner: str = "worker-1", shortest: float = 0.05, longest: float = 60.0) -> Polling:
+        return Polling(
+            self.pool,
+            self.connections,
+            self.clients,
+            self.gap_fill,
+            owner=owner,
+            shortest_seconds=shortest,
+            longest_seconds=longest,
+        )
+
+    def schedule(self, now: float | None = None) -> Schedule:
+        clock = time.time if now is None else lambda: now
+        return Schedule(self.pool, self.connections, self.syncs, interval_seconds=900, now=clock)
+
+    async def ask(self, resource: str, object_id: str, *, due_at: str = "now()") -> None:
+        sql = f"""
+        INSERT INTO refetches (connection_id, resource, object_id, reason, due_at) VALUES ($1, $2, $3, 'test', {due_at})
+        ON CONFLICT (connection_id, resource, object_id) DO UPDATE SET generation = refetches.generation + 1
+        """
+        await self.pool.execute(sql, CONNECTION, resource, object_id)
+
+    async def refresh(self, resource: str, object_id: str) -> dict[tuple[str, int], int]:
+        connection = await self.connection()
+        async with self.clients.calling(connection) as api:
+            return await self.objects.refresh(connection, api, BY_NAME[resource], object_id)
+
+    async def fill(self) -> int:
+        connection = await self.connection()
+        async with self.clients.calling(connection) as api:
+            return (await self.gap_fill.fill(connection, api))[1]
+
     def completion(self, cluster: str = CLUSTER) -> Completion:
         return Completion(self.pool, self.syncs, self.slices(cluster=cluster), cluster_id=cluster)
 
@@ -90,6 +131,12 @@ class World:
         table = self.simulation.platform.store.tables[resource]
         return {table.ids[at] for at in range(len(table.ids)) if table.at(at) is not None}
 
+    def records(self, kind: Topic = SNAPSHOTS) -> list[tuple[RecordHeaders, bytes]]:
+        return [(RecordHeaders.decode(record.headers), record.value) for record in self.producer.records(kind)]
+
+    async def key(self) -> str:
+        return str((await self.control("GET", "state"))["api_key"])
+
     async def control(self, method: str, path: str, body: Any = None) -> Any:
         async with self.session.request(method, f"{self.base}/_control/{path}", json=body) as answer:
             assert answer.status == 200, await answer.text()
@@ -101,7 +148,7 @@ class World:
 
 
 @asynccontextmanager
-async def world(database_url: str, *, objects: int = 1500) -> AsyncIterator[World]:
+async def world(database_url: str, *, objects: int = 1500, share: float = 1.0) -> AsyncIterator[World]:
     app = create_app(Config(objects=objects, livemode=True, rate_limits=False))
     async with TestServer(app) as server, aiohttp.ClientSession() as session:
         settings = WorkerSettings.model_validate(
@@ -110,7 +157,7 @@ async def world(database_url: str, *, objects: int = 1500) -> AsyncIterator[Worl
                 "kafka_bootstrap_servers": "127.0.0.1:1",
                 "encryption_keys": make_encryption_key("test"),
                 "stripe_api_base": str(server.make_url("")).rstrip("/"),
-                "stripe_budget_share": 1.0,
+                "stripe_budget_share": share,
             }
         )
         pool = await make_pool(database_url)

@@ -1,0 +1,96 @@
+"""Whoever calls for one account, in whatever process, together keep to its part of Stripe's limits."""
+
+from __future__ import annotations
+
+import asyncio
+from bisect import bisect_left
+from collections import Counter
+
+import pytest
+
+from shared.budget import ENDPOINT_RATE, LIVE_RATE, TEST_RATE, AccountBudget
+from shared.db import make_pool
+
+LATE = 0.05  # seconds by which a busy machine may learn late of a turn
+
+
+def most_in_a_second(turns: list[float]) -> int:
+    ordered = sorted(turns)
+    return max(bisect_left(ordered, turn + 1 - LATE) - at for at, turn in enumerate(ordered))
+
+
+class Callers:
+    """Callers in four processes, as far as the database can tell; they keep when each call may start."""
+
+    def __init__(self) -> None:
+        self.turns: dict[str, list[float]] = {}
+
+    async def call(self, url: str, endpoints: list[str], *, calls: int, account: str = "acct_1", **how: object) -> None:
+        pools = [await make_pool(url, max_size=4) for _ in range(4)]
+        budgets = [
+            AccountBudget(pool, account_id=account, **{"livemode": True, "share": 0.5, **how})  # type: ignore[arg-type]
+            for pool in pools
+        ]
+        try:
+            callers = (self._call(budget, one, calls) for budget in budgets for one in endpoints)
+            await asyncio.gather(*callers)
+        finally:
+            for pool in pools:
+                await pool.close()
+
+    async def _call(self, budget: AccountBudget, endpoint: str, calls: int) -> None:
+        for _ in range(calls):
+            await budget.wait(endpoint)
+            self.turns.setdefault(endpoint, []).append(asyncio.get_running_loop().time())
+
+
+async def test_an_account_keeps_its_pace_however_many_call(database_url: str) -> None:
+    callers = Callers()
+    await callers.call(database_url, [f"GET /v1/{n}" for n in range(6)], calls=5)
+    turns = [turn for each in callers.turns.values() for turn in each]
+    assert len(turns) == 120
+    assert most_in_a_second(turns) <= LIVE_RATE * 0.5 * 1.05 + 1
+
+
+async def test_calls_that_waited_for_their_endpoint_do_not_crowd_the_account(database_url: str) -> None:
+    callers = Callers()
+    crowd = callers.call(database_url, ["GET /v1/charges"] * 4, calls=2)
+    others = callers.call(database_url, [f"GET /v1/{n}" for n in range(8)], calls=3)
+    await asyncio.gather(crowd, others)
+    turns = [turn for each in callers.turns.values() for turn in each]
+    assert most_in_a_second(turns) <= LIVE_RATE * 0.5 * 1.05 + 1
+
+
+async def test_an_endpoint_keeps_its_own_pace(database_url: str) -> None:
+    callers = Callers()
+    await callers.call(database_url, ["GET /v1/charges"], calls=6)
+    assert most_in_a_second(callers.turns["GET /v1/charges"]) <= ENDPOINT_RATE * 0.5 * 1.05 + 1
+
+
+async def test_accounts_do_not_wait_for_each_other(database_url: str) -> None:
+    waits: Counter[str] = Counter()
+
+    async def note(seconds: float) -> None:
+        waits["later"] += seconds > 0.01
+
+    pool = await make_pool(database_url)
+    for n in range(20):
+        budget = AccountBudget(pool, account_id=f"acct_{n}", livemode=True, share=0.5, sleep=note)
+        await budget.wait("GET /v1/charges")
+    await pool.close()
+    assert waits["later"] == 0
+
+
+@pytest.mark.parametrize(("livemode", "rate"), [(True, LIVE_RATE), (False, TEST_RATE)])
+async def test_the_pace_is_the_share_of_the_mode(database_url: str, livemode: bool, rate: float) -> None:
+    waits: list[float] = []
+
+    async def note(seconds: float) -> None:
+        waits.append(seconds)
+
+    pool = await make_pool(database_url)
+    budget = AccountBudget(pool, account_id="acct_1", livemode=livemode, share=0.1, sleep=note)
+    for n in range(11):
+        await budget.wait(f"GET /v1/{n}")
+    await pool.close()
+    assert waits[-1] == pytest.approx(10 / (rate * 0.1), abs=0.5)

@@ -1,0 +1,63 @@
+"""Polling: often after news, rarely when quiet, and by one worker for each connection."""
+
+from __future__ import annotations
+
+from shared.connections import State
+from tests.integration.sync_worker.worlds import CONNECTION, World
+
+
+async def polls(here: World) -> int:
+    return len(await here.calls("/v1/events"))
+
+
+async def test_news_is_found_without_a_webhook(here: World) -> None:
+    await here.control("POST", "scenarios/refund")
+    await here.polling().poll_due()
+    assert any(str(identity).startswith("ch_") for identity in here.published_ids())
+
+
+async def test_a_connection_is_polled_again_only_after_its_pause(here: World) -> None:
+    polling = here.polling(shortest=60)
+    await polling.poll_due()
+    before = await polls(here)
+    await polling.poll_due()
+    assert await polls(here) == before
+
+
+async def test_two_workers_do_not_poll_the_same_connection(here: World) -> None:
+    await here.polling("worker-1", shortest=60).poll_due()
+    before = await polls(here)
+    await here.polling("worker-2", shortest=60).poll_due()
+    assert await polls(here) == before
+
+
+async def test_the_turn_to_poll_outlasts_the_pause(here: World) -> None:
+    await here.polling("worker-1", shortest=60).poll_due()
+    left = await here.pool.fetchval("SELECT extract(epoch FROM until - now()) FROM leases")
+    assert left > 60
+
+
+async def test_another_worker_polls_once_the_turn_has_run_out(here: World) -> None:
+    await here.polling("worker-1").poll_due()
+    before = await polls(here)
+    await here.pool.execute("UPDATE leases SET until = now() - interval '1 second'")
+    await here.polling("worker-2").poll_due()
+    assert await polls(here) > before
+
+
+async def test_only_active_connections_are_polled(here: World) -> None:
+    await here.connections.set_state(CONNECTION, State.PAUSED)
+    await here.polling().poll_due()
+    assert await polls(here) == 0
+
+
+async def test_a_connection_with_a_webhook_is_not_polled(here: World) -> None:
+    await here.pool.execute("UPDATE connections SET live_by = 'webhooks'")
+    await here.polling().poll_due()
+    assert await polls(here) == 0
+
+
+async def test_a_failing_stripe_is_asked_again_later(here: World) -> None:
+    await here.control("POST", f"keys/{await here.key()}/revoke", {"permissions": ["rak_event_read"]})
+    await here.polling(shortest=60).poll_due()
+    assert (await here.connection()).state is State.ACTIVE

@@ -1,0 +1,85 @@
+"""Questions about objects: answered when they are due, once each, and again when they were asked again meanwhile."""
+
+from __future__ import annotations
+
+from shared.errors import KafkaUnavailableError
+from shared.messages import Origin, RecordHeaders
+from tests.integration.sync_worker.worlds import World
+
+
+async def open_questions(here: World) -> list[str]:
+    return [row["object_id"] for row in await here.pool.fetch("SELECT object_id FROM refetches ORDER BY 1")]
+
+
+async def test_a_question_is_answered_once(here: World) -> None:
+    identity = min(here.truth("charge"))
+    await here.ask("charge", identity)
+    assert await here.refetch().answer_due() == 1
+    assert await here.refetch().answer_due() == 0
+    assert here.published_ids() == [identity]
+
+
+async def test_an_answer_says_where_it_comes_from(here: World) -> None:
+    await here.ask("charge", min(here.truth("charge")))
+    await here.refetch().answer_due()
+    [(headers, _)] = here.records()
+    assert headers.origin is Origin.REFETCHED
+
+
+async def test_a_question_that_is_not_due_waits(here: World) -> None:
+    await here.ask("charge", min(here.truth("charge")), due_at="now() + interval '7 seconds'")
+    assert await here.refetch().answer_due() == 0
+
+
+async def test_two_workers_do_not_answer_the_same_question(here: World) -> None:
+    await here.ask("charge", min(here.truth("charge")))
+    await here.pool.execute("UPDATE refetches SET lease_until = now() + interval '10 seconds'")
+    assert await here.refetch().answer_due() == 0
+
+
+async def test_a_question_asked_again_while_it_is_answered_is_answered_once_more(here: World) -> None:
+    identity = min(here.truth("charge"))
+    await here.ask("charge", identity)
+    publish = here.producer.publish_all
+
+    async def ask_meanwhile(*what: object) -> object:
+        here.producer.publish_all = publish  # type: ignore[method-assign]
+        await here.ask("charge", identity)
+        return await publish(*what)  # type: ignore[arg-type]
+
+    here.producer.publish_all = ask_meanwhile  # type: ignore[method-assign, assignment]
+    await here.refetch().answer_due()
+    assert await here.refetch().answer_due() == 1
+    assert here.published_ids() == [identity, identity]
+
+
+async def test_an_object_that_is_gone_is_answered_by_its_deletion(here: World) -> None:
+    await here.ask("charge", "ch_gone")
+    await here.refetch().answer_due()
+    [(headers, body)] = here.records()
+    assert headers.is_deleted
+    assert b"ch_gone" in body
+    assert here.simulation.now() - 15 < headers.stamp <= here.simulation.now() - 5
+
+
+async def test_a_passing_failure_keeps_the_question(here: World) -> None:
+    await here.ask("charge", min(here.truth("charge")))
+    here.producer.error = KafkaUnavailableError()
+    await here.refetch().answer_due()
+    assert len(await open_questions(here)) == 1
+    assert await here.pool.fetchval("SELECT lease_until IS NULL AND due_at > now() FROM refetches")
+
+
+async def test_a_question_that_may_not_be_asked_is_given_up(here: World) -> None:
+    await here.control("POST", f"keys/{await here.key()}/revoke", {"permissions": ["rak_customer_read"]})
+    await here.ask("customer", min(here.truth("customer")))
+    await here.refetch().answer_due()
+    assert await open_questions(here) == []
+
+
+async def test_an_id_that_a_merchant_chose_is_asked_for_as_it_is(here: World) -> None:
+    await here.ask("coupon", "50% off now?")
+    await here.refetch().answer_due()
+    [(headers, body)] = here.records()
+    assert (headers.is_deleted, b"50% off now?" in body) == (True, True)
+    assert RecordHeaders.decode(here.producer.published[0][1].headers).resource == "coupon"
