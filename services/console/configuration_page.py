@@ -71,7 +71,9 @@ def _row(name: str, field: FieldInfo, readers: list[str], *, everyone: int) -> s
 def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
-    return "–" if field.default is None or isinstance(field.default, SecretStr) else f"`{field.default}`"
+    if field.default is None or isinstance(field.default, SecretStr):
+        return "–"
+    return f"`{str(field.default).lower() if isinstance(field.default, bool) else field.default}`"
 
 
 if __name__ == "__main__":

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from services.__main__ import SERVICES
+from services.console import command_line_page
+from services.console.app import cli
 from services.console.configuration_page import MODELS, render_page
 from services.console.demo import EXAMPLE_QUERY
 from shared.catalogue import DEFAULT_RESOURCES, RESOURCES
@@ -20,6 +23,7 @@ from shared.topics import TOPICS
 ROOT = Path(__file__).parents[2]
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "simulator" / "README.md"]
 ADRS = sorted((ROOT / "docs" / "adr").glob("*.md"))
+CODE = ("services", "shared", "local_stack", "simulator")
 ONE_PAGE = 60  # lines
 INVARIANTS = 17
 
@@ -43,6 +47,16 @@ def page_ids(pages: Iterable[Path]) -> list[str]:
 
 def test_configuration_page_is_what_the_settings_say() -> None:
     assert text_of("docs/configuration.md") == render_page(MODELS)
+
+
+def test_configuration_page_has_every_variable_that_the_code_names() -> None:
+    code = "".join(path.read_text("utf-8") for name in CODE for path in (ROOT / name).rglob("*.py"))
+    named = set(re.findall(r"TILLSTREAM_[A-Z_]+", code))
+    assert named <= set(re.findall(r"`(TILLSTREAM_[A-Z_]+)`", text_of("docs/configuration.md")))
+
+
+def test_command_line_page_is_what_the_commands_say() -> None:
+    assert text_of("docs/command-line.md") == command_line_page.render_page(cli, SERVICES)
 
 
 def test_every_setting_has_a_description() -> None:
