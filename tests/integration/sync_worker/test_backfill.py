@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
+from collections import Counter
+from urllib.parse import unquote
 
 import pytest
 
@@ -10,7 +13,7 @@ from services.sync_worker.slices import Checkpoint, LeaseLostError
 from shared.connections import State
 from shared.errors import KafkaUnavailableError
 from shared.syncs import Status
-from tests.integration.sync_worker.worlds import World
+from tests.integration.sync_worker.worlds import World, world
 
 
 async def test_every_object_is_published_once(here: World) -> None:
@@ -124,3 +127,89 @@ async def test_a_singleton_is_kept_under_its_account(here: World) -> None:
     await here.fetch_all()
     [(_, record)] = here.producer.published
     assert record.key == f"con_1:{here.simulation.platform.account_id}".encode()
+
+
+async def test_a_cursor_that_was_deleted_goes_on_from_its_second(here: World) -> None:
+    customers = sorted(here.truth("customer"))
+    await here.start("customer")
+    held = await here.slices().claim()
+    assert held is not None
+    created = int(here.simulation.now()) + 30
+    await here.slices().checkpoint(held, Checkpoint("cus_deleted", created, 0, {}, is_last=False))
+    await here.pool.execute("UPDATE slices SET lease_until = NULL")
+    await here.fetch_all()
+    assert sorted(map(str, here.published_ids())) == customers
+    queries = [call["query"] for call in await here.calls("/v1/customers")]
+    assert any(f"created[lt]={created + 1}" in unquote(query) for query in queries)
+
+
+async def test_a_list_without_a_range_whose_cursor_was_deleted_begins_anew(here: World) -> None:
+    await here.start("payment_method")
+    held = await here.slices().claim()
+    assert held is not None
+    await here.slices().checkpoint(held, Checkpoint("pm_deleted", None, 0, {}, is_last=False))
+    await here.pool.execute("UPDATE slices SET lease_until = NULL")
+    await here.fetch_all()
+    assert set(here.published_ids()) == here.truth("payment_method")
+
+
+async def test_a_slice_goes_on_behind_its_checkpoint(here: World) -> None:
+    newest = sorted(
+        here.truth("charge"), key=lambda one: here.simulation.platform.store.tables["charge"].positions[one]
+    )
+    await here.start("charge")
+    held = await here.slices().claim()
+    assert held is not None
+    await here.slices().checkpoint(held, Checkpoint(newest[-50], None, 50, {}, is_last=False))
+    await here.pool.execute("UPDATE slices SET lease_until = NULL")
+    await here.fetch_all()
+    assert set(here.published_ids()) == set(newest[:-50])
+
+
+async def test_a_worker_that_lost_its_slice_leaves_no_trace_of_its_page(here: World) -> None:
+    await here.start("charge")
+    sleeper = await here.slices("sleeper").claim()
+    assert sleeper is not None
+    await here.pool.execute("UPDATE slices SET lease_until = now() - interval '1 second'")
+    await here.slices("other").claim()
+    done = Checkpoint("ch_1", 1, 7, {("t", 0): 3}, is_last=True, calls=1, split=5)
+    with pytest.raises(LeaseLostError):
+        await here.slices("sleeper").checkpoint(sleeper, done)
+    assert await here.pool.fetchval("SELECT count(*) FROM slices") == 1
+    assert await here.pool.fetchval("SELECT count(*) FROM slice_offsets") == 0
+    assert await here.pool.fetchval("SELECT sum(stripe_calls) FROM syncs") == 0
+
+
+async def test_a_sleeper_does_not_free_the_slice_of_the_worker_that_took_it_over(here: World) -> None:
+    await here.start("charge")
+    sleeper = await here.slices("sleeper").claim()
+    assert sleeper is not None
+    async with here.slices("sleeper").held(sleeper):
+        await here.pool.execute("UPDATE slices SET lease_until = now() - interval '1 second'")
+        assert await here.slices("other").claim() is not None
+    assert await here.slices("third").claim() is None
+
+
+async def test_many_fetchers_publish_everything_once_and_waste_no_calls(database_url: str) -> None:
+    async with world(database_url, objects=30_000) as here:
+        resources = ("charge", "customer", "invoice", "payment_intent", "balance_transaction")
+        await here.start(*resources)
+        await asyncio.gather(*(until_done(here, f"worker-{n}") for n in range(6)))
+        published = here.published_ids()
+        assert Counter(published) == Counter(one for name in resources for one in here.truth(name))
+        pages = sum(math.ceil(len(here.truth(name)) / 100) for name in resources)
+        assert len(await here.calls()) - 1 <= pages * 1.05 + 4 * len(resources)
+
+
+async def until_done(here: World, owner: str) -> None:
+    backfill = here.backfill(owner)
+    while await here.pool.fetchval("SELECT EXISTS (SELECT FROM slices WHERE status = 'planned')"):
+        await backfill.fetch_one()
+
+
+async def test_a_sync_tells_what_it_cost(here: World) -> None:
+    sync_id = await here.start("charge", "balance")
+    await here.fetch_all()
+    sync = await here.syncs.get(sync_id)
+    assert sync.stripe_calls == len([call for call in await here.calls() if call["path"].startswith("/v1/")])
+    assert sync.read == len(here.producer.published)

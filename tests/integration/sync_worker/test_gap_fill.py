@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from urllib.parse import parse_qsl
+
+import pytest
+
+from services.sync_worker.gap_fill import FEED_DAYS, OVERLAP
 from shared.catalogue import BY_NAME
-from shared.messages import RecordHeaders
-from shared.stripe_api import parse_item
-from shared.topics import SNAPSHOTS
-from tests.integration.sync_worker.worlds import World
+from shared.errors import KafkaUnavailableError
+from shared.messages import RecordHeaders, parse_event
+from shared.stripe_api import API_VERSION, parse_item
+from shared.syncs import EVENT_FEED, Kind, Status
+from shared.topics import EVENTS, SNAPSHOTS
+from tests.integration.sync_worker.worlds import World, world
 
 
 async def test_an_event_that_was_missed_brings_its_object(here: World) -> None:
@@ -57,3 +64,68 @@ async def test_an_answer_is_stamped_before_it_was_asked_for(here: World) -> None
         await here.objects.refresh(connection, api, BY_NAME["charge"], identity)
     [record] = here.producer.records(SNAPSHOTS)
     assert RecordHeaders.decode(record.headers).stamp <= here.simulation.now() - 5
+
+
+async def test_an_event_in_our_version_is_published_as_it_came(database_url: str) -> None:
+    async with world(database_url, objects=300, account_version=API_VERSION) as here:
+        await here.control("POST", "scenarios/update_customer")
+        await here.fill()
+        record = here.producer.records(EVENTS)[-1]
+        event = parse_event(record.value)
+        assert event.type == "customer.updated"
+        assert record.key == f"con_1:{event.subject.id}".encode()
+        assert here.published_ids() == []
+
+
+async def test_an_event_in_our_version_is_known_once_a_writer_has_noted_it(database_url: str) -> None:
+    async with world(database_url, objects=300, account_version=API_VERSION) as here:
+        await here.control("POST", "scenarios/update_customer")
+        await here.fill()
+        events = [parse_event(record.value) for record in here.producer.records(EVENTS)]
+        await here.log.note("con_1", [(event, "customer") for event in events], outcome="applied")
+        assert await here.fill() == 0
+
+
+async def test_an_event_that_can_not_be_asked_about_does_not_hold_up_the_others(here: World) -> None:
+    await here.control("POST", "scenarios/update_customer")
+    await here.pool.execute("UPDATE connections SET resources = '{}'")
+    assert await here.fill() == 0
+    assert (await here.connection()).events_complete_to is not None
+
+
+async def test_the_mark_stays_when_kafka_does_not_take_the_answers(here: World) -> None:
+    await here.control("POST", "scenarios/refund")
+    here.producer.error = KafkaUnavailableError()
+    with pytest.raises(KafkaUnavailableError):
+        await here.fill()
+    assert (await here.connection()).events_complete_to is None
+    here.producer.error = None
+    assert await here.fill() > 0
+
+
+async def test_the_feed_is_read_from_the_mark_with_an_overlap(here: World) -> None:
+    marked = int(here.simulation.now()) - 7200
+    await here.connections.advance_events("con_1", marked)
+    await here.fill()
+    [call] = await here.calls("/v1/events")
+    assert dict(parse_qsl(call["query"]))["created[gte]"] == str(marked - OVERLAP)
+
+
+async def test_the_feed_is_not_asked_for_more_than_it_keeps(here: World) -> None:
+    await here.connections.advance_events("con_1", 1)
+    await here.fill()
+    calls = await here.calls("/v1/events")
+    since = int(dict(parse_qsl(calls[0]["query"]))["created[gte]"])
+    assert abs(since - (here.simulation.now() - FEED_DAYS * 86_400)) < 5
+
+
+async def test_a_sync_of_the_feed_waits_for_the_writers_like_any_other(here: World) -> None:
+    await here.control("POST", "scenarios/refund")
+    sync_id = await here.syncs.create("con_1", Kind.GAP_FILL, trigger="test", resources=[EVENT_FEED])
+    await here.completion().start_queued()
+    await here.fetch_all()
+    await here.completion().finish_confirmed()
+    assert (await here.syncs.get(sync_id)).status is Status.RUNNING
+    await here.confirm_everything()
+    await here.completion().finish_confirmed()
+    assert (await here.syncs.get(sync_id)).status is Status.SUCCEEDED

@@ -61,9 +61,9 @@ class World:
     def slices(self, owner: str = "worker-1", cluster: str = CLUSTER) -> Slices:
         return Slices(self.pool, owner=owner, cluster_id=cluster)
 
-    def backfill(self, owner: str = "worker-1") -> Backfill:
+    def backfill(self, owner: str = "worker-1", cluster: str = CLUSTER) -> Backfill:
         publisher = Publisher(self.producer)  # type: ignore[arg-type]
-        return Backfill(self.slices(owner), self.connections, self.clients, publisher, self.gap_fill)
+        return Backfill(self.slices(owner, cluster), self.connections, self.clients, publisher, self.gap_fill)
 
     def refetch(self) -> Refetch:
         return Refetch(self.pool, self.connections, self.clients, self.objects)
@@ -148,8 +148,10 @@ class World:
 
 
 @asynccontextmanager
-async def world(database_url: str, *, objects: int = 1500, share: float = 1.0) -> AsyncIterator[World]:
-    app = create_app(Config(objects=objects, livemode=True, rate_limits=False))
+async def world(
+    database_url: str, *, objects: int = 1500, share: float = 1.0, **simulated: Any
+) -> AsyncIterator[World]:
+    app = create_app(Config(objects=objects, livemode=True, rate_limits=False, **simulated))
     async with TestServer(app) as server, aiohttp.ClientSession() as session:
         settings = WorkerSettings.model_validate(
             {
