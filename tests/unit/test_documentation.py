@@ -148,6 +148,14 @@ def test_pages_count_the_resources_right(page: str) -> None:
     assert set(re.findall(r"(\d+) resources", text)) <= {str(len(RESOURCES))}
 
 
+def test_troubleshooting_quotes_what_the_code_says() -> None:
+    files = (p for name in CODE for p in (ROOT / name).rglob("*") if p.suffix in {".py", ".html"})
+    code = re.sub(r'"\s*\n\s*f?"', "", "".join(path.read_text("utf-8") for path in files))  # strings in several parts
+    quoted = re.findall("“(.+?)”", text_of("docs/troubleshooting.md"))
+    assert quoted
+    assert not [quote for quote in quoted if not all(part.strip() in code for part in quote.split("…"))]
+
+
 def test_no_text_names_a_registry_or_a_place_of_one_machine() -> None:
     """Built from parts, so that this file does not name them either."""
     forbidden = [
