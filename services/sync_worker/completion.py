@@ -100,10 +100,10 @@ class Completion:
             await db.execute(FORGET_COUNTS, lost)
             await db.execute(CONFIRM, self._cluster_id)
             finished = await db.fetch(FINISH)
-        for row in finished:
-            get_logger().info("sync_finished", sync=row["id"], kind=row["kind"], status=row["status"])
-            if row["kind"] == Kind.BACKFILL:
-                await self._follow_backfill(row)
+            for row in finished:
+                get_logger().info("sync_finished", sync=row["id"], kind=row["kind"], status=row["status"])
+                if row["kind"] == Kind.BACKFILL:
+                    await self._follow_backfill(row)  # before the end is noted: a crash can only repeat it
 
     async def _follow_backfill(self, row: Row) -> None:
         """Fill the gap since the endpoint was made, and remember up to when the lists are known."""

@@ -12,7 +12,14 @@ from services.sync_worker.objects import Objects
 from shared.catalogue import BY_NAME
 from shared.connections import Connection, ConnectionStore
 from shared.db import Pool, Row, database_errors
-from shared.errors import KeyInvalidError, NotFoundError, StripeRefusedError, TerminalError, TransientError
+from shared.errors import (
+    KeyInvalidError,
+    NotFoundError,
+    PermissionMissingError,
+    StripeRefusedError,
+    TerminalError,
+    TransientError,
+)
 from shared.log import get_logger
 from shared.retries import pause_seconds
 from shared.stripe_api import StripeApi
@@ -21,6 +28,7 @@ POLL_INTERVAL = 0.25  # seconds
 BATCH = 20  # questions that are answered at the same time
 LEASE = timedelta(seconds=15)  # a question that is answered twice changes no row
 LONGEST_PAUSE = 300.0  # seconds
+PERMISSION_PAUSE = 3600.0  # seconds: a person has to grant what is missing
 
 CLAIM = """
 UPDATE refetches r SET lease_until = now() + $2::interval, attempts = attempts + 1
@@ -87,8 +95,11 @@ class Refetch:
             get_logger().warning("refetch_delayed", resource=row["resource"], reason=error.message)
         except KeyInvalidError:
             raise
+        except PermissionMissingError as error:
+            pause = PERMISSION_PAUSE
+            get_logger().warning("refetch_delayed", resource=row["resource"], reason=error.message)
         except StripeRefusedError as error:
-            # Asking again would be refused again; once the permission is back, the next comparison lists it.
+            # Asking again would be refused again.
             get_logger().warning("refetch_refused", resource=row["resource"], reason=error.message)
             await self._forget(key, row["generation"])
         else:

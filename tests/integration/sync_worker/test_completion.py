@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 
 import pytest
 
-from shared.syncs import Kind, Status
-from tests.integration.sync_worker.worlds import CONNECTION, World
+from services.sync_worker.completion import Completion
+from services.sync_worker.handlers import Handlers
+from shared.errors import DatabaseUnavailableError, MessageError
+from shared.messages import RequestSync
+from shared.syncs import Kind, Status, SyncStore
+from tests.factories import make_message
+from tests.integration.sync_worker.worlds import CLUSTER, CONNECTION, World
 
 PARK = """
 INSERT INTO parked_records (destination_id, connection_id, resource, object_id, stamp, body, origin, is_deleted,
@@ -137,3 +143,35 @@ async def test_a_paused_connection_starts_no_sync(here: World) -> None:
     await here.pool.execute("UPDATE connections SET state = 'paused'")
     sync_id = await here.start("charge")
     assert await status(here, sync_id) is Status.QUEUED
+
+
+class FailingSyncs(SyncStore):
+    """Fails to queue a sync, as when the database goes away at that moment."""
+
+    async def create(self, *what: object, **how: object) -> str:
+        raise DatabaseUnavailableError
+
+
+async def test_a_backfill_does_not_end_without_its_gap_fill(here: World) -> None:
+    sync_id = await fetched(here, "charge")
+    await here.confirm_everything()
+    failing = Completion(here.pool, FailingSyncs(here.pool), here.slices(), cluster_id=CLUSTER)
+    with pytest.raises(DatabaseUnavailableError):
+        await failing.finish_confirmed()
+    assert (await here.syncs.get(sync_id)).status is Status.RUNNING
+    assert await status(here, sync_id) is Status.SUCCEEDED
+    assert [sync.kind for sync in await here.syncs.list_newest()] == [Kind.GAP_FILL, Kind.BACKFILL]
+
+
+async def test_a_command_starts_what_waits_and_ends_a_pause(here: World) -> None:
+    sync_id = await here.syncs.create(CONNECTION, Kind.MANUAL, trigger="test", resources=["balance"])
+    wake = asyncio.Event()
+    command = RequestSync(connection_id=CONNECTION, sync_id=sync_id)
+    await Handlers(here.completion(), wake).take_commands([make_message(command.model_dump_json().encode())])
+    assert wake.is_set()
+    assert (await here.syncs.get(sync_id)).status is Status.RUNNING
+
+
+async def test_a_command_that_can_not_be_read_is_refused(here: World) -> None:
+    with pytest.raises(MessageError):
+        await Handlers(here.completion(), asyncio.Event()).take_commands([make_message(b"{}")])

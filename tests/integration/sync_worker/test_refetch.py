@@ -70,9 +70,16 @@ async def test_a_passing_failure_keeps_the_question(here: World) -> None:
     assert await here.pool.fetchval("SELECT lease_until IS NULL AND due_at > now() FROM refetches")
 
 
-async def test_a_question_that_may_not_be_asked_is_given_up(here: World) -> None:
+async def test_a_question_that_may_not_be_asked_waits_for_the_permission(here: World) -> None:
     await here.control("POST", f"keys/{await here.key()}/revoke", {"permissions": ["rak_customer_read"]})
     await here.ask("customer", min(here.truth("customer")))
+    await here.refetch().answer_due()
+    assert await here.refetch().answer_due() == 0
+    assert len(await open_questions(here)) == 1
+
+
+async def test_a_question_that_stripe_refuses_is_given_up(here: World) -> None:
+    await here.ask("test_clock", "clock_1")
     await here.refetch().answer_due()
     assert await open_questions(here) == []
 

@@ -57,6 +57,7 @@ class World:
     log: EventLog
     session: aiohttp.ClientSession
     base: str
+    settings: WorkerSettings
 
     def slices(self, owner: str = "worker-1", cluster: str = CLUSTER) -> Slices:
         return Slices(self.pool, owner=owner, cluster_id=cluster)
@@ -190,4 +191,6 @@ async def _fill(pool: Pool, settings: WorkerSettings, session: aiohttp.ClientSes
     gap_fill = GapFill(log, connections, publisher, objects)
     clients = Clients(session, settings, pool, connections)
     syncs, base = SyncStore(pool), settings.stripe_api_base
-    return World(pool, simulation, producer, connections, syncs, clients, objects, gap_fill, log, session, base)
+    return World(
+        pool, simulation, producer, connections, syncs, clients, objects, gap_fill, log, session, base, settings
+    )
