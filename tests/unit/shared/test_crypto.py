@@ -19,7 +19,7 @@ from shared.crypto import (
 )
 from shared.errors import ConfigError
 
-OLD, NEW = make_encryption_key("old"), make_encryption_key("new")
+OLD, NEW = (f"{name}:{base64.b64encode(name.encode().ljust(32)).decode()}" for name in ("old", "new"))
 RING = parse_key_ring(OLD)
 SEALED = RING.encrypt("rk_live_secret", owner="con_1", name="api_key")
 
@@ -77,13 +77,19 @@ def test_a_key_ring_does_not_show_its_keys() -> None:
         ("k:ключ", "entry 1 is not"),
         (f"{'k' * 33}:{OLD.partition(':')[2]}", "entry 1 is not"),
         (f"ключ:{OLD.partition(':')[2]}", "entry 1 is not"),
-        (f"{OLD},{make_encryption_key('old')}", "entry 2 has the id of an earlier one"),
+        (f"{OLD},old:{NEW.partition(':')[2]}", "entry 2 has the id of an earlier one"),
     ],
 )
 def test_keys_that_can_not_be_used_are_named_by_their_place(text: str, reason: str) -> None:
     with pytest.raises(ConfigError, match=reason) as caught:
         parse_key_ring(text)
     assert OLD.partition(":")[2] not in str(caught.value)
+
+
+def test_a_key_that_is_made_can_be_used() -> None:
+    ring = parse_key_ring(make_encryption_key("k1"))
+    assert ring.decrypt(ring.encrypt("x", owner="a", name="b"), owner="a", name="b") == "x"
+    assert ring != parse_key_ring(make_encryption_key("k1"))
 
 
 def test_white_space_between_keys_is_fine() -> None:
