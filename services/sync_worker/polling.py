@@ -50,35 +50,46 @@ class Polling:
         self._shortest = shortest_seconds
         self._longest = longest_seconds
         self._due: dict[str, tuple[float, float]] = {}  # connection → when it is due, and its pause
+        self._busy: set[str] = set()
 
     async def run(self) -> None:
-        """Poll what is due, for ever."""
-        while True:
-            try:
-                await self.poll_due()
-            except TransientError as error:
-                get_logger().warning("polling_delayed", reason=error.message)
-            await asyncio.sleep(self._shortest / 4)
+        """Poll what is due, for ever; one connection that is slow keeps no other waiting."""
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                try:
+                    for connection in await self._find_due():
+                        tasks.create_task(self._poll(connection))
+                except TransientError as error:
+                    get_logger().warning("polling_delayed", reason=error.message)
+                await asyncio.sleep(self._shortest / 4)
 
     async def poll_due(self) -> None:
         """Poll each connection whose pause is over and that no other worker polls."""
-        for connection in await self._connections.list_in_state(State.ACTIVE):
-            if connection.live_by is LiveBy.POLLING:
-                await self._poll_if_due(connection)
+        await asyncio.gather(*(self._poll(connection) for connection in await self._find_due()))
 
-    async def _poll_if_due(self, connection: Connection) -> None:
+    async def _find_due(self) -> list[Connection]:
         clock = asyncio.get_running_loop().time()
-        due, pause = self._due.get(connection.id, (0.0, self._shortest))
-        if clock < due or not await self._has_lease(connection.id, pause * SLOWER):
-            return
-        found = 0
+        polled = (c for c in await self._connections.list_in_state(State.ACTIVE) if c.live_by is LiveBy.POLLING)
+        return [c for c in polled if c.id not in self._busy and self._due.get(c.id, (0.0, 0.0))[0] <= clock]
+
+    async def _poll(self, connection: Connection) -> None:
+        _, pause = self._due.get(connection.id, (0.0, self._shortest))
+        self._busy.add(connection.id)
         try:
-            async with self._clients.calling(connection) as api:
-                _, found = await self._gap_fill.fill(connection, api)
+            found = await self._fill(connection) if await self._has_lease(connection.id, pause * SLOWER) else None
         except (TerminalError, TransientError) as error:
             get_logger().warning("poll_failed", connection=connection.id, reason=error.message)
-        pause = next_pause(pause, found=found, shortest=self._shortest, longest=self._longest)
-        self._due[connection.id] = (clock + pause, pause)
+            found = 0
+        finally:
+            self._busy.discard(connection.id)
+        if found is not None:
+            pause = next_pause(pause, found=found, shortest=self._shortest, longest=self._longest)
+            self._due[connection.id] = (asyncio.get_running_loop().time() + pause, pause)
+
+    async def _fill(self, connection: Connection) -> int:
+        async with self._clients.calling(connection) as api:
+            _, found = await self._gap_fill.fill(connection, api)
+        return found
 
     async def _has_lease(self, connection_id: str, pause: float) -> bool:
         lease = LEASE + timedelta(seconds=pause)

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from shared.connections import State
+import asyncio
+from typing import Any
+
+from services.sync_worker.gap_fill import GapFill, Offsets
+from shared.connections import Connection, State
+from tests.eventually import eventually
 from tests.integration.sync_worker.worlds import CONNECTION, World
 
 
@@ -61,3 +66,26 @@ async def test_a_failing_stripe_is_asked_again_later(here: World) -> None:
     await here.control("POST", f"keys/{await here.key()}/revoke", {"permissions": ["rak_event_read"]})
     await here.polling(shortest=60).poll_due()
     assert (await here.connection()).state is State.ACTIVE
+
+
+class StuckGapFill(GapFill):
+    """Never comes back for the first connection; notes the others."""
+
+    def __init__(self) -> None:
+        self.filled: list[str] = []
+
+    async def fill(self, connection: Connection, *_what: Any, **_how: Any) -> tuple[Offsets, int]:
+        if connection.id == CONNECTION:
+            await asyncio.Event().wait()
+        self.filled.append(connection.id)
+        return {}, 0
+
+
+async def test_a_connection_that_is_slow_keeps_no_other_waiting(here: World) -> None:
+    await here.add_connection("con_2")
+    stuck = StuckGapFill()
+    running = asyncio.create_task(here.polling(longest=0.1, gap_fill=stuck).run())
+    await eventually(lambda: len(stuck.filled) > 2)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    assert set(stuck.filled) == {"con_2"}

@@ -69,12 +69,19 @@ class World:
     def refetch(self) -> Refetch:
         return Refetch(self.pool, self.connections, self.clients, self.objects)
 
-    def polling(self, owner: str = "worker-1", shortest: float = 0.05, longest: float = 60.0) -> Polling:
+    def polling(
+        self,
+        owner: str = "worker-1",
+        *,
+        shortest: float = 0.05,
+        longest: float = 60.0,
+        gap_fill: GapFill | None = None,
+    ) -> Polling:
         return Polling(
             self.pool,
             self.connections,
             self.clients,
-            self.gap_fill,
+            gap_fill or self.gap_fill,
             owner=owner,
             shortest_seconds=shortest,
             longest_seconds=longest,
@@ -106,6 +113,11 @@ class World:
 
     async def connection(self) -> Connection:
         return await self.connections.get(CONNECTION)
+
+    async def add_connection(self, connection_id: str) -> None:
+        """Add a connection of another account with the same key, into a schema of its own."""
+        stores = DestinationStore(self.pool, self.settings.key_ring), self.connections
+        await _connect(*stores, self.settings, connection_id, f"acct_{connection_id}", self.simulation.first_key)
 
     async def start(self, *resources: str) -> str:
         sync_id = await self.syncs.create(CONNECTION, Kind.BACKFILL, trigger="test", resources=resources)
@@ -172,18 +184,8 @@ async def world(
 
 async def _fill(pool: Pool, settings: WorkerSettings, session: aiohttp.ClientSession, simulation: Simulation) -> World:
     connections = ConnectionStore(pool, settings.key_ring)
-    address, password = parse_postgres_url(settings.database_url.get_secret_value(), schema="rows")
-    destination = await DestinationStore(pool, settings.key_ring).insert("rows", address, password)
-    await connections.insert(
-        CONNECTION,
-        account=(simulation.platform.account_id, "Shop"),
-        key=parse_api_key(simulation.first_key, allow_test=True),
-        destination_ids=[destination],
-        start_date=None,
-        resources=["charge", "customer", "invoice", "invoiceitem", "balance"],
-        live_by=LiveBy.POLLING,
-    )
-    await connections.set_state(CONNECTION, State.ACTIVE)
+    destinations, account_id = DestinationStore(pool, settings.key_ring), simulation.platform.account_id
+    await _connect(destinations, connections, settings, CONNECTION, account_id, simulation.first_key)
     producer = FakeProducer()
     publisher = Publisher(producer)  # type: ignore[arg-type]
     objects = Objects(pool, publisher)
@@ -194,3 +196,24 @@ async def _fill(pool: Pool, settings: WorkerSettings, session: aiohttp.ClientSes
     return World(
         pool, simulation, producer, connections, syncs, clients, objects, gap_fill, log, session, base, settings
     )
+
+
+async def _connect(
+    destinations: DestinationStore,
+    connections: ConnectionStore,
+    settings: WorkerSettings,
+    connection_id: str,
+    account_id: str,
+    key: str,
+) -> None:
+    address, password = parse_postgres_url(settings.database_url.get_secret_value(), schema=f"rows_{connection_id}")
+    await connections.insert(
+        connection_id,
+        account=(account_id, "Shop"),
+        key=parse_api_key(key, allow_test=True),
+        destination_ids=[await destinations.insert(connection_id, address, password)],
+        start_date=None,
+        resources=["charge", "customer", "invoice", "invoiceitem", "balance"],
+        live_by=LiveBy.POLLING,
+    )
+    await connections.set_state(connection_id, State.ACTIVE)
