@@ -120,7 +120,7 @@ class Objects:
         path, _, query = child.list_path.replace("{id}", quote(parent_id, safe="")).partition("?")
         async for page, is_first in iter_pages(api, path, parse_qsl(query)):
             if is_first:
-                children, stamp = [], page.stamp
+                stamp = page.stamp
             offsets |= await self._publisher.publish_children(
                 connection, child.name, parent_id, page.objects, stamp=stamp, is_complete=not page.has_more
             )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 
+from services.sync_worker.schedule import TAKE_TURN
 from shared.connections import State
+from shared.db import transaction
 from shared.syncs import EVENT_FEED, Kind, Sync
 from tests.integration.sync_worker.worlds import CONNECTION, World
 
@@ -52,8 +53,12 @@ async def test_a_backfill_stands_for_a_comparison(here: World) -> None:
     assert await reconciles(here) == []
 
 
-async def test_workers_that_look_together_queue_one(here: World) -> None:
-    await asyncio.gather(*(here.schedule().queue_due() for _ in range(4)))
+async def test_nothing_is_queued_while_another_worker_looks(here: World) -> None:
+    async with transaction(here.pool) as other:
+        await other.fetchval(TAKE_TURN)
+        await here.schedule().queue_due()
+        assert await reconciles(here) == []
+    await here.schedule().queue_due()
     assert len(await reconciles(here)) == 1
 
 
