@@ -18,10 +18,9 @@ TEST_RATE = 25.0
 ENDPOINT_RATE = 25.0
 
 TAKE = """
-INSERT INTO stripe_budgets AS b (scope, next_at)
-SELECT scope, now() + step FROM unnest($1::text[], $2::interval[]) AS wanted (scope, step) ORDER BY scope
-ON CONFLICT (scope) DO UPDATE SET next_at = greatest(b.next_at, now()) + (excluded.next_at - now())
-RETURNING extract(epoch FROM b.next_at - now())::float8 AS until, scope
+INSERT INTO stripe_budgets AS b (scope, next_at) VALUES ($1, now() + $2::interval)
+ON CONFLICT (scope) DO UPDATE SET next_at = greatest(b.next_at, now()) + $2::interval
+RETURNING extract(epoch FROM b.next_at - now() - $2::interval)::float8
 """
 
 
@@ -46,8 +45,12 @@ class AccountBudget:
 
     async def wait(self, endpoint: str) -> None:
         """Return when one call of `endpoint` may start; raise `DatabaseUnavailableError`."""
-        steps = {self._account: self._account_step, f"{self._account} {endpoint}": self._endpoint_step}
-        intervals = [timedelta(seconds=step) for step in steps.values()]
+        # The account's turn is taken last: calls that waited for their endpoints would come on top of the others.
+        await self._wait_for(f"{self._account} {endpoint}", self._endpoint_step)
+        await self._wait_for(self._account, self._account_step)
+
+    async def _wait_for(self, scope: str, step: float) -> None:
         with database_errors():
-            rows = await self._pool.fetch(TAKE, list(steps), intervals)
-        await self._sleep(max(0.0, *(row["until"] - steps[row["scope"]] for row in rows)))
+            seconds = await self._pool.fetchval(TAKE, scope, timedelta(seconds=step))
+        if seconds > 0:
+            await self._sleep(seconds)
