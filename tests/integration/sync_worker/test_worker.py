@@ -33,8 +33,8 @@ async def test_a_sync_that_waits_is_fetched_onto_the_broker(here: World, worker:
     async def is_fetched() -> bool:
         return not await here.pool.fetchval(left)
 
-    await eventually(is_fetched, within=60)
-    assert await here.pool.fetch("SELECT resource, cause FROM slices WHERE status <> 'published'") == []
+    await eventually(is_fetched, within=30)
+    assert await here.pool.fetch("SELECT resource, cause FROM slices WHERE status = 'failed'") == []
     assert await here.pool.fetchval("SELECT sum(records) FROM slices") == (
         len(here.truth("charge")) + len(here.truth("customer")) + 1
     )
