@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from urllib.parse import parse_qsl
 
 import pytest
+from aiokafka.structs import RecordMetadata
 
 from services.sync_worker.gap_fill import FEED_DAYS, OVERLAP
 from shared.catalogue import BY_NAME
 from shared.errors import KafkaUnavailableError
+from shared.kafka import Outgoing
 from shared.messages import RecordHeaders, parse_event
 from shared.stripe_api import API_VERSION, parse_item
 from shared.syncs import EVENT_FEED, Kind, Status
-from shared.topics import EVENTS, SNAPSHOTS
+from shared.topics import EVENTS, SNAPSHOTS, Topic
 from tests.integration.sync_worker.worlds import World, world
 
 
@@ -129,3 +132,17 @@ async def test_a_sync_of_the_feed_waits_for_the_writers_like_any_other(here: Wor
     await here.confirm_everything()
     await here.completion().finish_confirmed()
     assert (await here.syncs.get(sync_id)).status is Status.SUCCEEDED
+
+
+async def test_one_answer_that_kafka_does_not_take_is_a_passing_failure(here: World) -> None:
+    await here.control("POST", "scenarios/refund")
+    publish = here.producer.publish_all
+
+    async def take_only_events(topic: Topic, records: Sequence[Outgoing]) -> list[RecordMetadata]:
+        if topic is SNAPSHOTS:
+            raise KafkaUnavailableError
+        return await publish(topic, records)
+
+    here.producer.publish_all = take_only_events  # type: ignore[method-assign]
+    with pytest.raises(KafkaUnavailableError):
+        await here.fill()
