@@ -65,6 +65,12 @@ class Command:
         """Return the exit code."""
         return self.process.wait(within)
 
+    def kill_all(self) -> None:
+        """End every process of this home at once; one that its parent's death has ended already is fine."""
+        for process in self.processes():
+            with suppress(psutil.Error):
+                process.kill()
+
     def processes(self) -> list[psutil.Process]:
         """Return every process of this home, the command's own included."""
         return [process for process in psutil.process_iter() if _belongs_to(process, self.home)]
@@ -103,8 +109,6 @@ def started(home: Path, *arguments: str) -> Iterator[Command]:
     try:
         yield command
     finally:
-        for left in command.processes():
-            with suppress(psutil.Error):
-                left.kill()
+        command.kill_all()
         process.kill()
         process.wait()

@@ -77,8 +77,7 @@ def test_ctrl_c_stops_everything_within_ten_seconds(tmp_path: Path) -> None:
 def test_second_start_works_after_everything_was_killed(tmp_path: Path) -> None:
     with started(tmp_path / "demo", "demo", "--objects", "1000") as first:
         first.wait_until_printed("Dashboard")
-        for process in first.processes():
-            process.kill()
+        first.kill_all()
         first.wait(within=10)
     with started(tmp_path / "demo", *CHECK[:2], "--objects", "1000") as second:
         second.wait_until_printed("Live for")
