@@ -32,6 +32,11 @@ class DestinationContract:
     async def write(self, destination: InspectedDestination, *winners: Winner) -> list[Outcome]:
         return [written.outcome for written in await destination.write(ACCOUNT, winners)]
 
+    async def test_preparing_twice_is_harmless(self, destination: InspectedDestination) -> None:
+        await destination.prepare()
+        await destination.prepare()
+        assert await destination.rows("customers") == {}
+
     async def test_new_object_is_inserted(self, destination: InspectedDestination) -> None:
         assert await self.write(destination, make_winner(name="Ada")) == [Outcome.INSERTED]
         row = await self.row(destination, "cus_1")

@@ -57,6 +57,10 @@ class MemoryDestination:
         self.is_down = False
         self.writes = 0
 
+    async def prepare(self) -> None:
+        if self.is_down:
+            raise DestinationUnavailableError
+
     async def write(self, account: Account, winners: Sequence[Winner]) -> list[Written]:
         if self.is_down:
             raise DestinationUnavailableError

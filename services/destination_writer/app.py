@@ -79,6 +79,7 @@ class Writer:
                 broker = make_broker(settings)
                 subscribe(broker, settings, topic, handle, producer=producer)
                 tasks.create_task(consuming(broker))
+            tasks.create_task(outlets.run())
             tasks.create_task(Retry(parking, routes, dispatch, ledger).run())
             self._is_consuming = True
 

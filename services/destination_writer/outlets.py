@@ -14,10 +14,13 @@ from services.destination_writer.destinations import Account, Destination, Writt
 from services.destination_writer.records import ChildPart
 from shared.destinations import Destination as DestinationRow
 from shared.destinations import DestinationStore
-from shared.errors import DestinationUnavailableError
+from shared.errors import AppError, DestinationUnavailableError, TransientError
+from shared.log import get_logger
 from shared.retries import pause_seconds
 
 LONGEST_REST = 30.0  # seconds between two tries of a destination that fails
+LOOK_INTERVAL = 1.0  # seconds between two looks for a destination that is new
+PREPARE_DEADLINE = 10.0  # seconds; no record waits for it
 T = TypeVar("T")
 Open = Callable[[DestinationRow, SecretStr], Destination]
 
@@ -41,6 +44,10 @@ class Outlet:
         if not winners:
             return []
         return await self._guarded(lambda: self._destination.write(account, winners), deadline_seconds)
+
+    async def prepare(self) -> None:
+        """Let the destination make its tables; raise `DestinationUnavailableError`."""
+        await self._guarded(self._destination.prepare, PREPARE_DEADLINE)
 
     async def write_children(self, account: Account, part: ChildPart, deadline_seconds: float) -> None:
         """Write a part of a child set within the deadline."""
@@ -85,6 +92,25 @@ class Outlets:
             password = await self._store.password(destination_id)
             self._outlets.setdefault(destination_id, Outlet(self._open(row, password)))
         return self._outlets[destination_id]
+
+    async def run(self) -> None:
+        """Prepare destinations as they are added, for ever: a connection's first record finds its table there."""
+        while True:
+            try:
+                await self.prepare_new()
+            except TransientError as error:
+                get_logger().warning("preparation_delayed", reason=error.message)
+            await asyncio.sleep(LOOK_INTERVAL)
+
+    async def prepare_new(self) -> None:
+        """Open and prepare the destinations that are not open yet; one that can't be is left to its first record."""
+        new = [row.id for row in await self._store.list_page() if row.id not in self._outlets]
+        for answer in await asyncio.gather(*map(self._prepare, new), return_exceptions=True):
+            if isinstance(answer, BaseException) and not isinstance(answer, AppError):
+                raise answer
+
+    async def _prepare(self, destination_id: str) -> None:
+        await (await self.get(destination_id)).prepare()
 
     async def close(self) -> None:
         """Close every destination."""

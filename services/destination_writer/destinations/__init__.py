@@ -34,6 +34,9 @@ class Destination(Protocol):
     `DestinationRejectedError` when it can't; after either, nothing of the call was written.
     """
 
+    async def prepare(self) -> None:
+        """Make what the first write would have to make."""
+
     async def write(self, account: Account, winners: Sequence[Winner]) -> list[Written]:
         """Write the winners by the rule of `delivery`, in one transaction; answer in the same order."""
 

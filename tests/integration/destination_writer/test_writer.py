@@ -155,6 +155,15 @@ async def test_rows_appear_and_what_is_served_says_so(world: World) -> None:
     assert await world.state.value("SELECT count(*) FROM event_log") == 130
 
 
+async def test_destination_has_its_tables_before_the_first_record(world: World) -> None:
+    """Also when another destination can't be reached."""
+    await world.state.add_destination("nowhere", "postgresql://nobody:secret@127.0.0.1:1/none")
+    async with running(world):
+        await world.state.add_destination("later")
+        for schema in ("copy", "later"):
+            await eventually(world.has(f"SELECT to_regclass('{schema}.charges') IS NOT NULL", True))
+
+
 async def test_replay_of_everything_changes_no_row(world: World) -> None:
     snapshots, events = await deliver_history(world)
     async with running(world):

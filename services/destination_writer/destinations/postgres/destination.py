@@ -64,6 +64,11 @@ class PostgresDestination:
         self._pool: Pool | None = None
         self._starting = asyncio.Lock()
 
+    async def prepare(self) -> None:
+        """Make schema and tables where they are missing."""
+        with destination_errors():
+            await self._started()
+
     async def write(self, account: Account, winners: Sequence[Winner]) -> list[Written]:
         """Write the winners in one transaction; answer in the same order."""
         order = sorted(
