@@ -76,7 +76,7 @@ class Supervisor:
 
 @contextmanager
 def cancelled_by_signals(on_second: Callable[[], None] = lambda: None) -> Iterator[asyncio.Event]:
-    """Cancel the current task at the first SIGINT or SIGTERM; later ones call `on_second`.
+    """Cancel the current task at the first SIGINT, SIGTERM or SIGHUP (a closed terminal); later ones call `on_second`.
 
     Yields an event that says whether a signal came, so that a caller can tell it from a failure.
     """
@@ -91,7 +91,7 @@ def cancelled_by_signals(on_second: Callable[[], None] = lambda: None) -> Iterat
         signalled.set()
         task.cancel()
 
-    numbers = (signal.SIGINT, signal.SIGTERM)
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     for number in numbers:
         loop.add_signal_handler(number, handle)
     try:

@@ -144,11 +144,12 @@ async def test_child_has_a_process_group_of_its_own(supervisor: Supervisor) -> N
     assert os.getpgid(pid) == pid
 
 
-async def test_signal_cancels_and_is_told_from_a_failure() -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name)
+async def test_signal_cancels_and_is_told_from_a_failure(number: signal.Signals) -> None:
     async def wait_for_signal() -> bool:
         with cancelled_by_signals() as signalled:
             try:
-                os.kill(os.getpid(), signal.SIGTERM)
+                os.kill(os.getpid(), number)
                 await asyncio.sleep(10)
             except asyncio.CancelledError:
                 return signalled.is_set()
