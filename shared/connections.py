@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -11,6 +11,7 @@ from pydantic import SecretStr
 
 from shared.api_keys import ApiKey
 from shared.crypto import KeyRing
+from shared.db import Connection as Database
 from shared.db import Pool, Row, RowInUseError, affected, database_errors, transaction
 from shared.errors import ConflictError, ConnectionDisabledError, NotFoundError, PayloadError
 
@@ -33,6 +34,17 @@ class LiveBy(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Fault:
+    """A resource that the key may not read any more: it alone has stopped."""
+
+    resource: str
+    code: str
+    cause: str
+    permission: str | None  # as Stripe names it, such as `rak_charge_read`
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Connection:
     """A Stripe account that is synced."""
 
@@ -44,14 +56,17 @@ class Connection:
     cause_code: str | None
     cause: str | None
     key_hint: str
+    key_version: int
     start_date: datetime | None
     resources: tuple[str, ...]
+    omitted_fields: Mapping[str, Sequence[str]]  # resource → paths that are never written
     events_complete_to: int | None
     live_by: LiveBy
     last_event_at: datetime | None
     last_synced_at: datetime | None
     created_at: datetime
     destination_ids: tuple[str, ...]
+    faults: tuple[Fault, ...] = ()
 
     @property
     def start_seconds(self) -> int | None:
@@ -60,10 +75,13 @@ class Connection:
 
 
 SELECT = """
-SELECT c.id, c.account_id, c.account_name, c.livemode, c.state, c.cause_code, c.cause, c.key_hint, c.start_date,
-       c.resources, c.events_complete_to, c.live_by, c.last_event_at, c.last_synced_at, c.created_at,
+SELECT c.id, c.account_id, c.account_name, c.livemode, c.state, c.cause_code, c.cause, c.key_hint, c.key_version,
+       c.start_date, c.resources, c.omitted_fields, c.events_complete_to, c.live_by, c.last_event_at, c.last_synced_at,
+       c.created_at,
        ARRAY(SELECT d.destination_id FROM connection_destinations d WHERE d.connection_id = c.id ORDER BY 1)
-         AS destination_ids
+         AS destination_ids,
+       ARRAY(SELECT row(f.resource, f.code, f.cause, f.permission, f.since) FROM resource_faults f
+             WHERE f.connection_id = c.id ORDER BY f.resource) AS faults
 FROM connections c
 """
 INSERT = """
@@ -71,6 +89,13 @@ INSERT INTO connections
   (id, account_id, account_name, livemode, state, api_key, key_hint, start_date, resources, live_by)
 VALUES ($1, $2, $3, $4, 'setting_up', $5, $6, $7, $8, $9)
 """
+# One statement: the key, what is shown of it and its version are never of two keys. A refused key's wait ends.
+REPLACE_KEY = """
+UPDATE connections SET api_key = $2, key_hint = $3, key_version = key_version + 1, key_tries = 0, key_try_at = NULL,
+    cause_code = NULL, cause = NULL, state = CASE state WHEN 'action_required' THEN 'active' ELSE state END
+WHERE id = $1 AND state <> 'removing' RETURNING state
+"""
+CLEAR_FAULTS = "DELETE FROM resource_faults WHERE connection_id = $1"
 # The unique key of the table is what refuses: two requests at once can't both pass.
 LINK = """
 INSERT INTO connection_destinations (connection_id, destination_id, account_id, livemode)
@@ -85,6 +110,7 @@ def _connection(row: Row) -> Connection:
         "live_by": LiveBy(row["live_by"]),
         "resources": tuple(row["resources"]),
         "destination_ids": tuple(row["destination_ids"]),
+        "faults": tuple(Fault(*fault) for fault in row["faults"]),
     }
     return Connection(**values)
 
@@ -160,6 +186,18 @@ class ConnectionStore:
             raise ConnectionDisabledError(f"The connection {connection_id} has no key any more.")
         return SecretStr(self._keys.decrypt(sealed, owner=connection_id, name="api_key"))
 
+    async def replace_key(self, db: Database, connection_id: str, key: ApiKey) -> State:
+        """Replace the key within the caller's transaction and return the state that follows.
+
+        The old key works until the transaction ends. Raises `ConnectionDisabledError` when the connection is gone.
+        """
+        sealed = self._keys.encrypt(key.secret.get_secret_value(), owner=connection_id, name="api_key")
+        state = await db.fetchval(REPLACE_KEY, connection_id, sealed, key.hint)
+        if state is None:
+            raise ConnectionDisabledError
+        await db.execute(CLEAR_FAULTS, connection_id)
+        return State(state)
+
     async def set_state(
         self,
         connection_id: str,
@@ -168,13 +206,18 @@ class ConnectionStore:
         unless: Sequence[State] = (),
         cause_code: str | None = None,
         cause: str | None = None,
+        key_version: int | None = None,
     ) -> bool:
-        """Move to `state` with its cause, unless it is in one of `unless`; tell whether it moved."""
+        """Move to `state` with its cause, unless it is in one of `unless`; tell whether it moved.
+
+        With `key_version` it moves only while that is the key's: an answer to an old key says nothing of a new one.
+        """
         sql = """
-        UPDATE connections SET state = $2, cause_code = $3, cause = $4 WHERE id = $1 AND NOT state = ANY ($5::text[])
+        UPDATE connections SET state = $2, cause_code = $3, cause = $4
+        WHERE id = $1 AND NOT state = ANY ($5::text[]) AND key_version = coalesce($6, key_version)
         """
         with database_errors():
-            status = await self._pool.execute(sql, connection_id, state, cause_code, cause, list(unless))
+            status = await self._pool.execute(sql, connection_id, state, cause_code, cause, list(unless), key_version)
         return bool(status == "UPDATE 1")
 
     async def advance_events(self, connection_id: str, complete_to: int) -> None:

@@ -30,6 +30,7 @@ class Status(StrEnum):
 
     QUEUED = "queued"
     RUNNING = "running"
+    PAUSED = "paused"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     CANCELLED = "cancelled"
@@ -66,6 +67,7 @@ class Sync:
     trigger: str
     status: Status
     resources: tuple[str, ...]
+    object_id: str | None
     range_start: datetime | None
     range_end: datetime | None
     cause_code: str | None
@@ -144,6 +146,7 @@ def _sync(row: Row) -> Sync:
         trigger=row["trigger"],
         status=status,
         resources=tuple(row["resources"]),
+        object_id=row["object_id"],
         range_start=row["range_start"],
         range_end=row["range_end"],
         cause_code=row["cause_code"],

@@ -9,7 +9,7 @@ from typing import Any
 
 from services.connection_api.status import Status, percent_of, status_of
 from shared.catalogue import RESOURCES
-from shared.connections import LiveBy, State
+from shared.connections import Fault, LiveBy, State
 from shared.db import Pool, Row, database_errors
 from shared.syncs import Counts, ResourceProgress, SyncStore
 from shared.syncs import Status as SyncStatus
@@ -32,6 +32,8 @@ SELECT c.id, c.account_id, c.account_name, c.livemode, c.state, c.cause, c.live_
         FROM connection_destinations l JOIN destinations d ON d.id = l.destination_id
         WHERE l.connection_id = c.id) AS places,
        p.waiting, p.oldest AS waiting_since,
+       ARRAY(SELECT row(f.resource, f.code, f.cause, f.permission, f.since) FROM resource_faults f
+             WHERE f.connection_id = c.id ORDER BY f.resource) AS faults,
        b.id AS sync_id, b.status AS sync_status, b.cause AS sync_cause, b.resources AS sync_resources,
        b.finished_at AS sync_finished_at
 FROM connections c
@@ -146,6 +148,7 @@ class _Situation:
     state: State
     cause: str | None
     live_by: LiveBy
+    faults: tuple[Fault, ...]
 
 
 class Overview:
@@ -210,7 +213,9 @@ def _line(name: str, progress: ResourceProgress | None) -> ResourceLine:
 
 
 def _card(row: Row, backfill: Backfill | None, now: datetime) -> Card:
-    situation = _Situation(State(row["state"]), row["cause"], LiveBy(row["live_by"]))
+    situation = _Situation(
+        State(row["state"]), row["cause"], LiveBy(row["live_by"]), tuple(Fault(*fault) for fault in row["faults"])
+    )
     status = status_of(
         situation,
         backfill_share=backfill.share if backfill and backfill.is_open else None,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from shared.connections import LiveBy, State
+from shared.catalogue import BY_NAME
+from shared.connections import Fault, LiveBy, State
 
 LATE_AFTER = 300.0  # seconds: polling a quiet account takes a minute, and a webhook that is tried again a few
 
@@ -34,6 +36,13 @@ class Tone(StrEnum):
     BAD = "bad"
 
 
+class Remedy(StrEnum):
+    """What a person can do about a status, in one step."""
+
+    UPDATE_KEY = "update_key"
+    RESUME = "resume"
+
+
 class Situation(Protocol):
     """What a status needs to know of a connection; `shared.connections.Connection` has it."""
 
@@ -49,6 +58,10 @@ class Situation(Protocol):
     def live_by(self) -> LiveBy:
         """How changes reach us."""
 
+    @property
+    def faults(self) -> Sequence[Fault]:
+        """The resources that have stopped."""
+
 
 @dataclass(frozen=True, slots=True)
 class Status:
@@ -59,6 +72,7 @@ class Status:
     tone: Tone
     icon: str
     percent: int | None = None
+    remedy: Remedy | None = None
 
     @property
     def text(self) -> str:
@@ -76,7 +90,11 @@ FIXED = {
         Word.SETTING_UP, "The key is checked and Stripe is asked to send its changes.", Tone.BUSY, "setting-up"
     ),
     State.PAUSED: Status(
-        Word.PAUSED, "Nothing is copied until you resume; what changes meanwhile follows then.", Tone.QUIET, "paused"
+        Word.PAUSED,
+        "Stripe is not asked anything until you resume; what changes meanwhile follows then.",
+        Tone.QUIET,
+        "paused",
+        remedy=Remedy.RESUME,
     ),
     State.REMOVING: Status(
         Word.REMOVING, "The connection, its key and its history are being deleted.", Tone.QUIET, "removing"
@@ -97,7 +115,9 @@ def status_of(
         return fixed
     if connection.state is State.ACTION_REQUIRED:
         cause = connection.cause or "Syncing has stopped and needs you."
-        return Status(Word.ACTION_REQUIRED, cause, Tone.BAD, "action-required")
+        return _action_required(cause)
+    if connection.faults:
+        return _action_required(_missing(connection.faults))
     # A backfill is late by nature; only a destination that takes nothing makes it worth a warning.
     if lag_seconds > LATE_AFTER and (waiting or backfill_share is None):
         return Status(Word.DELAYED, _delay(lag_seconds, waiting), Tone.WARNING, "delayed")
@@ -110,6 +130,17 @@ def status_of(
 def percent_of(share: float) -> int:
     """Return whole per cent of an unfinished whole: 100 is never reached before the end."""
     return max(0, min(99, math.floor(share * 100)))
+
+
+def _action_required(cause: str) -> Status:
+    return Status(Word.ACTION_REQUIRED, cause, Tone.BAD, "action-required", remedy=Remedy.UPDATE_KEY)
+
+
+def _missing(faults: Sequence[Fault]) -> str:
+    """Name each permission once, by its row in the Stripe Dashboard and by its slug."""
+    named = {f.permission or BY_NAME[f.resource].read_permission: BY_NAME[f.resource].toggle for f in faults}
+    names = ", ".join(f"{toggle} ({slug})" for slug, toggle in named.items())
+    return f"Missing permissions: {names}. Everything else is still synced."
 
 
 def _delay(lag_seconds: float, waiting: int) -> str:

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import pytest
 
-from services.connection_api.status import Word, percent_of, status_of
-from shared.connections import LiveBy, State
+from services.connection_api.status import Remedy, Word, percent_of, status_of
+from shared.connections import Fault, LiveBy, State
 
 
 @dataclass(frozen=True)
@@ -13,6 +15,7 @@ class Situation:
     state: State = State.ACTIVE
     cause: str | None = None
     live_by: LiveBy = LiveBy.WEBHOOKS
+    faults: Sequence[Fault] = ()
 
 
 @pytest.mark.parametrize(
@@ -52,6 +55,22 @@ def test_action_required_says_its_cause() -> None:
     status = status_of(Situation(State.ACTION_REQUIRED, "API Key is invalid."), backfill_share=None)
 
     assert status.sentence == "API Key is invalid."
+
+
+def test_resource_that_stopped_needs_a_person_who_is_told_its_permission_once() -> None:
+    faults = [
+        Fault(name, "missing_permissions", "Missing permissions", permission, datetime(2026, 1, 1, tzinfo=UTC))
+        for name, permission in (("charge", "rak_charge_read"), ("price", None), ("refund", "rak_charge_read"))
+    ]
+
+    status = status_of(Situation(faults=faults), backfill_share=0.5)
+
+    assert status.word is Word.ACTION_REQUIRED
+    assert status.remedy is Remedy.UPDATE_KEY
+    assert status.sentence == (
+        "Missing permissions: Charges and Refunds (rak_charge_read), Prices (rak_plan_read). "
+        "Everything else is still synced."
+    )
 
 
 def test_a_delay_says_what_waits_and_how_long() -> None:

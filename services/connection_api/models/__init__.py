@@ -1,0 +1,118 @@
+"""What the REST API takes and gives: one pydantic model per body, query and answer.
+
+Unknown fields are refused, every length is bounded, and secrets only ever come in.
+"""
+
+from __future__ import annotations
+
+from services.connection_api.models.access import (
+    SignInLinkAnswer,
+)
+from services.connection_api.models.base import (
+    Answer,
+    CountsAnswer,
+    Input,
+    Page,
+    PageQuery,
+    Problem,
+    ResourceName,
+)
+from services.connection_api.models.connections import (
+    BackfillAnswer,
+    ConnectionAnswer,
+    ConnectionQuery,
+    EstimateAnswer,
+    FaultAnswer,
+    GroupAnswer,
+    KeyCheckAnswer,
+    NewChoice,
+    NewConnectionBody,
+    NewKey,
+    NewKeyCheck,
+    NewRemoval,
+    NewSetup,
+    NewStartDate,
+    PermissionAnswer,
+    RemovalAnswer,
+    RemovalPreviewAnswer,
+    ResourceAnswer,
+    SetupAnswer,
+    SetupConsent,
+    StartDateQuestion,
+    StatusAnswer,
+    StepAnswer,
+    TableRowsAnswer,
+)
+from services.connection_api.models.destinations import (
+    DestinationAnswer,
+    DestinationChange,
+    DestinationTest,
+    DestinationTestAnswer,
+    NewDestination,
+    ProbeStepAnswer,
+)
+from services.connection_api.models.events import (
+    EventAnswer,
+    EventQuery,
+)
+from services.connection_api.models.syncs import (
+    NewSync,
+    ObjectReference,
+    ProgressAnswer,
+    SyncAnswer,
+    SyncDetailAnswer,
+    SyncExportQuery,
+    SyncFilter,
+    SyncQuery,
+)
+
+__all__ = [
+    "Answer",
+    "BackfillAnswer",
+    "ConnectionAnswer",
+    "ConnectionQuery",
+    "CountsAnswer",
+    "DestinationAnswer",
+    "DestinationChange",
+    "DestinationTest",
+    "DestinationTestAnswer",
+    "EstimateAnswer",
+    "EventAnswer",
+    "EventQuery",
+    "FaultAnswer",
+    "GroupAnswer",
+    "Input",
+    "KeyCheckAnswer",
+    "NewChoice",
+    "NewConnectionBody",
+    "NewDestination",
+    "NewKey",
+    "NewKeyCheck",
+    "NewRemoval",
+    "NewSetup",
+    "NewStartDate",
+    "NewSync",
+    "ObjectReference",
+    "Page",
+    "PageQuery",
+    "PermissionAnswer",
+    "ProbeStepAnswer",
+    "Problem",
+    "ProgressAnswer",
+    "RemovalAnswer",
+    "RemovalPreviewAnswer",
+    "ResourceAnswer",
+    "ResourceName",
+    "SetupAnswer",
+    "SetupConsent",
+    "SignInLinkAnswer",
+    "StartDateQuestion",
+    "StatusAnswer",
+    "StepAnswer",
+    "SyncAnswer",
+    "SyncDetailAnswer",
+    "SyncExportQuery",
+    "SyncFilter",
+    "SyncQuery",
+    "TableRowsAnswer",
+]

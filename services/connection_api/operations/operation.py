@@ -1,0 +1,27 @@
+"""One thing that a caller can ask for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pydantic import BaseModel
+
+from shared.http import Access
+
+OPENAPI_PATH = "/openapi.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """One thing that a caller can ask for."""
+
+    name: str
+    method: str
+    path: str
+    summary: str
+    access: Access
+    answer: type[BaseModel] | None
+    status: int = 200
+    body: type[BaseModel] | None = None
+    query: type[BaseModel] | None = None
+    refusals: tuple[int, ...] = ()  # besides what its access, body, query and path bring by themselves

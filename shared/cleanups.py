@@ -1,0 +1,141 @@
+"""What a writer has to take out of a destination: rows of a connection, or fields of its rows.
+
+Only writers hold the destinations, so whoever wants something gone notes it here, and a writer does it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from shared.crypto import make_id
+from shared.db import Connection, Pool, Row, database_errors
+
+# Writers know of a change within two seconds, and a batch that was begun before is done ten seconds later at most.
+AFTER_A_CHANGE = timedelta(seconds=15)
+LEASE = timedelta(seconds=60)
+
+INSERT = """
+INSERT INTO cleanups (id, connection_id, destination_id, account_id, livemode, kind, created_before, resources, fields,
+                      not_before)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, now() + $10::interval)
+"""
+CLAIM = """
+UPDATE cleanups SET lease_until = now() + $1::interval WHERE id = (
+    SELECT id FROM cleanups WHERE status = 'queued' AND not_before <= now()
+      AND (lease_until IS NULL OR lease_until < now())
+    ORDER BY not_before LIMIT 1 FOR UPDATE SKIP LOCKED)
+RETURNING *
+"""
+# Counts add up, so a cleanup that was cut off goes on counting.
+NOTE = """
+UPDATE cleanups SET lease_until = now() + $3::interval, cause = NULL,
+    affected = (SELECT coalesce(jsonb_object_agg(key, n), '{}') FROM (
+        SELECT key, sum(value::bigint) AS n FROM (
+            SELECT * FROM jsonb_each_text(affected) UNION ALL SELECT * FROM jsonb_each_text($2)) both GROUP BY key) s)
+WHERE id = $1
+"""
+FINISH = "UPDATE cleanups SET status = 'done', finished_at = now(), lease_until = NULL WHERE id = $1"
+POSTPONE = """
+UPDATE cleanups SET lease_until = NULL, not_before = now() + $2::interval, cause = $3 WHERE id = $1
+"""
+OF_CONNECTION = "SELECT * FROM cleanups WHERE connection_id = $1 ORDER BY created_at, id"
+
+
+class Kind(StrEnum):
+    """What is taken out."""
+
+    ROWS = "rows"
+    FIELDS = "fields"
+
+
+@dataclass(frozen=True, slots=True)
+class Cleanup:
+    """One thing that has to go from one destination."""
+
+    id: str
+    connection_id: str
+    destination_id: str
+    account_id: str
+    livemode: bool
+    kind: Kind
+    created_before: datetime | None
+    resources: tuple[str, ...]
+    fields: Mapping[str, Sequence[str]]
+    is_done: bool
+    affected: Mapping[str, int]
+    cause: str | None
+
+
+async def request_cleanup(
+    db: Connection,
+    connection_id: str,
+    destination_id: str,
+    account: tuple[str, bool],
+    *,
+    kind: Kind = Kind.ROWS,
+    resources: Sequence[str],
+    created_before: datetime | None = None,
+    fields: Mapping[str, Sequence[str]] | None = None,
+    after: timedelta = AFTER_A_CHANGE,
+) -> str:
+    """Note a cleanup within the caller's transaction and return its id; `account` is its id and mode.
+
+    It begins once no writer works by what held before the transaction.
+    """
+    cleanup_id = make_id("cln")
+    values = (*account, kind, created_before, list(resources), dict(fields or {}), after)
+    await db.execute(INSERT, cleanup_id, connection_id, destination_id, *values)
+    return cleanup_id
+
+
+class CleanupStore:
+    """Reads and writes cleanups; every method raises `DatabaseUnavailableError` when the database is away."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def claim(self) -> Cleanup | None:
+        """Return one that is due, lent for a minute; `None` when there is none."""
+        with database_errors():
+            row = await self._pool.fetchrow(CLAIM, LEASE)
+        return _cleanup(row) if row else None
+
+    async def note(self, cleanup_id: str, affected: Mapping[str, int]) -> None:
+        """Add rows per table to its counts, and keep it lent."""
+        with database_errors():
+            await self._pool.execute(NOTE, cleanup_id, dict(affected), LEASE)
+
+    async def finish(self, cleanup_id: str) -> None:
+        """Note that nothing is left to take out."""
+        with database_errors():
+            await self._pool.execute(FINISH, cleanup_id)
+
+    async def postpone(self, cleanup_id: str, *, seconds: float, cause: str) -> None:
+        """Let it be tried again later."""
+        with database_errors():
+            await self._pool.execute(POSTPONE, cleanup_id, timedelta(seconds=seconds), cause)
+
+    async def of_connection(self, connection_id: str) -> list[Cleanup]:
+        """Return all that were asked for, in order."""
+        with database_errors():
+            return [_cleanup(row) for row in await self._pool.fetch(OF_CONNECTION, connection_id)]
+
+
+def _cleanup(row: Row) -> Cleanup:
+    return Cleanup(
+        row["id"],
+        row["connection_id"],
+        row["destination_id"],
+        row["account_id"],
+        row["livemode"],
+        Kind(row["kind"]),
+        row["created_before"],
+        tuple(row["resources"]),
+        row["fields"],
+        row["status"] == "done",
+        row["affected"],
+        row["cause"],
+    )

@@ -1,0 +1,131 @@
+"""The removal of a connection: asked for by a person, carried out step by step, and then its own receipt.
+
+A receipt outlives its connection, so it holds ids, counts and hashes only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from shared.db import Pool, Row, database_errors
+from shared.errors import NotFoundError
+
+LEASE = timedelta(seconds=30)
+
+CLAIM = """
+UPDATE removals SET lease_until = now() + $1::interval WHERE id = (
+    SELECT id FROM removals WHERE status = 'running' AND (lease_until IS NULL OR lease_until < now())
+    ORDER BY requested_at LIMIT 1 FOR UPDATE SKIP LOCKED)
+RETURNING *
+"""
+LIST = """
+SELECT * FROM removals WHERE $1::timestamptz IS NULL OR (requested_at, id) < ($1, $2)
+ORDER BY requested_at DESC, id DESC LIMIT $3
+"""
+WAIT = "UPDATE removals SET cause = $2, lease_until = now() + $3::interval WHERE id = $1"
+
+
+class Step(StrEnum):
+    """What is undone, in this order."""
+
+    ENDPOINT = "endpoint"  # our webhook endpoint at Stripe
+    KEY = "key"  # the key and the signing secrets
+    ROWS = "rows"  # the rows in the destinations, if that was chosen
+    HISTORY = "history"  # syncs, events, counts, dead letters, and the connection itself
+
+
+@dataclass(frozen=True, slots=True)
+class DoneStep:
+    """A step that was done."""
+
+    name: Step
+    at: datetime
+    counts: Mapping[str, int]  # table or thing → how many
+    note: str | None  # what could not be undone, and what a person can do about it
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """A removal, and how far it is."""
+
+    id: str
+    connection_id: str
+    account_id: str
+    livemode: bool
+    deletes_rows: bool
+    is_done: bool
+    steps: tuple[DoneStep, ...]
+    cause: str | None
+    requested_at: datetime
+    finished_at: datetime | None
+
+    def has_done(self, step: Step) -> bool:
+        """Tell whether the step is behind it."""
+        return any(done.name is step for done in self.steps)
+
+
+class RemovalStore:
+    """Reads removals and lends them; every method raises `DatabaseUnavailableError` when the database is away."""
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def get(self, removal_id: str) -> Removal:
+        """Return the removal; raise `NotFoundError`."""
+        return await self._find("id", removal_id)
+
+    async def of_connection(self, connection_id: str) -> Removal:
+        """Return the connection's removal; raise `NotFoundError`."""
+        return await self._find("connection_id", connection_id)
+
+    async def list_newest(self, *, before: tuple[datetime, str] | None = None, limit: int = 25) -> Sequence[Removal]:
+        """Return removals, newest first; `before` is time and id of the last one on the page before."""
+        requested_at, removal_id = before or (None, None)
+        with database_errors():
+            return [_removal(row) for row in await self._pool.fetch(LIST, requested_at, removal_id, limit)]
+
+    async def claim(self) -> Removal | None:
+        """Return one that is to be carried out, lent for half a minute; `None` when there is none."""
+        with database_errors():
+            row = await self._pool.fetchrow(CLAIM, LEASE)
+        return _removal(row) if row else None
+
+    async def wait(self, removal_id: str, *, cause: str, seconds: float) -> None:
+        """Note why the current step can't be done yet, and when to look again."""
+        with database_errors():
+            await self._pool.execute(WAIT, removal_id, cause, timedelta(seconds=seconds))
+
+    async def _find(self, column: str, value: str) -> Removal:
+        with database_errors():
+            row = await self._pool.fetchrow(f"SELECT * FROM removals WHERE {column} = $1", value)
+        if row is None:
+            raise NotFoundError("There is no such removal.")
+        return _removal(row)
+
+
+def as_json(step: DoneStep) -> dict[str, Any]:
+    """Return a step as the table keeps it."""
+    return {"name": step.name, "at": step.at.isoformat(), "counts": dict(step.counts), "note": step.note}
+
+
+def _removal(row: Row) -> Removal:
+    steps = tuple(
+        DoneStep(Step(one["name"]), datetime.fromisoformat(one["at"]), one["counts"], one["note"])
+        for one in row["steps"]
+    )
+    return Removal(
+        row["id"],
+        row["connection_id"],
+        row["account_id"],
+        row["livemode"],
+        row["deletes_rows"],
+        row["status"] == "done",
+        steps,
+        row["cause"],
+        row["requested_at"],
+        row["finished_at"],
+    )
