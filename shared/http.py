@@ -1,6 +1,7 @@
 """What every service's aiohttp app has: errors as RFC 9457 problems, probes, metrics, and declared access.
 
 One middleware translates errors: Rejected → its 4xx, Transient → 503 with `Retry-After`, a bug → 500.
+Every request has an id, which its answer, its problem document and its log lines share.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Middleware
 from prometheus_client import generate_latest
+from structlog.contextvars import bound_contextvars
 
 from shared.background import BACKGROUND, Background
 from shared.crypto import make_id
@@ -29,6 +31,8 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 ReadyCheck = Callable[[], Awaitable[bool]]
 
 PROBLEM = "application/problem+json"
+REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
+REQUEST_ID_HEADER = "X-Request-Id"
 READY_TIMEOUT = 1.0  # seconds
 SHUTDOWN_TIMEOUT = 20.0  # seconds for requests in flight
 KEEPALIVE_TIMEOUT = 75.0  # seconds; longer than the usual 60 of a proxy, so that it is the proxy who closes
@@ -52,7 +56,8 @@ READY_CHECKS: web.AppKey[dict[str, ReadyCheck]] = web.AppKey("ready_checks", dic
 
 def make_app(*middlewares: Middleware, ready: dict[str, ReadyCheck], max_body: int = 1024 * 1024) -> web.Application:
     """Return an app with probes, metrics and errors; `ready` names what `/readyz` asks."""
-    app = web.Application(middlewares=[translate_errors, *middlewares], client_max_size=max_body)
+    app = web.Application(middlewares=[identify, translate_errors, *middlewares], client_max_size=max_body)
+    app.on_response_prepare.append(_add_request_id)
     app[ROUTE_ACCESS] = {}
     app[READY_CHECKS] = ready
     app.cleanup_ctx.append(_open_background)
@@ -106,29 +111,56 @@ async def metrics(_request: web.Request) -> web.Response:
 
 
 @web.middleware
+async def identify(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Give the request an id of ours; what a caller sends as one is not taken into logs."""
+    request[REQUEST_ID] = make_id("req")
+    with bound_contextvars(request_id=request[REQUEST_ID]):
+        return await handler(request)
+
+
+async def _add_request_id(request: web.Request, response: web.StreamResponse) -> None:
+    if request_id := request.get(REQUEST_ID):
+        response.headers[REQUEST_ID_HEADER] = request_id
+
+
+@web.middleware
 async def translate_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Turn every error into a problem document; a bug's traceback goes to the log, never to the caller."""
     try:
         return await handler(request)
     except AppError as error:
-        return problem(error)
+        return _refuse(request, error)
     except web.HTTPRequestEntityTooLarge:
-        return problem(TooLargeError())
+        return _refuse(request, TooLargeError())
     except web.HTTPNotFound:
-        return problem(NotFoundError("There is nothing at this address."))
+        return _refuse(request, NotFoundError("There is nothing at this address."))
     except web.HTTPException as error:
         if error.status < 400:
             raise
         rejected = RejectedError(f"{error.reason}.")
         rejected.status = error.status  # type: ignore[misc]
-        return problem(rejected)
+        return _refuse(request, rejected)
     except Exception:
-        request_id = make_id("req")
-        get_logger().exception("request_failed", method=request.method, path=request.path, request_id=request_id)
-        return problem(AppError("This is an error of Tillstream; the log has its cause."), request_id=request_id)
+        get_logger().exception("request_failed", method=request.method, route=_route(request))
+        return problem(
+            AppError("This is an error of Tillstream; the log has its cause."), request_id=request[REQUEST_ID]
+        )
 
 
-def problem(error: AppError, *, request_id: str = "") -> web.Response:
+def _refuse(request: web.Request, error: AppError) -> web.Response:
+    get_logger().info(
+        "request_refused", method=request.method, route=_route(request), status=error.status, code=error.code
+    )
+    return problem(error, request_id=request[REQUEST_ID])
+
+
+def _route(request: web.Request) -> str | None:
+    """The declared path, since a real one can hold the secret of a sign-in link."""
+    resource = request.match_info.route.resource
+    return resource.canonical if resource else None
+
+
+def problem(error: AppError, *, request_id: str) -> web.Response:
     """Render an error as a problem document. https://www.rfc-editor.org/rfc/rfc9457"""
     body = {
         "type": f"urn:tillstream:error:{error.code}",
@@ -136,7 +168,7 @@ def problem(error: AppError, *, request_id: str = "") -> web.Response:
         "status": error.status,
         "code": error.code,
         "detail": error.message,
-        "request_id": request_id or make_id("req"),
+        "request_id": request_id,
         **({"field": error.field} if error.field else {}),
     }
     headers = {}

@@ -12,12 +12,16 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Middleware
 from pydantic import SecretStr
 
-from services.connection_api.sessions import COOKIE, Credentials
+from services.connection_api.sessions import COOKIE, Caller, Credentials
+from shared.audit import Actor
 from shared.errors import AuthError, ForbiddenError, TransientError
-from shared.http import Access, Handler, access_of
+from shared.http import REQUEST_ID, Access, Handler, access_of
 
 OPEN = frozenset({Access.PROBE, Access.SIGNED, Access.PUBLIC})
 RANK = {Access.READ: 1, Access.MANAGE: 2, Access.ADMIN: 3}
+ACTOR: web.RequestKey[Actor] = web.RequestKey("actor", Actor)
+FIRST_TOKEN = Caller("first token", Access.ADMIN)
+SESSION = Caller("session", Access.MANAGE)
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 BAD_TOKENS = 10  # from one address within the window
 WINDOW = 60.0  # seconds
@@ -78,41 +82,47 @@ class Gate:
         self._attempts = attempts
 
     async def require(self, request: web.Request) -> None:
-        """Raise `AuthError` or `ForbiddenError` unless the caller may use the matched route."""
+        """Note who is calling; raise `AuthError` or `ForbiddenError` unless they may use the matched route."""
         access = access_of(request)
         if request.match_info.http_exception or access in OPEN:
             return
-        scope = await self._scope(request)
+        caller = await self._caller(request)
         if access is None:
             raise ForbiddenError("This address does not declare who may use it, so nobody may.")
-        if RANK[scope] < RANK[access]:
-            raise ForbiddenError(f"This needs the scope {access}; yours is {scope}.")
+        if RANK[caller.scope] < RANK[access]:
+            raise ForbiddenError(f"This needs the scope {access}; yours is {caller.scope}.")
+        request[ACTOR] = Actor(caller.name, request[REQUEST_ID])
 
-    async def _scope(self, request: web.Request) -> Access:
+    async def _caller(self, request: web.Request) -> Caller:
         kind, _, token = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
         if kind:
-            return await self._token_scope(request, token.strip() if kind.lower() == "bearer" else "")
+            return await self._token_holder(request, token.strip() if kind.lower() == "bearer" else "")
         session = request.cookies.get(COOKIE)
         if not session or not await self._credentials.has_session(session):
             raise AuthError
         require_same_origin(request)
-        return Access.MANAGE
+        return SESSION
 
-    async def _token_scope(self, request: web.Request, token: str) -> Access:
+    async def _token_holder(self, request: web.Request, token: str) -> Caller:
         address = request.remote or ""
         self._attempts.require_room(address)
         if self._is_first_token(token):
-            return Access.ADMIN
-        scope = await self._credentials.token_scope(token) if token else None
-        if scope is None:
+            return FIRST_TOKEN
+        holder = await self._credentials.token_holder(token) if token else None
+        if holder is None:
             self._attempts.note(address)
-            raise AuthError("This token is unknown or has expired.")
-        return scope
+            raise AuthError("This token is unknown, was revoked or has expired.")
+        return holder
 
     def _is_first_token(self, token: str) -> bool:
         first = self._api_token.get_secret_value() if self._api_token else ""
         same = hmac.compare_digest(token.encode("utf-8", "surrogateescape"), first.encode())
         return bool(first) and same
+
+
+def actor_of(request: web.Request) -> Actor:
+    """Return who is calling a route that the gate guards."""
+    return request[ACTOR]
 
 
 def guarded_by(gate: Gate) -> Middleware:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from shared.crypto import hash_token, make_token
@@ -14,9 +15,9 @@ COOKIE = "tillstream_session"
 LINK_LIFE = timedelta(minutes=10)
 SESSION_LIFE = timedelta(hours=12)
 
-FIND_SCOPE = """
-SELECT scope, last_used_at IS NULL OR last_used_at < now() - interval '1 minute' AS is_stale
-FROM api_tokens WHERE hash = $1 AND (expires_at IS NULL OR expires_at > now())
+FIND_HOLDER = """
+SELECT id, scope, last_used_at IS NULL OR last_used_at < now() - interval '1 minute' AS is_stale
+FROM api_tokens WHERE hash = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())
 """
 NOTE_USE = "UPDATE api_tokens SET last_used_at = now() WHERE hash = $1"
 ADD_LINK = """
@@ -33,20 +34,28 @@ FIND_SESSION = "SELECT EXISTS (SELECT FROM sessions WHERE hash = $1 AND expires_
 END_SESSION = "DELETE FROM sessions WHERE hash = $1"
 
 
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who is calling, and what they may do."""
+
+    name: str  # as the audit log calls them
+    scope: Access
+
+
 class Credentials:
     """Checks and makes credentials; every method raises `DatabaseUnavailableError` when the database is away."""
 
     def __init__(self, pool_of: Callable[[], Pool]) -> None:
         self._pool_of = pool_of
 
-    async def token_scope(self, token: str) -> Access | None:
-        """Return what a bearer token may do; `None` when it is unknown or has expired."""
+    async def token_holder(self, token: str) -> Caller | None:
+        """Return who a bearer token stands for; `None` when it is unknown, was revoked or has expired."""
         pool, hashed = self._pool_of(), _hash(token)
         with database_errors():
-            row = await pool.fetchrow(FIND_SCOPE, hashed)
+            row = await pool.fetchrow(FIND_HOLDER, hashed)
             if row and row["is_stale"]:
                 await pool.execute(NOTE_USE, hashed)
-        return Access(row["scope"]) if row else None
+        return Caller(f"token {row['id']}", Access(row["scope"])) if row else None
 
     async def make_link(self) -> tuple[str, datetime]:
         """Return the secret of a new sign-in link, and when it expires."""

@@ -121,3 +121,9 @@ async def test_bytes_that_are_no_text_are_no_token(api: Client, header: bytes) -
     assert (await reader.readline()).startswith(b"HTTP/1.1 401")
     writer.close()
     await writer.wait_closed()
+
+
+async def test_token_that_was_revoked_is_refused(api: Client, database_url: str) -> None:
+    await execute(database_url, ADD_TOKEN, "tok_1", hash_token("tok_abc"), "admin", timedelta(hours=1))
+    await execute(database_url, "UPDATE api_tokens SET revoked_at = now()")
+    assert (await api.get("/v1/connections", headers={"Authorization": "Bearer tok_abc"})).status == 401
