@@ -54,7 +54,7 @@ def exact_time(at: datetime) -> str:
 
 
 def relative_time(at: datetime, now: datetime) -> str:
-    """Return how long ago `at` was, such as `12 s ago`; static/live.js says the same."""
+    """Return how long ago `at` was, such as `12 s ago`; static/times.js says the same."""
     seconds = max(0, int((now - at).total_seconds()))
     if seconds < 2:
         return "just now"
