@@ -1,4 +1,7 @@
-"""The dashboard's static files: read once, served from memory under addresses that change with their content."""
+"""The dashboard's static files: read once, served from memory under addresses that change with their content.
+
+What others wrote lies in `static/vendor`, each with its licence.
+"""
 
 from __future__ import annotations
 
@@ -26,12 +29,12 @@ class Asset:
 
 
 class Assets:
-    """The files of a folder; only what lay in it at the start can be asked for."""
+    """The files of a folder and of its `vendor`; only what lay there at the start can be asked for."""
 
     def __init__(self, folder: Path = FOLDER) -> None:
         self._files = {
             path.name: Asset(body := path.read_bytes(), content_type, hashlib.sha256(body).hexdigest()[:12])
-            for path in sorted(folder.iterdir())
+            for path in sorted((*folder.iterdir(), *(folder / "vendor").glob("*")))
             if (content_type := CONTENT_TYPES.get(path.suffix))
         }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +13,21 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 TEMPLATES = Path(__file__).parent / "templates"
 HEADERS = {hdrs.CACHE_CONTROL: "no-store"}
 STEPS = ((60, "s"), (3600, "min"), (86400, "h"))  # seconds below which a unit is used, and the unit
+
+# The content policy forbids what htmx would make of texts: code, styles and scripts. A refusal (422) is shown in place.
+HTMX = {
+    "allowEval": False,
+    "allowScriptTags": False,
+    "includeIndicatorStyles": False,
+    "historyCacheSize": 0,
+    "defaultSettleDelay": 0,
+    "responseHandling": [
+        {"code": "204", "swap": False},
+        {"code": "[23]..", "swap": True},
+        {"code": "422", "swap": True},
+        {"code": "[45]..", "swap": False, "error": True},
+    ],
+}
 
 
 class Pages:
@@ -26,7 +42,7 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._environment.globals["static"] = asset_url
+        self._environment.globals |= {"static": asset_url, "htmx_config": json.dumps(HTMX)}
         self._environment.filters |= {
             "number": lambda value: f"{value:,}",
             "iso": lambda at: at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),

@@ -13,6 +13,7 @@
   const isDark = () => (root.dataset.theme ?? (system.matches ? "dark" : "light")) === "dark";
 
   const choice = stored();
+  root.classList.add("has-script");
   if (choice === "light" || choice === "dark") root.dataset.theme = choice;
 
   document.addEventListener("DOMContentLoaded", () => {

@@ -72,7 +72,7 @@ async def test_every_response_has_the_security_headers(api: Client) -> None:
         assert "default-src 'self'" in headers["Content-Security-Policy"]
         assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
         assert headers["X-Content-Type-Options"] == "nosniff"
-        assert headers["Referrer-Policy"] == "no-referrer"
+        assert headers["Referrer-Policy"] == "same-origin"
 
 
 async def test_without_its_database_it_is_alive_and_asks_to_try_again(api: Client) -> None:

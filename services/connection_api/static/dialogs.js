@@ -1,0 +1,98 @@
+// One dialog for every page: a link with `data-dialog` opens its address in it, and forms talk to the server by htmx.
+// The server ends a dialog with the event `done`, whose message is said in the toast.
+(() => {
+  const SAID = 6000; // milliseconds
+  const dialog = document.getElementById("dialog");
+  const toast = document.getElementById("toast");
+  let opener = null;
+  let silence = 0;
+
+  const say = (message) => {
+    clearTimeout(silence);
+    toast.textContent = message;
+    toast.classList.add("is-shown");
+    silence = setTimeout(() => toast.classList.remove("is-shown"), SAID);
+  };
+
+  const open = (href, from) => {
+    opener = from;
+    htmx.ajax("GET", href, { target: dialog, swap: "innerHTML" });
+  };
+  const act = (action) => htmx.ajax("POST", action, { target: dialog, swap: "none" });
+
+  document.addEventListener("click", (event) => {
+    if (event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
+    const link = event.target.closest("[data-dialog], [data-close], [data-copy]");
+    if (!link || (link.matches("[data-close]") && !dialog.open)) return;
+    event.preventDefault();
+    if (link.matches("[data-dialog]")) open(link.href, document.getElementById(link.dataset.back) ?? link);
+    else if (link.matches("[data-close]")) dialog.close();
+    else copy(link.dataset.copy);
+  });
+  document.addEventListener("submit", (event) => {
+    if (!event.target.matches("form[data-act]")) return;
+    event.preventDefault();
+    act(event.target.action);
+  });
+
+  // Without TLS a browser lends no clipboard, only the old way to it.
+  const copy = async (text) => {
+    const field = Object.assign(document.createElement("textarea"), { value: text, className: "hidden" });
+    try {
+      if (navigator.clipboard) await navigator.clipboard.writeText(text);
+      else {
+        const focused = document.activeElement;
+        (dialog.open ? dialog : document.body).append(field);
+        field.select();
+        document.execCommand("copy");
+        field.remove();
+        focused?.focus();
+      }
+      say("Copied");
+    } catch {
+      say("The browser does not allow copying here.");
+    }
+  };
+
+  document.addEventListener("htmx:beforeRequest", (event) => {
+    for (const problem of event.target.closest?.("form")?.querySelectorAll(".problem") ?? []) problem.replaceChildren();
+    for (const field of document.querySelectorAll("[aria-invalid]")) field.removeAttribute("aria-invalid");
+  });
+  document.addEventListener("htmx:afterSwap", (event) => {
+    const target = event.detail.target;
+    if (target === dialog) {
+      if (!dialog.open) dialog.showModal();
+      dialog.scrollTop = 0;
+      (dialog.querySelector("[autofocus]") ?? dialog.querySelector(".dialog-head [data-close]"))?.focus();
+    }
+    if (target.matches(".problem[data-field]")) {
+      const field = target.closest("form")?.elements[target.dataset.field];
+      field?.setAttribute?.("aria-invalid", "true");
+      field?.focus?.();
+    }
+  });
+  document.addEventListener("htmx:responseError", (event) => {
+    const answer = event.detail.xhr;
+    if (answer.status === 401) location.assign("/sign-in");
+    let problem = {};
+    try {
+      problem = JSON.parse(answer.responseText);
+    } catch {
+      // Something between us and the server answered.
+    }
+    say(problem.detail ?? "Tillstream can't answer right now. Try again in a moment.");
+  });
+  document.addEventListener("htmx:sendError", () => say("Tillstream does not answer. Try again in a moment."));
+  document.addEventListener("done", (event) => {
+    dialog.close();
+    if (event.detail.message) say(event.detail.message);
+  });
+  dialog.addEventListener("close", () => {
+    dialog.replaceChildren();
+    const back = opener?.isConnected ? opener : document.getElementById(opener?.id);
+    back?.focus();
+    opener = null;
+  });
+
+  window.tillstream = { open, act, say, copy };
+})();
