@@ -10,6 +10,7 @@ import base64
 import hashlib
 import os
 import secrets
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -20,6 +21,7 @@ from shared.errors import ConfigError, TerminalError
 
 NONCE_BYTES = 12  # NIST SP 800-38D, 8.2.2: random nonces of 96 bits
 KEY_BYTES = 32
+CHECKSUM_LENGTH = 7  # letters
 
 
 class SecretUnreadableError(TerminalError):
@@ -87,17 +89,32 @@ def make_encryption_key(key_id: str) -> str:
 
 def make_id(prefix: str) -> str:
     """Return a new id such as `con_5f3k…`: 100 random bits, lower case, safe in a URL."""
-    return f"{prefix}_{base64.b32encode(secrets.token_bytes(13)).decode().rstrip('=').lower()}"
+    return f"{prefix}_{_letters(secrets.token_bytes(13))}"
 
 
 def make_token(prefix: str) -> str:
-    """Return a new bearer secret of 160 random bits."""
-    return f"{prefix}_{base64.b32encode(secrets.token_bytes(20)).decode().rstrip('=').lower()}"
+    """Return a new bearer secret of 160 random bits and a checksum, by which scanners and `is_token` know it."""
+    secret = f"{prefix}_{_letters(secrets.token_bytes(20))}"
+    return secret + _checksum(secret)
+
+
+def is_token(text: str, prefix: str) -> bool:
+    """Tell whether `make_token` can have made the text: what was cut off or mistyped is none."""
+    secret, checksum = text[:-CHECKSUM_LENGTH], text[-CHECKSUM_LENGTH:]
+    return text.isascii() and text.startswith(f"{prefix}_") and checksum == _checksum(secret)
 
 
 def hash_token(token: str) -> bytes:
     """Return what is stored of a token: tokens are random, so a plain SHA-256 can't be reversed."""
     return hashlib.sha256(token.encode()).digest()
+
+
+def _letters(value: bytes) -> str:
+    return base64.b32encode(value).decode().rstrip("=").lower()
+
+
+def _checksum(secret: str) -> str:
+    return _letters(zlib.crc32(secret.encode()).to_bytes(4))
 
 
 def _binding(owner: str, name: str) -> bytes:

@@ -10,7 +10,10 @@ from typing import Any
 
 import structlog
 
-SECRET = re.compile(r"\b((?:rk|sk|pk)_(?:live|test)_|whsec_|tst_|tss_)[A-Za-z0-9_]+|(?<=://)([^:/@\s]*):\S+(?=@)")
+SECRET = re.compile(
+    r"\b((?:rk|sk|pk)_(?:live|test)_|whsec_|tst_|tls_|(?:link|ses)_(?=[a-z2-7]{39}))[A-Za-z0-9_]+"
+    r"|(?<=://)([^:/@\s]*):\S+(?=@)"
+)
 
 
 def mask(text: str) -> str:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from aiohttp import web
 
+from services.connection_api.access_routes import Audit, Tokens
 from services.connection_api.auth import Attempts, Gate, add_security_headers, guarded_by
 from services.connection_api.dashboard import add_dashboard
 from services.connection_api.destinations import Destinations
@@ -46,7 +47,8 @@ def create_app(
     app = make_app(guarded_by(gate), ready={"database": state.is_ready}, max_body=MAX_BODY)
     app.on_response_prepare.append(add_security_headers)
     sign_in = SignIn(credentials, attempts)
-    register(app, _handlers(Connections(state, now), Destinations(state), sign_in))
+    handlers = _handlers(Connections(state, now), Destinations(state))
+    register(app, handlers | _access_handlers(sign_in, Tokens(state, now), Audit(state)))
     add_route(app, "GET", REDEEM_PATH, sign_in.redeem, Access.PUBLIC)
     add_route(app, "POST", SIGN_OUT_PATH, sign_in.sign_out, Access.PUBLIC)
     add_dashboard(app, lambda: state.pool, now=now)
@@ -57,7 +59,7 @@ def create_app(
     return app
 
 
-def _handlers(connections: Connections, destinations: Destinations, sign_in: SignIn) -> dict[str, Handler]:
+def _handlers(connections: Connections, destinations: Destinations) -> dict[str, Handler]:
     return {
         "test_destination": destinations.test,
         "create_destination": destinations.create,
@@ -73,7 +75,17 @@ def _handlers(connections: Connections, destinations: Destinations, sign_in: Sig
         "pause_connection": connections.pause,
         "resume_connection": connections.resume,
         "list_events": connections.list_events,
+    }
+
+
+def _access_handlers(sign_in: SignIn, tokens: Tokens, audit: Audit) -> dict[str, Handler]:
+    return {
         "create_sign_in_link": sign_in.create_link,
+        "create_token": tokens.create,
+        "list_tokens": tokens.list,
+        "revoke_token": tokens.revoke,
+        "list_audit_log": audit.list,
+        "verify_audit_log": audit.verify,
     }
 
 

@@ -7,6 +7,7 @@ import binascii
 import json
 import re
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from aiohttp import web
@@ -16,6 +17,7 @@ from shared.errors import NotFoundError, PayloadError
 
 M = TypeVar("M", bound=BaseModel)
 ID = re.compile(r"[a-z]{2,8}_[a-z0-9]{1,64}\Z")
+LARGEST_NUMBER = 2**63 - 1  # Postgres' bigint
 LONGEST_FIELD = 100  # characters of a caller's own field name that an error repeats
 SENTENCES = {
     "missing": "This field is missing.",
@@ -23,6 +25,14 @@ SENTENCES = {
     "json_invalid": "The body is not JSON.",
     "model_type": "The body has to be a JSON object.",
 }
+
+
+class BadCursorError(PayloadError):
+    """This is no cursor of this list. Begin without one."""
+
+    def __init__(self) -> None:
+        """Blame the cursor."""
+        super().__init__(field="cursor")
 
 
 async def read_body(request: web.Request, model: type[M]) -> M:
@@ -81,8 +91,23 @@ def read_cursor(cursor: str | None, *, parts: int) -> Sequence[str] | None:
     except (binascii.Error, ValueError):
         position = None
     if not _is_position(position, parts):
-        raise PayloadError("This is no cursor of this list. Begin without one.", field="cursor")
+        raise BadCursorError
     return list(position)
+
+
+def read_time(text: str) -> datetime:
+    """Return the time in a cursor; raise `PayloadError`."""
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise BadCursorError from error
+
+
+def read_number(text: str) -> int:
+    """Return the number in a cursor; raise `PayloadError`."""
+    if not text.isdecimal() or len(text) > len(str(LARGEST_NUMBER)) or int(text) > LARGEST_NUMBER:
+        raise BadCursorError
+    return int(text)
 
 
 def _is_position(position: Any, parts: int) -> bool:

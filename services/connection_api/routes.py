@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 
 from aiohttp import web
 
@@ -12,7 +12,7 @@ from services.connection_api.connect import NewConnection
 from services.connection_api.openapi import describe
 from services.connection_api.operations import OPENAPI_PATH, OPERATIONS
 from services.connection_api.reads import Reads
-from services.connection_api.requests import make_cursor, read_body, read_cursor, read_id, read_query, write
+from services.connection_api.requests import make_cursor, read_body, read_cursor, read_id, read_query, read_time, write
 from services.connection_api.state import State
 from shared.errors import NotFoundError, PayloadError
 from shared.http import Access, Handler, add_route
@@ -146,11 +146,3 @@ class Connections:
     async def _describe(self, connection_id: str) -> models.ConnectionAnswer:
         connection = await self._state.connections.get(connection_id)
         return (await Reads(self._state.pool).describe([connection]))[0]
-
-
-def read_time(text: str) -> datetime:
-    """Return the time in a cursor; raise `PayloadError`."""
-    try:
-        return datetime.fromisoformat(text).astimezone(UTC)
-    except (ValueError, OverflowError) as error:
-        raise PayloadError("This is no cursor of this list. Begin without one.", field="cursor") from error

@@ -6,12 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from shared.crypto import hash_token, make_token
-from shared.db import Pool, database_errors
+from shared.audit import Actor, append
+from shared.crypto import hash_token, is_token, make_token
+from shared.db import Pool, database_errors, transaction
 from shared.errors import AuthError
 from shared.http import Access
 
 COOKIE = "tillstream_session"
+TOKEN_PREFIX = "tls"  # noqa: S105
 LINK_LIFE = timedelta(minutes=10)
 SESSION_LIFE = timedelta(hours=12)
 
@@ -50,6 +52,8 @@ class Credentials:
 
     async def token_holder(self, token: str) -> Caller | None:
         """Return who a bearer token stands for; `None` when it is unknown, was revoked or has expired."""
+        if not is_token(token, TOKEN_PREFIX):
+            return None
         pool, hashed = self._pool_of(), _hash(token)
         with database_errors():
             row = await pool.fetchrow(FIND_HOLDER, hashed)
@@ -57,20 +61,21 @@ class Credentials:
                 await pool.execute(NOTE_USE, hashed)
         return Caller(f"token {row['id']}", Access(row["scope"])) if row else None
 
-    async def make_link(self) -> tuple[str, datetime]:
+    async def make_link(self, *, by: Actor) -> tuple[str, datetime]:
         """Return the secret of a new sign-in link, and when it expires."""
         secret = make_token("link")
-        with database_errors():
-            expires_at: datetime = await self._pool_of().fetchval(ADD_LINK, _hash(secret), LINK_LIFE)
+        async with transaction(self._pool_of()) as db:
+            expires_at: datetime = await db.fetchval(ADD_LINK, _hash(secret), LINK_LIFE)
+            await append(db, by, "sign_in_link.created", _name(secret), expires_at=expires_at.isoformat())
         return secret, expires_at
 
-    async def redeem(self, link: str) -> str:
+    async def redeem(self, link: str, *, request_id: str) -> str:
         """Return the secret of the session that the link opens; raise `AuthError` when it opens none."""
         session = make_token("ses")
-        with database_errors():
-            is_open = await self._pool_of().fetchval(REDEEM, _hash(link), _hash(session), SESSION_LIFE)
-        if not is_open:
-            raise AuthError("This link was used already or has expired. Make a new one with `tillstream sign-in`.")
+        async with transaction(self._pool_of()) as db:
+            if not await db.fetchval(REDEEM, _hash(link), _hash(session), SESSION_LIFE):
+                raise AuthError("This link was used already or has expired. Make a new one with `tillstream sign-in`.")
+            await append(db, Actor("session", request_id), "session.opened", _name(session), link=_name(link))
         return session
 
     async def has_session(self, session: str) -> bool:
@@ -87,3 +92,8 @@ class Credentials:
 def _hash(secret: str) -> bytes:
     """Return the hash of a secret as it came; what no secret can hold counts as a question mark."""
     return hash_token(secret.encode("ascii", "replace").decode())
+
+
+def _name(secret: str) -> str:
+    """Return what the audit log calls a link or a session, which have no other name."""
+    return f"{secret.partition('_')[0]}_{_hash(secret).hex()[:16]}"

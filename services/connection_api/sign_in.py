@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from aiohttp import hdrs, web
 
-from services.connection_api.auth import Attempts, require_same_origin
+from services.connection_api.auth import Attempts, actor_of, require_same_origin
 from services.connection_api.models import SignInLinkAnswer
 from services.connection_api.requests import write
 from services.connection_api.sessions import COOKIE, SESSION_LIFE, Credentials
 from shared.errors import AuthError
+from shared.http import REQUEST_ID
 
 REDEEM_PATH = "/sign-in/{token}"
 SIGN_OUT_PATH = "/sign-out"
@@ -23,7 +24,7 @@ class SignIn:
 
     async def create_link(self, request: web.Request) -> web.Response:
         """Make a link to the address at which the caller reached us."""
-        token, expires_at = await self._credentials.make_link()
+        token, expires_at = await self._credentials.make_link(by=actor_of(request))
         scheme = "https" if is_https(request) else "http"
         url = f"{scheme}://{request.host}{REDEEM_PATH.format(token=token)}"
         return write(SignInLinkAnswer(url=url, expires_at=expires_at), status=201)
@@ -33,7 +34,7 @@ class SignIn:
         address = request.remote or ""
         self._attempts.require_room(address)
         try:
-            session = await self._credentials.redeem(request.match_info["token"])
+            session = await self._credentials.redeem(request.match_info["token"], request_id=request[REQUEST_ID])
         except AuthError:
             self._attempts.note(address)
             raise

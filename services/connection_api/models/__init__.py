@@ -6,7 +6,13 @@ Unknown fields are refused, every length is bounded, and secrets only ever come 
 from __future__ import annotations
 
 from services.connection_api.models.access import (
+    AuditEntryAnswer,
+    AuditQuery,
+    NewToken,
+    NewTokenAnswer,
     SignInLinkAnswer,
+    TokenAnswer,
+    VerificationAnswer,
 )
 from services.connection_api.models.base import (
     Answer,
@@ -68,6 +74,8 @@ from services.connection_api.models.syncs import (
 
 __all__ = [
     "Answer",
+    "AuditEntryAnswer",
+    "AuditQuery",
     "BackfillAnswer",
     "ConnectionAnswer",
     "ConnectionQuery",
@@ -92,6 +100,8 @@ __all__ = [
     "NewSetup",
     "NewStartDate",
     "NewSync",
+    "NewToken",
+    "NewTokenAnswer",
     "ObjectReference",
     "Page",
     "PageQuery",
@@ -115,4 +125,6 @@ __all__ = [
     "SyncFilter",
     "SyncQuery",
     "TableRowsAnswer",
+    "TokenAnswer",
+    "VerificationAnswer",
 ]

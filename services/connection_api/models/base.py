@@ -18,7 +18,7 @@ ResourceName = Annotated[str, Field(pattern=r"^[a-z0-9_.]{1,100}$")]
 
 def _text_only(value: Any) -> Any:
     if not isinstance(value, str):
-        raise ValueError("Give the date as text, such as 2025-01-31 or 2025-01-31T12:00:00Z")
+        raise ValueError("Give the time as text, such as 2025-01-31 or 2025-01-31T12:00:00Z")
     return value
 
 
@@ -29,13 +29,14 @@ def _in_utc(at: datetime) -> datetime:
         raise ValueError("This date is too far away") from error
 
 
-# A day means its beginning in UTC, and so does a time without a zone.
-StartDate = Annotated[
+# A day means its beginning in UTC; a time without a zone is UTC.
+Moment = Annotated[
     datetime,
     BeforeValidator(_text_only),
     AfterValidator(_in_utc),
     WithJsonSchema({"type": "string", "anyOf": [{"format": "date"}, {"format": "date-time"}]}),
 ]
+StartDate = Moment
 
 
 class Input(BaseModel):

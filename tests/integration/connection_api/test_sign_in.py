@@ -11,11 +11,12 @@ import pytest
 from aiohttp import CookieJar
 
 from services.connection_api.sessions import COOKIE
-from shared.crypto import hash_token
+from shared.crypto import hash_token, make_token
 from tests.integration.connection_api.serving import execute, ready
 from tests.unit.connection_api.serving import BEARER, Client
 
 OURS = {"Sec-Fetch-Site": "same-origin"}
+SECRET = make_token("tls")
 ADD_TOKEN = "INSERT INTO api_tokens (id, name, hash, scope, expires_at) VALUES ($1, $1, $2, $3, now() + $4::interval)"
 
 
@@ -100,8 +101,8 @@ async def test_database_keeps_no_secret_of_a_session(api: Client, database_url: 
 async def test_token_does_what_its_scope_says(
     api: Client, database_url: str, scope: str, reads: int, changes: int, links: int
 ) -> None:
-    await execute(database_url, ADD_TOKEN, "tok_1", hash_token("tok_abc"), scope, timedelta(hours=1))
-    headers = {"Authorization": "bearer tok_abc"}
+    await execute(database_url, ADD_TOKEN, "tok_1", hash_token(SECRET), scope, timedelta(hours=1))
+    headers = {"Authorization": f"bearer {SECRET}"}
     assert (await api.get("/v1/connections", headers=headers)).status == reads
     assert (await api.post("/v1/destinations/test", headers=headers)).status == changes
     assert (await api.post("/v1/sign-in-links", headers=headers)).status == links
@@ -110,8 +111,8 @@ async def test_token_does_what_its_scope_says(
 
 
 async def test_token_that_expired_is_refused(api: Client, database_url: str) -> None:
-    await execute(database_url, ADD_TOKEN, "tok_1", hash_token("tok_abc"), "admin", timedelta(seconds=-1))
-    assert (await api.get("/v1/connections", headers={"Authorization": "Bearer tok_abc"})).status == 401
+    await execute(database_url, ADD_TOKEN, "tok_1", hash_token(SECRET), "admin", timedelta(seconds=-1))
+    assert (await api.get("/v1/connections", headers={"Authorization": f"Bearer {SECRET}"})).status == 401
 
 
 @pytest.mark.parametrize("header", [b"Authorization: Bearer \xe9\xff", b"Cookie: tillstream_session=\xe9\xff"])
@@ -124,6 +125,6 @@ async def test_bytes_that_are_no_text_are_no_token(api: Client, header: bytes) -
 
 
 async def test_token_that_was_revoked_is_refused(api: Client, database_url: str) -> None:
-    await execute(database_url, ADD_TOKEN, "tok_1", hash_token("tok_abc"), "admin", timedelta(hours=1))
+    await execute(database_url, ADD_TOKEN, "tok_1", hash_token(SECRET), "admin", timedelta(hours=1))
     await execute(database_url, "UPDATE api_tokens SET revoked_at = now()")
-    assert (await api.get("/v1/connections", headers={"Authorization": "Bearer tok_abc"})).status == 401
+    assert (await api.get("/v1/connections", headers={"Authorization": f"Bearer {SECRET}"})).status == 401

@@ -25,7 +25,7 @@ OPEN_ROUTES = {
     ("POST", "/sign-out"): Access.PUBLIC,
     ("GET", "/static/{name}"): Access.PUBLIC,
 }
-ADMIN_ROUTES = {("POST", "/v1/sign-in-links")}
+ADMIN_ROUTES = {("POST", "/v1/sign-in-links"), ("POST", "/v1/tokens"), ("DELETE", "/v1/tokens/{id}")}
 
 
 @pytest.fixture

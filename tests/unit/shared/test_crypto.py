@@ -12,6 +12,7 @@ from shared.crypto import (
     KeyRing,
     SecretUnreadableError,
     hash_token,
+    is_token,
     make_encryption_key,
     make_id,
     make_token,
@@ -106,6 +107,19 @@ def test_a_token_is_stored_as_its_hash() -> None:
     token = make_token("tst")
     assert hash_token(token) == hash_token(token)
     assert token.encode() not in hash_token(token)
+
+
+@given(st.text(max_size=60))
+def test_what_was_not_made_as_a_token_is_none(text: str) -> None:
+    assert not is_token(text, "tls")
+
+
+def test_a_token_is_known_by_its_checksum() -> None:
+    token = make_token("tls")
+    assert is_token(token, "tls")
+    others = (token[:-1], token + "a", token.upper(), f"{token[:9]}{'b' if token[9] == 'a' else 'a'}{token[10:]}")
+    assert not [other for other in others if is_token(other, "tls")]
+    assert not is_token(token, "ses")
 
 
 def test_rings_with_the_same_keys_are_the_same() -> None:

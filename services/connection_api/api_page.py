@@ -1,0 +1,64 @@
+"""Renews the tables of docs/api.md from the code: `python -m services.connection_api.api_page docs/api.md`.
+
+The text around them is written by hand.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import services.connection_api.app  # noqa: F401  # every error that can be answered is declared below it
+from services.connection_api.operations import OPERATIONS, Operation
+from shared.crypto import SecretUnreadableError
+from shared.errors import AppError, RejectedError, SignatureError, TransientError
+
+ANSWERED = (RejectedError, TransientError, SecretUnreadableError)
+OURS = ("shared.", "services.connection_api.")
+TABLE = r"(?m)(?P<head>^\| {first} \|.*\n\|[-|]+\n)(?:\|.*\n)*"
+
+
+def renew(page: str) -> str:
+    """Return the page with its tables of operations and codes as the code has them."""
+    page = _replace(page, "Operation", operation_rows(OPERATIONS))
+    return _replace(page, "Code", code_rows(answered_errors()))
+
+
+def operation_rows(operations: Sequence[Operation]) -> Iterator[str]:
+    """Yield a row per operation."""
+    return (f"| `{o.method} {o.path}` | {o.access} | {o.summary} |" for o in operations)
+
+
+def code_rows(errors: Iterable[type[AppError]]) -> Iterator[str]:
+    """Yield a row per code, by status and name; a code that several errors share has the first one's meaning."""
+    by_code: dict[tuple[int, str], str] = {}
+    for error in errors:
+        by_code.setdefault((error.status, error.code), (error.__doc__ or "").strip().splitlines()[0])
+    return (f"| `{code}` | {status} | {meaning} |" for (status, code), meaning in sorted(by_code.items()))
+
+
+def answered_errors() -> Iterator[type[AppError]]:
+    """Yield the errors that a caller of the REST API can get; the first is a bug."""
+    yield AppError
+    for root in ANSWERED:
+        yield from (one for one in _with_subclasses(root) if one.__module__.startswith(OURS))
+
+
+def _with_subclasses(error: type[AppError]) -> Iterator[type[AppError]]:
+    if error is SignatureError:  # the webhooks' alone
+        return
+    yield error
+    for one in error.__subclasses__():
+        yield from _with_subclasses(one)
+
+
+def _replace(page: str, first: str, rows: Iterable[str]) -> str:
+    lines = "".join(f"{row}\n" for row in rows)
+    return re.sub(TABLE.format(first=first), lambda table: table["head"] + lines, page, count=1)
+
+
+if __name__ == "__main__":
+    file = Path(sys.argv[1])
+    file.write_text(renew(file.read_text("utf-8")), "utf-8")
