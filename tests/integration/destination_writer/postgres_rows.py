@@ -26,7 +26,8 @@ class InspectedPostgres(PostgresDestination):
             await connection.close()
 
     async def rows(self, table: str) -> dict[tuple[str, bool, str], dict[str, Any]]:
-        if not await self.query(f"SELECT WHERE to_regclass('{self.schema}.{table}') IS NOT NULL"):
+        regclass = f'to_regclass(\'"{self.schema}"."{table}"\')'
+        if not await self.query(f"SELECT WHERE {regclass} IS NOT NULL"):
             return {}
         parent = "_parent" if table.endswith("items") and table != "invoiceitems" else "NULL"
         sql = f"""SELECT _account, _livemode, id, _stamp AS stamp, _deleted AS deleted, data::text AS data, xmin::text,

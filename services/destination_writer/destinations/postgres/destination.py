@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from itertools import groupby
 
 import asyncpg
@@ -25,9 +25,9 @@ from services.destination_writer.destinations.postgres import ddl, upsert
 from services.destination_writer.destinations.postgres.children import Sets, collect_sets
 from services.destination_writer.records import ChildPart
 from shared.catalogue import RESOURCES, Resource
-from shared.db import UNREACHABLE, Connection, Pool, Row, is_transient
+from shared.db import Connection, Pool, Row
 from shared.destinations import PostgresAddress
-from shared.errors import DestinationRejectedError, DestinationUnavailableError
+from shared.postgres_errors import destination_errors
 from shared.stripe_api import parse_item
 
 POOL_SIZE = 4
@@ -35,24 +35,6 @@ CONNECT_TIMEOUT = 5.0  # seconds
 COMMAND_TIMEOUT = 30.0  # seconds
 SETUP_LOCK = 7_114_101  # any number: writers that make the same tables take turns
 AGAIN = 3  # times that a row may change between a statement's snapshot and its write
-
-# A missing schema or table is made; a wrong password or missing right can be mended: the records wait meanwhile.
-MISSING_TABLE = ("42P01", "3F000")
-MENDABLE = ("28", "42501", "3D000", "25006")
-
-
-@contextmanager
-def destination_errors() -> Iterator[None]:
-    """Turn asyncpg's errors into `DestinationUnavailableError` or `DestinationRejectedError`."""
-    try:
-        yield
-    except (asyncpg.PostgresError, *UNREACHABLE) as error:
-        state = getattr(error, "sqlstate", None) or ""
-        # Postgres may quote a value in its message, so only its kind is passed on.
-        reason = f"{type(error).__name__}{f' ({state})' if state else ''}"
-        if is_transient(error) or state.startswith(MENDABLE) or state in MISSING_TABLE:
-            raise DestinationUnavailableError(f"The destination can't take rows at the moment: {reason}.") from error
-        raise DestinationRejectedError(f"The destination refused the record: {reason}.") from error
 
 
 class PostgresDestination:

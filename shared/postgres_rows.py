@@ -1,0 +1,102 @@
+"""Which rows of a destination are a connection's, and of those the ones of objects made before a moment.
+
+What is counted before somebody decides is what is deleted afterwards: both use the conditions of this module.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from datetime import datetime
+
+import asyncpg
+from pydantic import SecretStr
+
+from shared.catalogue import CHILDREN
+from shared.db import Connection
+from shared.destinations import PostgresAddress
+from shared.errors import DestinationUnavailableError
+from shared.postgres_errors import destination_errors
+from shared.postgres_faults import quote
+
+TIME_LIMIT = 5.0  # seconds: a person waits for it
+
+#: Account and livemode are $1 and $2.
+OF_ACCOUNT = "_account = $1 AND _livemode = $2"
+BOUND = "$3::bigint"
+PARENT_TABLES = {child.table: parent.table for parent, child in CHILDREN}
+
+
+def made_before(bound: str, *, data: str = "data") -> str:
+    """Return the condition that an object was made before `bound` (Unix seconds); one that tells no time was not.
+
+    It is the rule of the start date: `created`, or `date` where that is what the object has.
+    """
+    told = " ".join(
+        f"WHEN jsonb_typeof({data} -> '{name}') = 'number' THEN ({data} -> '{name}')::numeric"
+        for name in ("created", "date")
+    )
+    return f"CASE {told} END < {bound}"
+
+
+async def count_rows(
+    address: PostgresAddress,
+    password: SecretStr,
+    account_id: str,
+    livemode: bool,
+    tables: Iterable[str],
+    *,
+    created_before: datetime | None = None,
+) -> dict[str, int]:
+    """Return how many rows of the account and mode each table holds; a table that is missing holds none.
+
+    With `created_before` only those of objects made earlier, and the children that go with them. Raises
+    `DestinationUnavailableError`, at the latest after five seconds.
+    """
+    bound = None if created_before is None else int(created_before.timestamp())
+    try:
+        async with asyncio.timeout(TIME_LIMIT), _connected(address, password) as db:
+            return {table: await _count(db, address.schema, table, account_id, livemode, bound) for table in tables}
+    except TimeoutError as error:
+        raise DestinationUnavailableError(
+            f"The destination did not count its rows within {TIME_LIMIT:g} seconds."
+        ) from error
+
+
+@asynccontextmanager
+async def _connected(address: PostgresAddress, password: SecretStr) -> AsyncIterator[Connection]:
+    with destination_errors():
+        db = await asyncpg.connect(
+            host=address.host,
+            port=address.port,
+            database=address.database,
+            user=address.user,
+            password=password.get_secret_value(),
+            ssl=address.sslmode,
+            timeout=TIME_LIMIT,
+            server_settings={"application_name": "tillstream"},
+        )
+        try:
+            yield db
+        finally:
+            db.terminate()
+
+
+async def _count(db: Connection, schema: str, table: str, account_id: str, livemode: bool, bound: int | None) -> int:
+    values = (account_id, livemode) if bound is None else (account_id, livemode, bound)
+    try:
+        return int(await db.fetchval(_count_sql(schema, table, is_bounded=bound is not None), *values))
+    except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
+        return 0
+
+
+def _count_sql(schema: str, table: str, *, is_bounded: bool) -> str:
+    name = f"{quote(schema)}.{quote(table)}"
+    sql = f"SELECT count(*) FROM {name} WHERE {OF_ACCOUNT}"
+    if not is_bounded:
+        return sql
+    if parent := PARENT_TABLES.get(table):
+        parents = f"SELECT id FROM {quote(schema)}.{quote(parent)} WHERE {OF_ACCOUNT} AND {made_before(BOUND)}"
+        return f"{sql} AND _parent IN ({parents})"
+    return f"{sql} AND {made_before(BOUND)}"
