@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import hmac
 import os
 import secrets
 import zlib
@@ -54,6 +55,11 @@ class KeyRing:
             return AESGCM(key).decrypt(rest[:NONCE_BYTES], rest[NONCE_BYTES:], _binding(owner, name)).decode()
         except (InvalidTag, ValueError) as error:
             raise SecretUnreadableError from error
+
+    def digest(self, content: bytes) -> bytes:
+        """Return a hash that nobody without the first key can compute, such as of what may hold a weak password."""
+        key = hmac.digest(self.keys[0][1], b"digest", "sha256")
+        return hmac.digest(key, content, "sha256")
 
 
 def parse_key_ring(text: str) -> KeyRing:

@@ -141,7 +141,7 @@ async def translate_errors(request: web.Request, handler: Handler) -> web.Stream
         rejected.status = error.status  # type: ignore[misc]
         return _refuse(request, rejected)
     except Exception:
-        get_logger().exception("request_failed", method=request.method, route=_route(request))
+        get_logger().exception("request_failed", method=request.method, route=declared_route(request))
         return problem(
             AppError("This is an error of Tillstream; the log has its cause."), request_id=request[REQUEST_ID]
         )
@@ -149,13 +149,13 @@ async def translate_errors(request: web.Request, handler: Handler) -> web.Stream
 
 def _refuse(request: web.Request, error: AppError) -> web.Response:
     get_logger().info(
-        "request_refused", method=request.method, route=_route(request), status=error.status, code=error.code
+        "request_refused", method=request.method, route=declared_route(request), status=error.status, code=error.code
     )
     return problem(error, request_id=request[REQUEST_ID])
 
 
-def _route(request: web.Request) -> str | None:
-    """The declared path, since a real one can hold the secret of a sign-in link."""
+def declared_route(request: web.Request) -> str | None:
+    """Return the path as it was declared: a real one can hold the secret of a sign-in link. `None` for no route."""
     resource = request.match_info.route.resource
     return resource.canonical if resource else None
 

@@ -12,6 +12,8 @@ from services.connection_api.access_routes import Audit, Tokens
 from services.connection_api.auth import Attempts, Gate, add_security_headers, guarded_by
 from services.connection_api.dashboard import add_dashboard
 from services.connection_api.destinations import Destinations
+from services.connection_api.idempotency import Replays, idempotent
+from services.connection_api.operations import OPERATIONS
 from services.connection_api.routes import Connections, register
 from services.connection_api.sessions import Credentials
 from services.connection_api.settings import ApiSettings
@@ -44,7 +46,10 @@ def create_app(
     credentials = Credentials(lambda: state.pool)
     attempts = Attempts(clock)
     gate = Gate(credentials, settings.api_token, attempts)
-    app = make_app(guarded_by(gate), ready={"database": state.is_ready}, max_body=MAX_BODY)
+    replays = Replays(lambda: state.pool, settings.key_ring)
+    app = make_app(
+        guarded_by(gate), idempotent(replays, OPERATIONS), ready={"database": state.is_ready}, max_body=MAX_BODY
+    )
     app.on_response_prepare.append(add_security_headers)
     sign_in = SignIn(credentials, attempts)
     handlers = _handlers(Connections(state, now), Destinations(state))

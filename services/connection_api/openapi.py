@@ -27,6 +27,13 @@ REFUSALS = {
     503: "Temporarily unavailable; try again after `Retry-After` seconds.",
 }
 Json = dict[str, Any]
+IDEMPOTENCY_KEY: Json = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "Makes it safe to send the request again: within a day it is answered as the first time.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+}
 References = dict[Any, Json]  # a model's class → the reference of its schema
 
 
@@ -76,7 +83,8 @@ def _operation(operation: Operation, names: References) -> Json:
         "description": f"Needs the scope `{operation.access}`.",
         "responses": _responses(operation, names),
     }
-    if parameters := [*_path_parameters(operation), *_query_parameters(operation)]:
+    parameters = [*_path_parameters(operation), *_query_parameters(operation), *_header_parameters(operation)]
+    if parameters:
         described["parameters"] = parameters
     if operation.body:
         described["requestBody"] = {
@@ -105,6 +113,8 @@ def _refusals(operation: Operation) -> set[int]:
         found |= {413, 422}
     if operation.query:
         found.add(422)
+    if _header_parameters(operation):
+        found |= {409, 422}
     return found
 
 
@@ -124,6 +134,10 @@ def _query_parameters(operation: Operation) -> list[Json]:
         {"name": name, "in": "query", "required": name in required, "schema": _not_null(field)}
         for name, field in schema["properties"].items()
     ]
+
+
+def _header_parameters(operation: Operation) -> list[Json]:
+    return [IDEMPOTENCY_KEY] if operation.method == "POST" and not operation.shows_secret else []
 
 
 def _not_null(field: Json) -> Json:

@@ -35,6 +35,7 @@ EXPIRE = (
     "DELETE FROM stripe_budgets WHERE next_at < now() - interval '1 day'",
     "DELETE FROM sign_in_links WHERE expires_at < now()",
     "DELETE FROM sessions WHERE expires_at < now()",
+    "DELETE FROM idempotency_keys WHERE created_at < now() - interval '1 day'",
 )
 
 

@@ -15,6 +15,7 @@ ACCESS = (
         access=Access.ADMIN,
         answer=models.SignInLinkAnswer,
         status=201,
+        shows_secret=True,
     ),
     Operation(
         name="create_token",
@@ -25,6 +26,7 @@ ACCESS = (
         body=models.NewToken,
         answer=models.NewTokenAnswer,
         status=201,
+        shows_secret=True,
     ),
     Operation(
         name="list_tokens",

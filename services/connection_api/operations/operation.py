@@ -24,4 +24,5 @@ class Operation:
     status: int = 200
     body: type[BaseModel] | None = None
     query: type[BaseModel] | None = None
+    shows_secret: bool = False  # then its answer is never stored, and it takes no `Idempotency-Key`
     refusals: tuple[int, ...] = ()  # besides what its access, body, query and path bring by themselves
