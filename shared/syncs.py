@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -10,8 +10,9 @@ from enum import StrEnum
 from shared.catalogue import BY_NAME
 from shared.connections import Connection
 from shared.crypto import make_id
+from shared.db import Connection as Database
 from shared.db import Pool, Row, database_errors
-from shared.errors import NotFoundError
+from shared.errors import ConflictError, NotFoundError, PayloadError
 
 
 class Kind(StrEnum):
@@ -40,6 +41,19 @@ EVENT_FEED = "event"  # among a sync's resources: the comparison with /v1/events
 # A balance transaction becomes available within days, an invoice item waits for its invoice for a month.
 SILENT_WINDOW = timedelta(days=35)
 NEWEST_WINDOW = timedelta(hours=2)
+EXPORT_BATCH = 500  # syncs that an export reads at a time
+
+WAITING = (Status.QUEUED, Status.RUNNING)
+OPEN = (*WAITING, Status.PAUSED)
+# How a status reads in a sentence.
+SPOKEN = {
+    Status.QUEUED: "is waiting for its turn",
+    Status.RUNNING: "is running",
+    Status.PAUSED: "is paused",
+    Status.SUCCEEDED: "has succeeded",
+    Status.FAILED: "has failed",
+    Status.CANCELLED: "was cancelled",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +111,7 @@ class ResourceProgress:
 
 # A slice that is being fetched walks from range_end back to range_start: what lies after its cursor is covered.
 _SLICE_SHARE = """
-CASE WHEN s.status IN ('confirmed', 'failed') THEN 1.0
+CASE WHEN s.status = 'confirmed' OR s.cause_code = 'resource_unavailable' THEN 1.0
      WHEN s.status = 'published' THEN 0.99
      WHEN s.cursor_created IS NULL OR s.range_end IS NULL THEN 0.0
      ELSE 0.98 * (s.range_end - s.cursor_created) / greatest(s.range_end - coalesce(s.range_start, f.oldest), 1)
@@ -122,14 +136,35 @@ LEFT JOIN LATERAL (
 ) c ON true
 WHERE s.sync_id = $1 GROUP BY s.resource ORDER BY s.resource
 """
+_SUMS = f"""
+SELECT avg(share)::float8 AS share, sum(read)::bigint AS read,
+       {", ".join(f"sum({field})::bigint AS {field}" for field in COUNT_FIELDS)}
+FROM ({_PROGRESS.replace("$2", str(STRIPE_BEGAN))}) per_resource
+"""
+# Of a sync that has ended, and of an hour of live changes, the row itself has the counts.
+_OPEN = "CASE WHEN y.finished_at IS NULL AND y.kind <> 'live' THEN y.id END"
 _SELECT = f"""
-SELECT y.*, p.share, p.read, {", ".join(f"p.{field}" for field in COUNT_FIELDS)}
-FROM syncs y
-LEFT JOIN LATERAL (
-    SELECT avg(share)::float8 AS share, sum(read)::bigint AS read,
-           {", ".join(f"sum({field})::bigint AS {field}" for field in COUNT_FIELDS)}
-    FROM ({_PROGRESS.replace("$1", "y.id").replace("$2", str(STRIPE_BEGAN))}) per_resource
-) p ON true
+SELECT y.id, y.connection_id, y.kind, y.trigger, y.status, y.resources, y.object_id, y.range_start, y.range_end,
+       y.cause_code, y.cause, y.stripe_calls, y.rate_limited, y.created_at, y.started_at, y.finished_at,
+       coalesce(p.share, y.share) AS share, coalesce(p.read, y.records) AS read,
+       {", ".join(f"coalesce(p.{field}, y.{field}) AS {field}" for field in COUNT_FIELDS)}
+FROM (SELECT * FROM syncs WHERE %s) y
+LEFT JOIN LATERAL ({_SUMS.replace("$1", _OPEN)}) p ON true
+ORDER BY y.created_at DESC, y.id DESC
+"""
+_FREEZE = f"""
+UPDATE syncs y SET share = coalesce(p.share, 0), records = coalesce(p.read, 0),
+       {", ".join(f"{field} = coalesce(p.{field}, 0)" for field in COUNT_FIELDS)}
+FROM syncs z LEFT JOIN LATERAL ({_SUMS.replace("$1", "z.id")}) p ON true
+WHERE y.id = z.id AND z.id = ANY ($1::text[])
+"""
+_INSERT = """
+INSERT INTO syncs (id, connection_id, kind, trigger, status, resources, object_id, range_start, range_end)
+VALUES ($1, $2, $3, $4, 'queued', $5, $6, $7, $8)
+"""
+_MOVE = """
+UPDATE syncs SET status = CASE WHEN $2 = 'running' AND started_at IS NULL THEN 'queued' ELSE $2 END
+WHERE id = $1 AND status = ANY ($3::text[]) AND kind <> 'live'
 """
 
 
@@ -156,10 +191,15 @@ def _sync(row: Row) -> Sync:
         created_at=row["created_at"],
         started_at=row["started_at"],
         finished_at=row["finished_at"],
-        read=row["read"] or 0,
-        share=1.0 if status is Status.SUCCEEDED else float(row["share"] or 0),
+        read=row["read"],
+        share=1.0 if status is Status.SUCCEEDED else float(row["share"]),
         counts=_counts(row),
     )
+
+
+async def freeze(db: Database, sync_ids: Sequence[str]) -> None:
+    """Note in the rows of syncs that end what their slices add up to, within the caller's transaction."""
+    await db.execute(_FREEZE, sync_ids)
 
 
 class SyncStore:
@@ -175,59 +215,146 @@ class SyncStore:
         *,
         trigger: str,
         resources: Sequence[str],
+        object_id: str | None = None,
         range_start: datetime | None = None,
         range_end: datetime | None = None,
+        db: Database | None = None,
     ) -> str:
-        """Queue a sync and return its id. A sync worker takes it up, also when no command wakes it."""
-        sync_id = make_id("syn")
-        sql = """
-        INSERT INTO syncs (id, connection_id, kind, trigger, status, resources, range_start, range_end)
-        VALUES ($1, $2, $3, $4, 'queued', $5, $6, $7)
+        """Queue a sync and return its id. A sync worker takes it up, also when no command wakes it.
+
+        With `object_id` it is about that object of its one resource; with `db` it is queued within the caller's
+        transaction.
         """
+        sync_id = make_id("syn")
+        values = (connection_id, kind, trigger, list(resources), object_id, range_start, range_end)
         with database_errors():
-            await self._pool.execute(
-                sql, sync_id, connection_id, kind, trigger, list(resources), range_start, range_end
-            )
+            await (db or self._pool).execute(_INSERT, sync_id, *values)
         return sync_id
 
     async def reconcile(
-        self, connection: Connection, *, trigger: str, now: float, window: timedelta = SILENT_WINDOW
+        self,
+        connection: Connection,
+        *,
+        trigger: str,
+        now: float,
+        window: timedelta = SILENT_WINDOW,
+        db: Database | None = None,
     ) -> str:
         """Queue a comparison with Stripe: its event feed, and the lists of what changes without an event.
 
-        `window` says how far back those lists are read; it costs a call for every 100 objects.
+        `window` says how far back those lists are read; it costs a call for every 100 objects. What the key may not
+        read is left out: it is read from the beginning of its fault on, once the permission is back.
         """
         since = datetime.fromtimestamp(now, UTC) - window
+        faulty = {fault.resource for fault in connection.faults}
         silent = (n for n in connection.resources if not BY_NAME[n].is_in_event_feed or BY_NAME[n].changes_silently)
         return await self.create(
             connection.id,
             Kind.RECONCILE,
             trigger=trigger,
-            resources=[EVENT_FEED, *silent],
+            resources=[name for name in (EVENT_FEED, *silent) if name not in faulty],
             range_start=max(since, connection.start_date) if connection.start_date else since,
+            db=db,
         )
+
+    async def resync(self, connection: Connection, resources: Sequence[str], *, db: Database | None = None) -> str:
+        """Queue a new reading of `resources`, from the start date on; raise `PayloadError` for one not synced."""
+        if missing := [name for name in resources if name not in connection.resources]:
+            raise PayloadError(f"`{missing[0]}` is not synced by this connection.", field="resources")
+        return await self.create(
+            connection.id,
+            Kind.MANUAL,
+            trigger="requested",
+            resources=list(dict.fromkeys(resources)),
+            range_start=connection.start_date,
+            db=db,
+        )
+
+    async def resync_object(
+        self, connection: Connection, resource: str, object_id: str, *, db: Database | None = None
+    ) -> str:
+        """Queue a new reading of one object; raise `PayloadError` when its resource is not synced."""
+        if resource not in connection.resources:
+            raise PayloadError(f"`{resource}` is not synced by this connection.", field="object")
+        return await self.create(
+            connection.id, Kind.MANUAL, trigger="requested", resources=[resource], object_id=object_id, db=db
+        )
+
+    async def pause(self, sync_id: str) -> None:
+        """Let the sync wait; its slices stop at their next checkpoint. Raises `NotFoundError`, `ConflictError`."""
+        await self._move(sync_id, Status.PAUSED, WAITING, "paused")
+
+    async def resume(self, sync_id: str) -> None:
+        """Let a paused sync go on from its checkpoints. Raises `NotFoundError`, `ConflictError`."""
+        await self._move(sync_id, Status.RUNNING, (Status.PAUSED,), "resumed")
+
+    async def cancel(self, sync_id: str) -> None:
+        """Give the sync up for good; what it has written stays. Raises `NotFoundError`, `ConflictError`."""
+        await self._move(sync_id, Status.CANCELLED, OPEN, "cancelled")
 
     async def get(self, sync_id: str) -> Sync:
         """Return the sync; raise `NotFoundError`."""
         with database_errors():
-            row = await self._pool.fetchrow(f"{_SELECT} WHERE y.id = $1", sync_id)
+            row = await self._pool.fetchrow(_SELECT % "id = $1", sync_id)
         if row is None:
             raise NotFoundError(f"There is no sync {sync_id}.")
         return _sync(row)
 
     async def list_newest(
-        self, connection_id: str | None = None, *, before: tuple[datetime, str] | None = None, limit: int = 25
+        self,
+        connection_id: str | None = None,
+        *,
+        kind: Kind | None = None,
+        status: Status | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        before: tuple[datetime, str] | None = None,
+        limit: int = 25,
     ) -> list[Sync]:
-        """Return syncs, newest first; `before` is time and id of the last one on the page before."""
-        sql = f"""{_SELECT}
-        WHERE ($1::text IS NULL OR y.connection_id = $1)
-          AND ($2::timestamptz IS NULL OR (y.created_at, y.id) < ($2, $3))
-        ORDER BY y.created_at DESC, y.id DESC LIMIT $4
+        """Return syncs, newest first; `before` is time and id of the last one on the page before.
+
+        Those of the connection, kind and status, if given, that were made at or after `since` and before `until`.
         """
-        created_at, sync_id = before or (None, None)
+        # Only what is asked for stands in the statement: with it, each set of filters is served by an index.
+        wanted = {
+            "connection_id = {}": connection_id,
+            "kind = {}": kind,
+            "status = {}": status,
+            "created_at >= {}": since,
+            "created_at < {}": until,
+        }
+        given = {condition: value for condition, value in wanted.items() if value is not None}
+        conditions = [condition.format(f"${number}") for number, condition in enumerate(given, start=1)]
+        values: list[object] = list(given.values())
+        if before:
+            conditions.append(f"(created_at, id) < (${len(values) + 1}, ${len(values) + 2})")
+            values += before
+        page = f"{' AND '.join(conditions) or 'true'} ORDER BY created_at DESC, id DESC LIMIT ${len(values) + 1}"
         with database_errors():
-            rows = await self._pool.fetch(sql, connection_id, created_at, sync_id, limit)
+            rows = await self._pool.fetch(_SELECT % page, *values, limit)
         return [_sync(row) for row in rows]
+
+    async def iterate(
+        self,
+        connection_id: str | None = None,
+        *,
+        kind: Kind | None = None,
+        status: Status | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        batch: int = EXPORT_BATCH,
+    ) -> AsyncIterator[Sync]:
+        """Yield all that `list_newest` would return page by page, `batch` at a time, however many they are."""
+        before: tuple[datetime, str] | None = None
+        while True:
+            page = await self.list_newest(
+                connection_id, kind=kind, status=status, since=since, until=until, before=before, limit=batch
+            )
+            for sync in page:
+                yield sync
+            if len(page) < batch:
+                return
+            before = (page[-1].created_at, page[-1].id)
 
     async def progress(self, sync_id: str) -> list[ResourceProgress]:
         """Return how far the sync is with each of its resources."""
@@ -245,3 +372,13 @@ class SyncStore:
             )
             for row in rows
         ]
+
+    async def _move(self, sync_id: str, to: Status, allowed: Sequence[Status], done: str) -> None:
+        with database_errors():
+            moved = await self._pool.execute(_MOVE, sync_id, to, list(allowed))
+        if moved == "UPDATE 1":
+            return
+        sync = await self.get(sync_id)
+        if sync.kind is Kind.LIVE:
+            raise ConflictError(f"An hour of live changes can't be {done}. Pause the connection instead.")
+        raise ConflictError(f"This sync {SPOKEN[sync.status]}, so it can't be {done}.")

@@ -1,4 +1,4 @@
-"""Says when a sync has succeeded: when the writers have confirmed the last record of its last slice."""
+"""Says when a sync has ended: when the writers have confirmed the last record of its last slice."""
 
 from __future__ import annotations
 
@@ -8,38 +8,60 @@ from collections.abc import Callable
 
 from services.sync_worker.planning import plan
 from services.sync_worker.slices import Slices
-from shared.db import Pool, Row, database_errors, transaction
+from shared.db import Connection as Database
+from shared.db import Pool, Row, RowInUseError, database_errors, transaction
 from shared.errors import TransientError
 from shared.log import get_logger
-from shared.syncs import EVENT_FEED, Kind, SyncStore
+from shared.syncs import EVENT_FEED, Kind, SyncStore, freeze
 
 POLL_INTERVAL = 0.3  # seconds
 CLOCK_SLACK = 60  # seconds by which our clock may be behind Stripe's
 
 QUEUED = """
-SELECT y.id, y.resources, y.range_start, y.range_end FROM syncs y JOIN connections c ON c.id = y.connection_id
+SELECT y.id, y.resources, y.object_id, y.range_start, y.range_end
+FROM syncs y JOIN connections c ON c.id = y.connection_id
 WHERE y.status = 'queued' AND c.state = 'active' ORDER BY y.created_at
 """
 # A broker that is not the one that was published to has lost it all: the slice runs again.
 RESTART_LOST = """
 UPDATE slices s SET status = 'planned', cursor = NULL, cursor_created = NULL, pages = 0, records = 0
-FROM syncs y WHERE y.id = s.sync_id AND y.status = 'running' AND s.status <> 'failed' AND s.status <> 'confirmed'
+FROM syncs y WHERE y.id = s.sync_id AND y.status IN ('running', 'paused') AND s.status IN ('planned', 'published')
   AND s.cluster_id IS NOT NULL AND s.cluster_id <> $1 AND (s.lease_until IS NULL OR s.lease_until < now())
 RETURNING s.id
 """
 FORGET_OFFSETS = "DELETE FROM slice_offsets WHERE slice_id = ANY ($1::bigint[])"
 FORGET_COUNTS = "DELETE FROM slice_counts WHERE slice_id = ANY ($1::bigint[])"
-CONFIRM = """
-UPDATE slices s SET status = 'confirmed'
-FROM syncs y
-WHERE y.id = s.sync_id AND y.status = 'running' AND s.status = 'published' AND s.cluster_id = $1
-  AND NOT EXISTS (
+_IS_UNWRITTEN = """
+(EXISTS (
     SELECT FROM slice_offsets o LEFT JOIN writer_progress w
       ON w.cluster_id = s.cluster_id AND w.topic = o.topic AND w.partition = o.partition
     WHERE o.slice_id = s.id AND coalesce(w.next_offset, 0) <= o.last_offset)
-  AND NOT EXISTS (SELECT FROM parked_records p WHERE p.slice_id = s.id)
+ OR EXISTS (SELECT FROM parked_records p WHERE p.slice_id = s.id))
 """
-FINISH = """
+CONFIRM = f"""
+UPDATE slices s SET status = 'confirmed'
+FROM syncs y
+WHERE y.id = s.sync_id AND y.status IN ('running', 'paused', 'cancelled') AND s.status = 'published'
+  AND s.cluster_id = $1 AND NOT {_IS_UNWRITTEN}
+"""
+# Held until the end of the transaction: a permission that comes back in between finds the slices that were given up.
+HOLD_FAULTS = """
+SELECT FROM resource_faults f WHERE EXISTS (
+    SELECT FROM slices s WHERE s.connection_id = f.connection_id AND s.resource = f.resource AND s.status = 'planned')
+FOR SHARE OF f
+"""
+# When nothing else is left to do, what waits for a permission is given up: the permission's return begins it again.
+GIVE_UP_WAITING = """
+UPDATE slices s SET status = 'failed', cause_code = f.code, cause = f.cause
+FROM resource_faults f, syncs y
+WHERE f.connection_id = s.connection_id AND f.resource = s.resource AND y.id = s.sync_id AND y.status = 'running'
+  AND s.status = 'planned' AND (s.lease_until IS NULL OR s.lease_until < now())
+  AND NOT EXISTS (
+    SELECT FROM slices o WHERE o.sync_id = s.sync_id AND (o.status = 'published' OR o.status = 'planned' AND (
+      o.lease_until > now() OR NOT EXISTS (
+        SELECT FROM resource_faults g WHERE g.connection_id = o.connection_id AND g.resource = o.resource))))
+"""
+FINISH = f"""
 UPDATE syncs y SET finished_at = now(),
     status = CASE WHEN f.slice IS NULL THEN 'succeeded' ELSE 'failed' END, cause_code = f.cause_code, cause = f.cause
 FROM syncs z
@@ -47,9 +69,29 @@ LEFT JOIN LATERAL (
     SELECT s.id AS slice, s.cause_code, s.resource || ': ' || s.cause AS cause FROM slices s
     WHERE s.sync_id = z.id AND s.status = 'failed' AND s.cause_code <> 'resource_unavailable' ORDER BY s.id LIMIT 1
 ) f ON true
-WHERE y.id = z.id AND y.status = 'running'
-  AND NOT EXISTS (SELECT FROM slices s WHERE s.sync_id = y.id AND s.status NOT IN ('confirmed', 'failed'))
+WHERE y.id = z.id AND y.status = 'running' AND y.kind <> 'live'
+  AND NOT EXISTS (
+    SELECT FROM slices s WHERE s.sync_id = y.id AND (
+      s.status NOT IN ('confirmed', 'failed') OR s.status = 'failed' AND s.cluster_id = $1 AND {_IS_UNWRITTEN}))
 RETURNING y.id, y.connection_id, y.kind, y.status, y.resources, y.started_at
+"""
+# Its last pages may still be on their way, and count.
+FINISH_CANCELLED = f"""
+UPDATE syncs y SET finished_at = now()
+WHERE y.status = 'cancelled' AND y.finished_at IS NULL
+  AND NOT EXISTS (
+    SELECT FROM slices s WHERE s.sync_id = y.id AND (
+      s.lease_until > now() OR s.status <> 'confirmed' AND s.cluster_id = $1 AND {_IS_UNWRITTEN}))
+RETURNING y.id
+"""
+LEAVE_CANCELLED = """
+UPDATE slices SET status = 'failed', cause_code = 'cancelled', cause = 'The sync was cancelled.'
+WHERE sync_id = ANY ($1::text[]) AND status IN ('planned', 'published')
+"""
+# The writers make it and count in it; a batch that began in its hour may come a moment later.
+FINISH_HOURS = """
+UPDATE syncs SET status = 'succeeded', finished_at = range_end
+WHERE kind = 'live' AND status = 'running' AND range_end < now() - interval '1 minute'
 """
 # What was listed by a backfill needs to be listed again only from its start on.
 TAILS = """
@@ -89,28 +131,46 @@ class Completion:
         for row in rows:
             start = int(row["range_start"].timestamp()) if row["range_start"] else None
             end = int(row["range_end"].timestamp()) if row["range_end"] else now
-            await self._slices.begin(row["id"], list(plan(row["resources"], start=start, end=end)), range_end=end)
+            plans = list(plan(row["resources"], start=start, end=end, object_id=row["object_id"]))
+            await self._slices.begin(row["id"], plans, range_end=end)
         return len(rows)
 
     async def finish_confirmed(self) -> None:
-        """Confirm slices that the writers are done with, and finish syncs whose slices all are."""
-        async with transaction(self._pool) as db:
-            lost = [row["id"] for row in await db.fetch(RESTART_LOST, self._cluster_id)]
-            await db.execute(FORGET_OFFSETS, lost)
-            await db.execute(FORGET_COUNTS, lost)
-            await db.execute(CONFIRM, self._cluster_id)
-            finished = await db.fetch(FINISH)
-            for row in finished:
-                get_logger().info("sync_finished", sync=row["id"], kind=row["kind"], status=row["status"])
-                if row["kind"] == Kind.BACKFILL:
-                    await self._follow_backfill(row)  # before the end is noted: a crash can only repeat it
+        """Confirm slices that the writers are done with, and end the syncs that have nothing left to do."""
+        try:
+            async with transaction(self._pool) as db:
+                await self._confirm(db)
+                await self._finish(db)
+                await self._finish_cancelled(db)
+                await db.execute(FINISH_HOURS)
+        except RowInUseError:
+            get_logger().info("connection_gone")  # removed while its sync ended: nothing was changed
 
-    async def _follow_backfill(self, row: Row) -> None:
+    async def _confirm(self, db: Database) -> None:
+        lost = [row["id"] for row in await db.fetch(RESTART_LOST, self._cluster_id)]
+        await db.execute(FORGET_OFFSETS, lost)
+        await db.execute(FORGET_COUNTS, lost)
+        await db.execute(CONFIRM, self._cluster_id)
+
+    async def _finish(self, db: Database) -> None:
+        await db.execute(HOLD_FAULTS)
+        await db.execute(GIVE_UP_WAITING)
+        finished = await db.fetch(FINISH, self._cluster_id)
+        await freeze(db, [row["id"] for row in finished])
+        for row in finished:
+            get_logger().info("sync_finished", sync=row["id"], kind=row["kind"], status=row["status"])
+            if row["kind"] == Kind.BACKFILL:
+                await self._follow_backfill(db, row)
+
+    async def _finish_cancelled(self, db: Database) -> None:
+        cancelled = [row["id"] for row in await db.fetch(FINISH_CANCELLED, self._cluster_id)]
+        await freeze(db, cancelled)
+        await db.execute(LEAVE_CANCELLED, cancelled)
+
+    async def _follow_backfill(self, db: Database, row: Row) -> None:
         """Fill the gap since the endpoint was made, and remember up to when the lists are known."""
-        with database_errors():
-            await self._pool.execute(
-                TAILS, row["connection_id"], row["resources"], int(row["started_at"].timestamp()) - CLOCK_SLACK
-            )
+        listed_to = int(row["started_at"].timestamp()) - CLOCK_SLACK
+        await db.execute(TAILS, row["connection_id"], row["resources"], listed_to)
         await self._syncs.create(
-            row["connection_id"], Kind.GAP_FILL, trigger="backfill finished", resources=[EVENT_FEED]
+            row["connection_id"], Kind.GAP_FILL, trigger="backfill finished", resources=[EVENT_FEED], db=db
         )

@@ -25,11 +25,15 @@ class Plan:
     walk: int = 0
     range_start: int | None = None  # Stripe's clock, in seconds; inclusive
     range_end: int | None = None  # exclusive
+    object_id: str | None = None  # this object alone
 
 
-def plan(resources: Iterable[str], *, start: int | None, end: int) -> Iterator[Plan]:
-    """Yield one slice per list and walk, over what was created from `start` until before `end`."""
+def plan(resources: Iterable[str], *, start: int | None, end: int, object_id: str | None = None) -> Iterator[Plan]:
+    """Yield one slice per list and walk, over what was created from `start` until before `end`; or one per object."""
     for name in resources:
+        if object_id is not None:
+            yield Plan(name, object_id=object_id)
+            continue
         if name == EVENT_FEED:
             yield Plan(name)
             continue

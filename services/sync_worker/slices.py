@@ -19,7 +19,7 @@ Offsets = Mapping[tuple[str, int], int]  # topic and partition → last offset
 
 
 class LeaseLostError(Exception):
-    """Another worker has the slice now: what this one does is not wanted any more."""
+    """Another worker has the slice now, or its sync waits or was cancelled: it is not to be gone on with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,7 @@ class Slice:
     range_end: int | None
     cursor: str | None
     cursor_created: int | None
+    object_id: str | None
     lease_token: int
 
 
@@ -59,11 +60,13 @@ WHERE id = (
     SELECT s.id FROM slices s JOIN syncs y ON y.id = s.sync_id JOIN connections c ON c.id = s.connection_id
     WHERE s.status = 'planned' AND (s.lease_until IS NULL OR s.lease_until < now())
       AND y.status = 'running' AND c.state = 'active'
+      AND NOT EXISTS (SELECT FROM resource_faults f WHERE f.connection_id = s.connection_id AND f.resource = s.resource)
     ORDER BY (SELECT count(*) FROM slices o WHERE o.connection_id = s.connection_id AND o.resource = s.resource
               AND o.status = 'planned' AND o.lease_until > now()), s.id
     LIMIT 1 FOR UPDATE OF s SKIP LOCKED
 )
-RETURNING id, sync_id, connection_id, resource, walk, range_start, range_end, cursor, cursor_created, lease_token
+RETURNING id, sync_id, connection_id, resource, walk, range_start, range_end, cursor, cursor_created, object_id,
+          lease_token
 """
 RENEW = "UPDATE slices SET lease_until = now() + $3::interval WHERE id = $1 AND lease_token = $2"
 RELEASE = "UPDATE slices SET lease_until = NULL WHERE id = $1 AND lease_token = $2"
@@ -85,15 +88,20 @@ SELECT sync_id, connection_id, resource, walk, range_start, $2 FROM slices WHERE
 OPEN_OF_LIST = """
 SELECT count(*) FROM slices WHERE sync_id = $1 AND resource = $2 AND walk = $3 AND status = 'planned'
 """
-COST = "UPDATE syncs SET stripe_calls = stripe_calls + $2, rate_limited = rate_limited + $3 WHERE id = $1"
+# First, since it waits for whoever pauses or cancels the sync: a page that was under way still counts in a pause.
+COST = """
+UPDATE syncs SET stripe_calls = stripe_calls + $2, rate_limited = rate_limited + $3
+WHERE id = $1 AND status IN ('running', 'paused') RETURNING status = 'running'
+"""
 FAIL = "UPDATE slices SET status = 'failed', cause_code = $3, cause = $4 WHERE id = $1 AND lease_token = $2"
 BEGIN = """
 UPDATE syncs SET status = 'running', started_at = now(), range_end = coalesce(range_end, to_timestamp($2))
 WHERE id = $1 AND status = 'queued' RETURNING connection_id
 """
 PLAN = """
-INSERT INTO slices (sync_id, connection_id, resource, walk, range_start, range_end)
-SELECT $1, $2, u.* FROM unnest($3::text[], $4::int[], $5::bigint[], $6::bigint[]) AS u (resource, walk, s, e)
+INSERT INTO slices (sync_id, connection_id, resource, walk, range_start, range_end, object_id)
+SELECT $1, $2, u.*
+FROM unnest($3::text[], $4::int[], $5::bigint[], $6::bigint[], $7::text[]) AS u (resource, walk, s, e, object_id)
 """
 
 
@@ -112,8 +120,7 @@ class Slices:
             connection_id = await db.fetchval(BEGIN, sync_id, range_end)
             if connection_id is None:
                 return False
-            columns = ([getattr(plan, name) for plan in plans] for name in Plan.__slots__)
-            await db.execute(PLAN, sync_id, connection_id, *columns)
+            await add_slices(db, sync_id, connection_id, plans)
             return True
 
     async def claim(self) -> Slice | None:
@@ -135,15 +142,19 @@ class Slices:
                 await self._pool.execute(RELEASE, held.id, held.lease_token)
 
     async def checkpoint(self, held: Slice, done: Checkpoint) -> None:
-        """Note a published page; raise `LeaseLostError` when another worker has the slice."""
+        """Note a published page; raise `LeaseLostError` when the slice is not to be gone on with."""
         values = (done.cursor, done.cursor_created, done.records, self._cluster_id, done.is_last, done.split, LEASE)
         async with transaction(self._pool) as db:
+            goes_on = await db.fetchval(COST, held.sync_id, done.calls, done.rate_limited)
+            if goes_on is None:
+                raise LeaseLostError
             if done.split is not None:
                 await db.execute(SPLIT, held.id, done.split)
             if not affected(await db.execute(CHECKPOINT, held.id, held.lease_token, *values)):
                 raise LeaseLostError
             await _note_offsets(db, held.id, done.offsets)
-            await db.execute(COST, held.sync_id, done.calls, done.rate_limited)
+        if not goes_on:
+            raise LeaseLostError
 
     async def may_split(self, held: Slice) -> bool:
         """Tell whether the list of this slice may be fetched by one more worker."""
@@ -164,6 +175,12 @@ class Slices:
                     await self._pool.execute(RENEW, held.id, held.lease_token, LEASE)
             except TransientError:
                 continue  # the lease runs out, and the next checkpoint says so
+
+
+async def add_slices(db: Connection, sync_id: str, connection_id: str, plans: Sequence[Plan]) -> None:
+    """Add slices to a sync, within the caller's transaction."""
+    columns = ([getattr(plan, name) for plan in plans] for name in Plan.__slots__)
+    await db.execute(PLAN, sync_id, connection_id, *columns)
 
 
 async def _note_offsets(db: Connection, slice_id: int, offsets: Offsets) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
-from shared.connections import Connection
-from shared.errors import NotFoundError
-from shared.syncs import EVENT_FEED, STRIPE_BEGAN, Counts, Kind, Status, SyncStore
+from shared.connections import Connection, Fault
+from shared.db import transaction
+from shared.errors import ConflictError, NotFoundError, PayloadError
+from shared.syncs import EVENT_FEED, STRIPE_BEGAN, Counts, Kind, Status, SyncStore, freeze
 from tests.integration.destination_writer.state import State, make_settings, open_state
 
 SLICE = """
@@ -135,3 +138,148 @@ async def test_a_comparison_reads_the_feed_and_what_changes_without_an_event(boo
     assert "balance_transaction" in sync.resources
     assert "charge" not in sync.resources
     assert sync.range_start == now - timedelta(days=2)
+
+
+async def move(book: Book, sync_id: str, status: Status, *, has_begun: bool = True) -> None:
+    sql = "UPDATE syncs SET status = $2, started_at = CASE WHEN $3 THEN now() END WHERE id = $1"
+    await book.pool.execute(sql, sync_id, status, has_begun)
+
+
+@pytest.mark.parametrize("has_begun", [True, False])
+async def test_a_sync_that_was_paused_goes_on_where_it_was(book: Book, *, has_begun: bool) -> None:
+    sync_id = await book.create()
+    before = Status.RUNNING if has_begun else Status.QUEUED
+    await move(book, sync_id, before, has_begun=has_begun)
+    await book.syncs.pause(sync_id)
+    assert (await book.syncs.get(sync_id)).status is Status.PAUSED
+    await book.syncs.resume(sync_id)
+    assert (await book.syncs.get(sync_id)).status is before
+
+
+@pytest.mark.parametrize("status", [Status.QUEUED, Status.RUNNING, Status.PAUSED])
+async def test_a_sync_that_has_not_ended_can_be_cancelled(book: Book, status: Status) -> None:
+    sync_id = await book.create()
+    await move(book, sync_id, status)
+    await book.syncs.cancel(sync_id)
+    assert (await book.syncs.get(sync_id)).status is Status.CANCELLED
+
+
+@pytest.mark.parametrize(
+    ("step", "status", "why"),
+    [
+        ("pause", Status.PAUSED, "This sync is paused, so it can't be paused"),
+        ("pause", Status.SUCCEEDED, "has succeeded"),
+        ("resume", Status.RUNNING, "This sync is running, so it can't be resumed"),
+        ("resume", Status.QUEUED, "is waiting for its turn"),
+        ("cancel", Status.FAILED, "This sync has failed, so it can't be cancelled"),
+        ("cancel", Status.CANCELLED, "was cancelled"),
+    ],
+)
+async def test_a_step_that_the_status_does_not_allow_is_refused(
+    book: Book, step: str, status: Status, why: str
+) -> None:
+    sync_id = await book.create()
+    await move(book, sync_id, status)
+    with pytest.raises(ConflictError, match=why):
+        await getattr(book.syncs, step)(sync_id)
+    assert (await book.syncs.get(sync_id)).status is status
+
+
+@pytest.mark.parametrize("step", ["pause", "resume", "cancel"])
+async def test_an_hour_of_live_changes_goes_its_own_way(book: Book, step: str) -> None:
+    sync_id = await book.create(Kind.LIVE)
+    await move(book, sync_id, Status.RUNNING)
+    with pytest.raises(ConflictError, match="Pause the connection instead"):
+        await getattr(book.syncs, step)(sync_id)
+
+
+async def test_a_step_of_a_sync_that_does_not_exist_is_not_found(book: Book) -> None:
+    with pytest.raises(NotFoundError):
+        await book.syncs.cancel("syn_none")
+
+
+async def test_an_ended_sync_keeps_what_its_slices_added_up_to(book: Book) -> None:
+    sync_id = await book.create()
+    slice_id = await book.slice(sync_id, "planned", at=500, records=10)
+    await book.count(slice_id, "dst_1", inserted=7, unchanged=3)
+    before = await book.syncs.get(sync_id)
+    async with transaction(book.pool) as db:
+        await freeze(db, [sync_id])
+        await db.execute("UPDATE syncs SET status = 'failed', finished_at = now()")
+        await db.execute("DELETE FROM slices")
+    after = await book.syncs.get(sync_id)
+    assert (after.read, after.counts) == (10, Counts(inserted=7, unchanged=3))
+    assert after.share == pytest.approx(before.share)
+
+
+async def test_an_hour_of_live_changes_counts_by_itself(book: Book) -> None:
+    sync_id = await book.create(Kind.LIVE)
+    await book.pool.execute("UPDATE syncs SET status = 'running', records = 5, updated = 5")
+    sync = await book.syncs.get(sync_id)
+    assert (sync.read, sync.counts) == (5, Counts(updated=5))
+
+
+async def test_syncs_are_found_by_kind_status_and_time(book: Book) -> None:
+    made = [await book.create(kind) for kind in (Kind.BACKFILL, Kind.MANUAL, Kind.BACKFILL)]
+    await move(book, made[2], Status.FAILED)
+    newest = (await book.syncs.get(made[2])).created_at
+
+    async def found(**wanted: Any) -> list[str]:
+        return [sync.id for sync in await book.syncs.list_newest(**wanted)]
+
+    assert await found(kind=Kind.BACKFILL) == [made[2], made[0]]
+    assert await found(status=Status.FAILED) == [made[2]]
+    assert await found(kind=Kind.BACKFILL, status=Status.QUEUED, connection_id="con_1") == [made[0]]
+    assert await found(since=newest) == [made[2]]
+    assert await found(until=newest) == [made[1], made[0]]
+    assert await found(connection_id="con_2", kind=Kind.BACKFILL) == []
+
+
+async def test_an_export_has_every_sync_once(book: Book) -> None:
+    made = [await book.create() for _ in range(5)]
+    await book.create(Kind.MANUAL)
+    assert [sync.id async for sync in book.syncs.iterate("con_1", kind=Kind.BACKFILL, batch=2)] == made[::-1]
+
+
+async def test_resources_can_be_read_anew_from_the_start_date_on(book: Book) -> None:
+    await book.pool.execute("UPDATE connections SET start_date = '2026-01-01T00:00:00Z'")
+    connection = await book.state.connections.get("con_1")
+    sync = await book.syncs.get(await book.syncs.resync(connection, ["charge", "charge"]))
+    assert (sync.kind, sync.resources, sync.range_start) == (Kind.MANUAL, ("charge",), connection.start_date)
+
+
+async def test_one_object_can_be_read_anew(book: Book) -> None:
+    connection = await book.state.connections.get("con_1")
+    sync = await book.syncs.get(await book.syncs.resync_object(connection, "charge", "ch_1"))
+    assert (sync.kind, sync.resources, sync.object_id) == (Kind.MANUAL, ("charge",), "ch_1")
+
+
+async def test_what_is_not_synced_can_not_be_read_anew(book: Book) -> None:
+    connection = await book.state.connections.get("con_1")
+    with pytest.raises(PayloadError, match="`coupon` is not synced"):
+        await book.syncs.resync(replace(connection, resources=("charge",)), ["charge", "coupon"])
+    with pytest.raises(PayloadError, match="`coupon` is not synced"):
+        await book.syncs.resync_object(replace(connection, resources=("charge",)), "coupon", "co_1")
+
+
+async def test_a_sync_may_be_queued_with_what_it_follows_from(book: Book) -> None:
+    async def fail_after_it() -> None:
+        async with transaction(book.pool) as db:
+            await book.syncs.create("con_1", Kind.MANUAL, trigger="test", resources=["charge"], db=db)
+            raise NotFoundError
+
+    with pytest.raises(NotFoundError):
+        await fail_after_it()
+    assert await book.syncs.list_newest() == []
+
+
+async def test_a_comparison_leaves_out_what_the_key_may_not_read(book: Book) -> None:
+    connection = await book.state.connections.get("con_1")
+    faults = tuple(
+        Fault(name, "missing_permissions", "", None, connection.created_at)
+        for name in (EVENT_FEED, "balance_transaction")
+    )
+    sync_id = await book.syncs.reconcile(replace(connection, faults=faults), trigger="test", now=0)
+    resources = (await book.syncs.get(sync_id)).resources
+    assert not {EVENT_FEED, "balance_transaction"} & set(resources)
+    assert "balance" in resources
