@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,13 +12,25 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import SecretStr
 
+from shared.audit import Actor, append
 from shared.crypto import KeyRing, make_id
-from shared.db import DuplicateRowError, Pool, Row, RowInUseError, database_errors
+from shared.db import DuplicateRowError, Pool, Row, RowInUseError, affected, database_errors, transaction
 from shared.errors import ConflictError, NotFoundError, PayloadError
 
 SCHEMA_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}\Z")
 RESERVED_SCHEMAS = ("pg_", "information_schema", "tillstream")
 DEFAULT_SCHEMA = "stripe"
+NAME_TAKEN = "destinations_name_key"
+
+INSERT = """
+INSERT INTO destinations (id, name, kind, settings, secret, address) VALUES ($1, $2, 'postgres', $3, $4, $5)
+"""
+RENAME = "UPDATE destinations SET name = $2 WHERE id = $1"
+# The version tells the writers that what they have open is of an older address or password.
+MOVE = """
+UPDATE destinations SET settings = $2, secret = $3, address = $4, version = version + 1 WHERE id = $1 RETURNING version
+"""
+LOCK = "SELECT id FROM destinations WHERE id = $1 FOR UPDATE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +57,7 @@ class Destination:
     id: str
     name: str
     address: PostgresAddress
+    version: int  # grows when address or password change
     created_at: datetime
 
 
@@ -95,7 +109,7 @@ def check_schema(name: str) -> str:
 
 def _destination(row: Row) -> Destination:
     settings: Mapping[str, Any] = row["settings"]
-    return Destination(row["id"], row["name"], PostgresAddress(**settings), row["created_at"])
+    return Destination(row["id"], row["name"], PostgresAddress(**settings), row["version"], row["created_at"])
 
 
 class DestinationStore:
@@ -105,21 +119,43 @@ class DestinationStore:
         self._pool = pool
         self._keys = keys
 
-    async def insert(self, name: str, address: PostgresAddress, password: SecretStr) -> str:
+    async def insert(self, name: str, address: PostgresAddress, password: SecretStr, *, by: Actor) -> str:
         """Add a destination and return its id; raise `ConflictError` when its name or its place is taken."""
         destination_id = make_id("dst")
+        values = self._place(destination_id, address, password)
+        with _taken(name):
+            async with transaction(self._pool) as db:
+                await db.execute(INSERT, destination_id, name, *values)
+                await append(db, by, "destination.created", destination_id)
+        return destination_id
+
+    async def change(
+        self,
+        destination_id: str,
+        *,
+        name: str | None = None,
+        place: tuple[PostgresAddress, SecretStr] | None = None,
+        by: Actor,
+    ) -> None:
+        """Give the destination another name, or another address and password.
+
+        Raises `NotFoundError`, and `ConflictError` when the name or the place is taken.
+        """
+        with _taken(name):
+            async with transaction(self._pool) as db:
+                if not await db.fetchval(LOCK, destination_id):
+                    raise NotFoundError(f"There is no destination {destination_id}.")
+                if name is not None:
+                    await db.execute(RENAME, destination_id, name)
+                    await append(db, by, "destination.renamed", destination_id)
+                if place is not None:
+                    version = await db.fetchval(MOVE, destination_id, *self._place(destination_id, *place))
+                    await append(db, by, "destination.address_changed", destination_id, version=version)
+
+    def _place(self, destination_id: str, address: PostgresAddress, password: SecretStr) -> tuple[Any, bytes, str]:
         sealed = self._keys.encrypt(password.get_secret_value(), owner=destination_id, name="secret")
         settings = {field: getattr(address, field) for field in PostgresAddress.__dataclass_fields__}
-        sql = """
-        INSERT INTO destinations (id, name, kind, settings, secret, address) VALUES ($1, $2, 'postgres', $3, $4, $5)
-        """
-        try:
-            with database_errors():
-                await self._pool.execute(sql, destination_id, name, settings, sealed, address.identity)
-        except DuplicateRowError as error:
-            what = f"called {name}" if "name" in error.constraint else "with this database and schema"
-            raise ConflictError(f"There is already a destination {what}.", field="name") from error
-        return destination_id
+        return settings, sealed, address.identity
 
     async def get(self, destination_id: str) -> Destination:
         """Return the destination; raise `NotFoundError`."""
@@ -143,14 +179,25 @@ class DestinationStore:
             raise NotFoundError(f"There is no destination {destination_id}.")
         return SecretStr(self._keys.decrypt(sealed, owner=destination_id, name="secret"))
 
-    async def delete(self, destination_id: str) -> None:
-        """Remove the destination; raise `ConflictError` while a connection uses it."""
+    async def delete(self, destination_id: str, *, by: Actor) -> None:
+        """Remove the destination; raise `NotFoundError`, and `ConflictError` while a connection uses it."""
         try:
-            with database_errors():
-                status = await self._pool.execute("DELETE FROM destinations WHERE id = $1", destination_id)
+            async with transaction(self._pool) as db:
+                if not affected(await db.execute("DELETE FROM destinations WHERE id = $1", destination_id)):
+                    raise NotFoundError(f"There is no destination {destination_id}.")
+                await append(db, by, "destination.deleted", destination_id)
         except RowInUseError as error:
             raise ConflictError(
                 "A connection still delivers to this destination. Remove the connection first."
             ) from error
-        if status == "DELETE 0":
-            raise NotFoundError(f"There is no destination {destination_id}.")
+
+
+@contextmanager
+def _taken(name: str | None) -> Iterator[None]:
+    """Turn the refusal of a unique key into a `ConflictError` that says which one."""
+    try:
+        yield
+    except DuplicateRowError as error:
+        if error.constraint == NAME_TAKEN:
+            raise ConflictError(f"There is already a destination called {name}.", field="name") from error
+        raise ConflictError("There is already a destination with this database and schema.", field="url") from error

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from aiohttp import web
 from pydantic import SecretStr
 
 from services.connection_api import models
+from services.connection_api.auth import actor_of
 from services.connection_api.requests import make_cursor, read_body, read_cursor, read_id, read_query, write
 from services.connection_api.state import State
 from shared.destinations import PostgresAddress, parse_postgres_url
@@ -32,19 +35,21 @@ class Destinations:
     async def test(self, request: web.Request) -> web.Response:
         """Tell what works at an address and what does not."""
         wanted = await read_body(request, models.DestinationTest)
-        steps = await probe(*_address(wanted))
-        answers = tuple(models.ProbeStepAnswer.model_validate(step) for step in steps)
-        return write(models.DestinationTestAnswer(passed=steps[-1].passed, steps=answers))
+        return _write_steps(await probe(*_address(wanted)))
+
+    async def try_again(self, request: web.Request) -> web.Response:
+        """Tell what works at a destination, with the password that is kept."""
+        destination = await self._state.destinations.get(read_id(request))
+        password = await self._state.destinations.password(destination.id)
+        return _write_steps(await probe(destination.address, password))
 
     async def create(self, request: web.Request) -> web.Response:
         """Keep an address that works."""
         wanted = await read_body(request, models.NewDestination)
         store = self._state.destinations
         address, password = _address(wanted)
-        steps = await probe(address, password)
-        if not steps[-1].passed:
-            raise DestinationUnusableError(steps[-1])
-        destination_id = await store.insert(wanted.name, address, password)
+        await _require_usable(address, password)
+        destination_id = await store.insert(wanted.name, address, password, by=actor_of(request))
         return write(models.DestinationAnswer.of(await store.get(destination_id)), status=201)
 
     async def list(self, request: web.Request) -> web.Response:
@@ -64,10 +69,33 @@ class Destinations:
         """Show a destination."""
         return write(models.DestinationAnswer.of(await self._state.destinations.get(read_id(request))))
 
+    async def change(self, request: web.Request) -> web.Response:
+        """Keep another name, or another address that works."""
+        wanted, store = await read_body(request, models.DestinationChange), self._state.destinations
+        known = await store.get(read_id(request))
+        place = None
+        if wanted.url:
+            place = parse_postgres_url(wanted.url.get_secret_value(), schema=known.address.schema)
+            await _require_usable(*place)
+        await store.change(known.id, name=wanted.name, place=place, by=actor_of(request))
+        return write(models.DestinationAnswer.of(await store.get(known.id)))
+
     async def delete(self, request: web.Request) -> web.Response:
         """Forget a destination."""
-        await self._state.destinations.delete(read_id(request))
+        await self._state.destinations.delete(read_id(request), by=actor_of(request))
         return web.Response(status=204)
+
+
+async def _require_usable(address: PostgresAddress, password: SecretStr) -> None:
+    """Raise `DestinationUnusableError` for an address at which rows can't be written."""
+    steps = await probe(address, password)
+    if not steps[-1].passed:
+        raise DestinationUnusableError(steps[-1])
+
+
+def _write_steps(steps: Sequence[ProbeStep]) -> web.Response:
+    answers = tuple(models.ProbeStepAnswer.model_validate(step) for step in steps)
+    return write(models.DestinationTestAnswer(passed=steps[-1].passed, steps=answers))
 
 
 def _address(wanted: models.DestinationTest) -> tuple[PostgresAddress, SecretStr]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Self
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, model_validator
 
 from services.connection_api.models.base import PRINTABLE, Answer, Input
 from shared.destinations import DEFAULT_SCHEMA, Destination
@@ -37,6 +38,12 @@ class DestinationChange(Input):
         max_length=2000,
         description="`postgresql://user:password@host:5432/database`: tried before it is kept. The schema stays.",
     )
+
+    @model_validator(mode="after")
+    def _change_something(self) -> Self:
+        if self.name is None and self.url is None:
+            raise ValueError("Give a name or a url")
+        return self
 
 
 class DestinationAnswer(Answer):

@@ -11,6 +11,7 @@ from pydantic import SecretStr
 
 from services.connection_api.connect import Connect, NewConnection
 from services.connection_api.settings import ApiSettings
+from shared.audit import Actor
 from shared.connections import Connection, ConnectionStore, State
 from shared.crypto import make_encryption_key
 from shared.db import Pool, make_pool
@@ -64,7 +65,7 @@ async def stage(database_url: str) -> AsyncIterator[Stage]:
         )
         store = DestinationStore(pool, settings.key_ring)
         address = PostgresAddress("db.example.com", 5432, "warehouse", "writer", "stripe")
-        destination_id = await store.insert("Warehouse", address, SecretStr("secret"))
+        destination_id = await store.insert("Warehouse", address, SecretStr("secret"), by=Actor("test"))
         yield Stage(simulator, pool, settings, FakeProducer(), destination_id)
     await pool.close()
 

@@ -9,6 +9,7 @@ import pytest
 from pydantic import SecretStr
 
 from shared.api_keys import parse_api_key
+from shared.audit import Actor
 from shared.connections import ConnectionStore, LiveBy, State
 from shared.crypto import KeyRing
 from shared.db import Pool, make_pool
@@ -77,7 +78,9 @@ async def test_connections_are_walked_page_by_page(api: Client, pool: Pool) -> N
 async def test_destinations_are_walked_page_by_page(api: Client, pool: Pool) -> None:
     store = DestinationStore(pool, KEYS)
     made = [
-        await store.insert(f"Rows {n}", PostgresAddress("db", 5432, "rows", "ada", f"s{n}"), SecretStr("hidden"))
+        await store.insert(
+            f"Rows {n}", PostgresAddress("db", 5432, "rows", "ada", f"s{n}"), SecretStr("hidden"), by=Actor("test")
+        )
         for n in range(5)
     ]
     assert await walk(api, "/v1/destinations", "id", limit=2) == sorted(made)

@@ -10,6 +10,7 @@ import asyncpg
 
 from services.destination_writer.settings import WriterSettings
 from shared.api_keys import parse_api_key
+from shared.audit import Actor
 from shared.catalogue import DEFAULT_RESOURCES
 from shared.connections import ConnectionStore, LiveBy
 from shared.crypto import make_encryption_key
@@ -44,7 +45,7 @@ class State:
     async def add_destination(self, name: str, url: str | None = None) -> str:
         """Add a schema of its own, by default in the database of the test."""
         url = url or self.settings.database_url.get_secret_value()
-        return await self.destinations.insert(name, *parse_postgres_url(url, schema=name))
+        return await self.destinations.insert(name, *parse_postgres_url(url, schema=name), by=Actor("test"))
 
     async def add_connection(self, connection_id: str, *destination_ids: str) -> None:
         """Add a connection that delivers to the destinations."""

@@ -24,6 +24,7 @@ from services.sync_worker.schedule import Schedule
 from services.sync_worker.settings import WorkerSettings
 from services.sync_worker.slices import Slices
 from shared.api_keys import parse_api_key
+from shared.audit import Actor
 from shared.catalogue import BY_NAME
 from shared.connections import Connection, ConnectionStore, LiveBy, State
 from shared.crypto import make_encryption_key
@@ -211,7 +212,7 @@ async def _connect(
         connection_id,
         account=(account_id, "Shop"),
         key=parse_api_key(key, allow_test=True),
-        destination_ids=[await destinations.insert(connection_id, address, password)],
+        destination_ids=[await destinations.insert(connection_id, address, password, by=Actor("test"))],
         start_date=None,
         resources=["charge", "customer", "invoice", "invoiceitem", "balance"],
         live_by=LiveBy.POLLING,
