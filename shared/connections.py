@@ -86,16 +86,16 @@ FROM connections c
 """
 INSERT = """
 INSERT INTO connections
-  (id, account_id, account_name, livemode, state, api_key, key_hint, start_date, resources, live_by)
-VALUES ($1, $2, $3, $4, 'setting_up', $5, $6, $7, $8, $9)
+  (id, account_id, account_name, livemode, state, api_key, key_hint, start_date, resources, live_by, omitted_fields)
+VALUES ($1, $2, $3, $4, 'setting_up', $5, $6, $7, $8, $9, $10)
 """
-# One statement: the key, what is shown of it and its version are never of two keys. A refused key's wait ends.
+# One statement: the key, what is shown of it and its version are never of two keys. All waits end.
 REPLACE_KEY = """
 UPDATE connections SET api_key = $2, key_hint = $3, key_version = key_version + 1, key_tries = 0, key_try_at = NULL,
     cause_code = NULL, cause = NULL, state = CASE state WHEN 'action_required' THEN 'active' ELSE state END
 WHERE id = $1 AND state <> 'removing' RETURNING state
 """
-CLEAR_FAULTS = "DELETE FROM resource_faults WHERE connection_id = $1"
+TRY_FAULTS = "UPDATE resource_faults SET tries = 0, next_try_at = now() WHERE connection_id = $1"
 # The unique key of the table is what refuses: two requests at once can't both pass.
 LINK = """
 INSERT INTO connection_destinations (connection_id, destination_id, account_id, livemode)
@@ -132,6 +132,7 @@ class ConnectionStore:
         start_date: datetime | None,
         resources: Sequence[str],
         live_by: LiveBy,
+        omitted_fields: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         """Add a connection that is being set up. `account` is its id and name.
 
@@ -141,9 +142,10 @@ class ConnectionStore:
         account_id, name = account
         sealed = self._keys.encrypt(key.secret.get_secret_value(), owner=connection_id, name="api_key")
         values = (account_id, name, key.livemode, sealed, key.hint, start_date, list(resources), live_by)
+        omitted = dict(omitted_fields or {})
         try:
             async with transaction(self._pool) as db:
-                await db.execute(INSERT, connection_id, *values)
+                await db.execute(INSERT, connection_id, *values, omitted)
                 linked = await db.execute(LINK, connection_id, list(destination_ids), account_id, key.livemode)
                 self._require_linked(linked, destination_ids, account, key)
         except RowInUseError as error:
@@ -189,13 +191,14 @@ class ConnectionStore:
     async def replace_key(self, db: Database, connection_id: str, key: ApiKey) -> State:
         """Replace the key within the caller's transaction and return the state that follows.
 
-        The old key works until the transaction ends. Raises `ConnectionDisabledError` when the connection is gone.
+        The old key works until the transaction ends. What the old key could not read is tried at once. Raises
+        `ConnectionDisabledError` when the connection is gone.
         """
         sealed = self._keys.encrypt(key.secret.get_secret_value(), owner=connection_id, name="api_key")
         state = await db.fetchval(REPLACE_KEY, connection_id, sealed, key.hint)
         if state is None:
             raise ConnectionDisabledError
-        await db.execute(CLEAR_FAULTS, connection_id)
+        await db.execute(TRY_FAULTS, connection_id)
         return State(state)
 
     async def set_state(

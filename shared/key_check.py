@@ -88,6 +88,12 @@ class KeyCheck:
     account_id: str
     account_name: str
     checked: tuple[Checked, ...]
+    is_account_certain: bool = True  # whether Stripe itself told the account
+
+    @property
+    def blocking(self) -> tuple[Checked, ...]:
+        """What the key lacks and can't do without."""
+        return tuple(one for one in self.checked if one.is_blocking)
 
     @property
     def missing(self) -> tuple[Checked, ...]:
@@ -127,10 +133,27 @@ async def check_key(
 ) -> KeyCheck:
     """Probe the key of `api` for everything that `resources` need; a dead key costs one call.
 
-    `account_id` is taken where Stripe does not tell the account, and compared where it does.
-    Raises `KeyPermissionsError` naming every required permission that is missing, another `KeyRefusedError` with the
-    reason and the fix, `PayloadError` when nothing tells the account, and `StripeUnavailableError`.
+    Raises `KeyPermissionsError` naming every required permission that is missing, and what `probe_key` raises.
     Write access to webhook endpoints is proven later, by making ours.
+    """
+    check = await probe_key(api, resources, account_id=account_id, sleep=sleep)
+    if check.blocking:
+        raise KeyPermissionsError(describe_missing(check.blocking), field="api_key")
+    return check
+
+
+async def probe_key(
+    api: StripeApi,
+    resources: Sequence[Resource],
+    *,
+    account_id: str | None = None,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> KeyCheck:
+    """Tell what the key of `api` may do, whether it suffices or not.
+
+    `account_id` is taken where Stripe does not tell the account, and compared where it does.
+    Raises a `KeyRefusedError` with the reason and the fix when Stripe refuses the key or it is of another account,
+    `PayloadError` when nothing tells the account, and `StripeUnavailableError`.
     """
     first, *rest = (permission for permission in permissions(resources) if permission is not WEBHOOK_PERMISSION)
     try:
@@ -138,10 +161,11 @@ async def check_key(
         found_id, name = await _account(api)
     except KeyInvalidError as error:
         raise explain_invalid(error) from error
-    if blocking := [one for one in checked if one.is_blocking]:
-        raise KeyPermissionsError(describe_missing(blocking), field="api_key")
+    # A key that lacks something is told so first: whoever mends it may well grant what tells the account too.
+    if found_id is None and account_id is None and any(one.is_blocking for one in checked):
+        raise KeyPermissionsError(describe_missing([one for one in checked if one.is_blocking]), field="api_key")
     known_id = _agree(found_id, account_id)
-    return KeyCheck(known_id, name or known_id, tuple(checked))
+    return KeyCheck(known_id, name or known_id, tuple(checked), is_account_certain=found_id is not None)
 
 
 def explain_invalid(error: KeyInvalidError) -> KeyRefusedError:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 import msgspec
 from pydantic import SecretStr
@@ -17,7 +18,7 @@ from pydantic import SecretStr
 from shared.connections import Connection
 from shared.crypto import KeyRing, make_id
 from shared.db import Pool, database_errors, transaction
-from shared.errors import ConflictError, PermissionMissingError, StripeRefusedError
+from shared.errors import ConflictError, KeyInvalidError, PermissionMissingError, StripeRefusedError
 from shared.stripe_api import API_VERSION, StripeApi
 
 PATH = "/v1/webhook_endpoints"
@@ -37,9 +38,19 @@ INSERT INTO webhook_endpoints (id, connection_id, url) VALUES ($1, $2, $3)
 ON CONFLICT (connection_id) DO UPDATE SET connection_id = excluded.connection_id
 RETURNING id, stripe_id
 """
+FIND_OURS = "SELECT id, stripe_id FROM webhook_endpoints WHERE connection_id = $1"
 STORE = "UPDATE webhook_endpoints SET stripe_id = $2, url = $3, enabled_events = $4 WHERE id = $1"
+RETIRE_SIGNING = """
+UPDATE webhook_secrets SET expires_at = least(expires_at, now() + $2::interval) WHERE endpoint_id = $1
+"""
 VOID_SIGNING = "DELETE FROM webhook_secrets WHERE endpoint_id = $1"
 ADD_SIGNING = "INSERT INTO webhook_secrets (endpoint_id, secret) VALUES ($1, $2)"
+OLD_SECRET_LIVES = timedelta(hours=1)  # what Stripe sent before a rotation may still be under way, or be tried again
+PROBE_EVENT = "account.updated"  # any event will do: the endpoint is gone before one comes
+RESERVE_PROBE = "INSERT INTO endpoint_probes (id, api_key) VALUES ($1, $2)"
+FORGET_PROBE = "DELETE FROM endpoint_probes WHERE id = $1"
+LEFT_PROBES = "SELECT id, api_key FROM endpoint_probes WHERE created_at < now() - $1::interval"
+PROBE_TAKES = timedelta(minutes=2)  # at most; an older one was left by a crash
 
 
 class EndpointsFullError(ConflictError):
@@ -88,8 +99,12 @@ class WebhookEndpoints:
         self._keys = keys
         self._public_url = public_url.rstrip("/")
 
-    async def ensure(self, connection: Connection, api: StripeApi, events: Sequence[str]) -> int:
+    async def ensure(
+        self, connection: Connection, api: StripeApi, events: Sequence[str], *, proves_key: bool = False
+    ) -> int:
         """Let Stripe deliver `events` to us; return when the endpoint was made, in seconds of Stripe's clock.
+
+        With `proves_key` it is written although it is right already, so that the key is known to be allowed to.
 
         Raises `PermissionMissingError` without write access, `ConflictError` when the account has no room for one
         more endpoint, and what the client raises.
@@ -102,8 +117,62 @@ class WebhookEndpoints:
             await api.delete(f"{PATH}/{other.id}")
         if known is None:
             return await self._create(endpoint_id, api, events)
-        await self._repair(endpoint_id, api, known, events)
+        await self._repair(endpoint_id, api, known, events, proves_key=proves_key)
         return known.created
+
+    async def is_known(self, connection: Connection, api: StripeApi) -> bool | None:
+        """Tell whether the key of `api` sees the connection's endpoint, so is of its account; `None` without one."""
+        with database_errors():
+            row = await self._pool.fetchrow(FIND_OURS, connection.id)
+        if row is None or row["stripe_id"] is None:
+            return None
+        return any(endpoint.id == row["stripe_id"] for endpoint in await _list_ours(api, row["id"]))
+
+    async def rotate(self, connection: Connection, api: StripeApi, events: Sequence[str]) -> None:
+        """Replace our endpoint by one with a new secret; the old secret is good for another hour.
+
+        Stripe has no way to change an endpoint's secret. Both endpoints deliver for a moment, which changes no row;
+        what the old one had not delivered yet is found in the event feed. Raises what `ensure` raises.
+        """
+        endpoint_id, stripe_id = await self._reserve(connection.id)
+        await self._create(endpoint_id, api, events, keeps_old_secret=True)
+        if stripe_id:
+            await api.delete(f"{PATH}/{stripe_id}")
+
+    async def prove(self, key: SecretStr, api: StripeApi) -> None:
+        """Prove that the key may write endpoints, by making one and deleting it; raise what `ensure` raises."""
+        probe_id = make_id("whe")
+        with database_errors():
+            sealed = self._keys.encrypt(key.get_secret_value(), owner=probe_id, name="api_key")
+            await self._pool.execute(RESERVE_PROBE, probe_id, sealed)
+        try:
+            made = await self._make(probe_id, api, [PROBE_EVENT])
+            await api.delete(f"{PATH}/{made.id}")
+        except StripeRefusedError:
+            await self._forget_probe(probe_id)
+            raise
+        await self._forget_probe(probe_id)
+
+    async def left_probes(self) -> list[tuple[str, SecretStr]]:
+        """Return the probes that a crash left behind, with the key of each."""
+        with database_errors():
+            rows = await self._pool.fetch(LEFT_PROBES, PROBE_TAKES)
+        return [
+            (row["id"], SecretStr(self._keys.decrypt(row["api_key"], owner=row["id"], name="api_key"))) for row in rows
+        ]
+
+    async def remove_probe(self, probe_id: str, api: StripeApi) -> None:
+        """Delete what a probe may have left at Stripe; a key that is dead by now can't, and is forgotten too."""
+        try:
+            for endpoint in await _list_ours(api, probe_id):
+                await api.delete(f"{PATH}/{endpoint.id}")
+        except (KeyInvalidError, PermissionMissingError):
+            pass
+        await self._forget_probe(probe_id)
+
+    async def _forget_probe(self, probe_id: str) -> None:
+        with database_errors():
+            await self._pool.execute(FORGET_PROBE, probe_id)
 
     async def remove(self, connection_id: str, api: StripeApi) -> None:
         """Delete every endpoint of ours at Stripe; one that is gone already is fine."""
@@ -122,10 +191,23 @@ class WebhookEndpoints:
             row = await self._pool.fetchrow(RESERVE, endpoint_id, connection_id, self._url(endpoint_id))
         return row["id"], row["stripe_id"]
 
-    async def _create(self, endpoint_id: str, api: StripeApi, events: Sequence[str]) -> int:
-        url = self._url(endpoint_id)
+    async def _create(
+        self, endpoint_id: str, api: StripeApi, events: Sequence[str], *, keeps_old_secret: bool = False
+    ) -> int:
+        made = await self._make(endpoint_id, api, events)
+        sealed = self._keys.encrypt(made.secret or "", owner=endpoint_id, name="secret")
+        async with transaction(self._pool) as db:
+            await db.execute(STORE, endpoint_id, made.id, self._url(endpoint_id), list(events))
+            if keeps_old_secret:
+                await db.execute(RETIRE_SIGNING, endpoint_id, OLD_SECRET_LIVES)
+            else:
+                await db.execute(VOID_SIGNING, endpoint_id)
+            await db.execute(ADD_SIGNING, endpoint_id, sealed)
+        return made.created
+
+    async def _make(self, endpoint_id: str, api: StripeApi, events: Sequence[str]) -> _AtStripe:
         parameters = [
-            ("url", url),
+            ("url", self._url(endpoint_id)),
             ("api_version", API_VERSION),
             ("description", "Tillstream"),
             *(("enabled_events[]", event) for event in events),
@@ -142,18 +224,14 @@ class WebhookEndpoints:
                 f"Stripe has no room for one more webhook endpoint: {error.message} Delete one that is not used "
                 "under Developers, Webhooks in the Stripe Dashboard."
             ) from error
-        made = msgspec.json.decode(fetched.body, type=_AtStripe)
-        sealed = self._keys.encrypt(made.secret or "", owner=endpoint_id, name="secret")
-        async with transaction(self._pool) as db:
-            await db.execute(STORE, endpoint_id, made.id, url, list(events))
-            await db.execute(VOID_SIGNING, endpoint_id)
-            await db.execute(ADD_SIGNING, endpoint_id, sealed)
-        return made.created
+        return msgspec.json.decode(fetched.body, type=_AtStripe)
 
-    async def _repair(self, endpoint_id: str, api: StripeApi, known: _AtStripe, events: Sequence[str]) -> None:
+    async def _repair(
+        self, endpoint_id: str, api: StripeApi, known: _AtStripe, events: Sequence[str], *, proves_key: bool
+    ) -> None:
         """Bring address, state and events of our endpoint up to date; what is right already costs no call."""
         url, wanted = self._url(endpoint_id), merge_events(known.enabled_events, events)
-        changes = [("url", url)] if known.url != url else []
+        changes = [("url", url)] if proves_key or known.url != url else []
         if known.status != "enabled":
             changes.append(("disabled", "false"))
         if wanted != set(known.enabled_events):

@@ -13,6 +13,7 @@ from services.connection_api.auth import Attempts, Gate, add_security_headers, g
 from services.connection_api.dashboard import add_dashboard
 from services.connection_api.destinations import Destinations
 from services.connection_api.idempotency import Replays, idempotent
+from services.connection_api.life_routes import ConnectionLife
 from services.connection_api.operations import OPERATIONS
 from services.connection_api.routes import Connections, register
 from services.connection_api.sessions import Credentials
@@ -52,7 +53,7 @@ def create_app(
     )
     app.on_response_prepare.append(add_security_headers)
     sign_in = SignIn(credentials, attempts)
-    handlers = _handlers(Connections(state, now), Destinations(state))
+    handlers = _handlers(Connections(state, now), Destinations(state)) | ConnectionLife(state).handlers
     register(app, handlers | _access_handlers(sign_in, Tokens(state, now), Audit(state)))
     add_route(app, "GET", REDEEM_PATH, sign_in.redeem, Access.PUBLIC)
     add_route(app, "POST", SIGN_OUT_PATH, sign_in.sign_out, Access.PUBLIC)

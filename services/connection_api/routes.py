@@ -8,6 +8,7 @@ from datetime import datetime
 from aiohttp import web
 
 from services.connection_api import models
+from services.connection_api.auth import actor_of
 from services.connection_api.connect import NewConnection
 from services.connection_api.openapi import describe
 from services.connection_api.operations import OPENAPI_PATH, OPERATIONS
@@ -51,7 +52,8 @@ class Connections:
                 start_date=wanted.start_date,
                 resources=wanted.resources,
                 account_id=wanted.account_id,
-            )
+            ),
+            by=actor_of(request),
         )
         return write(await self._describe(connection_id), status=201)
 
@@ -75,18 +77,18 @@ class Connections:
     async def pause(self, request: web.Request) -> web.Response:
         """Pause a connection."""
         connection_id = read_id(request)
-        await self._state.connect.pause(connection_id)
+        await self._state.connect.pause(connection_id, by=actor_of(request))
         return write(await self._describe(connection_id))
 
     async def resume(self, request: web.Request) -> web.Response:
         """Resume a connection."""
         connection_id = read_id(request)
-        await self._state.connect.resume(connection_id)
+        await self._state.connect.resume(connection_id, by=actor_of(request))
         return write(await self._describe(connection_id))
 
     async def create_sync(self, request: web.Request) -> web.Response:
         """Compare with Stripe now."""
-        sync_id = await self._state.connect.sync_now(read_id(request))
+        sync_id = await self._state.connect.sync_now(read_id(request), by=actor_of(request))
         return write(models.SyncAnswer.model_validate(await self._state.syncs.get(sync_id)), status=202)
 
     async def list_syncs(self, request: web.Request) -> web.Response:

@@ -2,18 +2,63 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import dataclass
+
 import aiohttp
 
+from services.connection_api.at_stripe import AtStripe
+from services.connection_api.choices import Choices
 from services.connection_api.connect import Connect
+from services.connection_api.keys import Keys
+from services.connection_api.removals import Removals
 from services.connection_api.settings import ApiSettings
+from services.connection_api.setups import Setups
+from services.connection_api.start_dates import StartDates
 from shared.background import open_state
 from shared.connections import ConnectionStore
 from shared.crypto import KeyRing
 from shared.db import Pool, is_ready
 from shared.destinations import DestinationStore
-from shared.errors import DatabaseUnavailableError
+from shared.errors import DatabaseUnavailableError, TransientError
 from shared.kafka import Producer
+from shared.log import get_logger
 from shared.syncs import SyncStore
+
+LOOK_INTERVAL = 30.0  # seconds between two looks for what a crash or a person has left unfinished
+
+
+@dataclass(frozen=True, slots=True)
+class UseCases:
+    """What can be done to connections."""
+
+    connect: Connect
+    keys: Keys
+    setups: Setups
+    start_dates: StartDates
+    choices: Choices
+    removals: Removals
+
+
+def make_use_cases(
+    pool: Pool, settings: ApiSettings, session: aiohttp.ClientSession, producer: Producer
+) -> tuple[UseCases, AtStripe]:
+    """Build the use cases on a pool, and what they do at Stripe."""
+    at_stripe = AtStripe(pool, settings, session)
+    connect = Connect(pool=pool, settings=settings, at_stripe=at_stripe, producer=producer)
+    keys = Keys(pool, settings, at_stripe)
+    setups = Setups(pool, settings, keys, connect)
+    return (
+        UseCases(
+            connect,
+            keys,
+            setups,
+            StartDates(pool, settings, at_stripe, setups),
+            Choices(pool, settings, at_stripe),
+            Removals(pool, settings),
+        ),
+        at_stripe,
+    )
 
 
 class State:
@@ -24,15 +69,24 @@ class State:
         self._keys: KeyRing = settings.key_ring
         self._producer = producer
         self._pool: Pool | None = None
-        self._connect: Connect | None = None
+        self._use_cases: UseCases | None = None
 
     async def run(self) -> None:
-        """Hold the pool and go on with cut-off set-ups, until cancelled; wait for the database."""
+        """Hold the pool and finish what was left unfinished, until cancelled; wait for the database."""
         settings = self._settings
         async with open_state(settings) as pool, aiohttp.ClientSession() as session:
-            self._connect = Connect(pool=pool, settings=settings, session=session, producer=self._producer)
-            self._pool = pool
-            await self._connect.run()
+            use_cases, at_stripe = make_use_cases(pool, settings, session, self._producer)
+            self._use_cases, self._pool = use_cases, pool
+            while True:
+                await self._look(use_cases, at_stripe)
+                await asyncio.sleep(LOOK_INTERVAL)
+
+    async def _look(self, use_cases: UseCases, at_stripe: AtStripe) -> None:
+        for finish in (use_cases.connect.resume_unfinished, at_stripe.sweep_probes, use_cases.setups.expire):
+            try:
+                await finish()
+            except TransientError as error:
+                get_logger().warning("unfinished_delayed", reason=error.message)
 
     @property
     def pool(self) -> Pool:
@@ -43,10 +97,39 @@ class State:
 
     @property
     def connect(self) -> Connect:
-        """The use cases of a connection."""
-        if self._connect is None:
+        """Connecting an account, and pausing it."""
+        return self._known.connect
+
+    @property
+    def keys(self) -> Keys:
+        """Checking and replacing keys."""
+        return self._known.keys
+
+    @property
+    def setups(self) -> Setups:
+        """Connecting an account in steps."""
+        return self._known.setups
+
+    @property
+    def start_dates(self) -> StartDates:
+        """From when on objects are kept."""
+        return self._known.start_dates
+
+    @property
+    def choices(self) -> Choices:
+        """What is synced, and where to."""
+        return self._known.choices
+
+    @property
+    def removals(self) -> Removals:
+        """Removing a connection."""
+        return self._known.removals
+
+    @property
+    def _known(self) -> UseCases:
+        if self._use_cases is None:
             raise DatabaseUnavailableError
-        return self._connect
+        return self._use_cases
 
     @property
     def destinations(self) -> DestinationStore:

@@ -3,75 +3,28 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
 
 import pytest
-from pydantic import SecretStr
 
-from services.connection_api.connect import Connect, NewConnection
-from services.connection_api.settings import ApiSettings
-from shared.audit import Actor
-from shared.connections import Connection, ConnectionStore, State
-from shared.crypto import make_encryption_key
-from shared.db import Pool, make_pool
-from shared.destinations import DestinationStore, PostgresAddress
+from shared.connections import Connection, State
 from shared.errors import AppError, ConflictError, KafkaUnavailableError, KeyRefusedError, PayloadError
 from shared.messages import parse_command
 from shared.syncs import Kind, Status, SyncStore
 from shared.topics import COMMANDS
 from simulator.config import Faults
 from simulator.resources import PERMISSIONS
-from tests.fakes import FakeProducer
-from tests.integration.simulator.running import Running, run_simulator
-
-
-@dataclass
-class Stage:
-    """The use case, its Stripe and its database."""
-
-    simulator: Running
-    pool: Pool
-    settings: ApiSettings
-    producer: FakeProducer
-    destination_id: str
-
-    def connect(self, *, public_url: str | None = "https://hooks.example.com", now: Callable[[], float] = time.time):
-        settings = self.settings.model_copy(update={"public_url": public_url})
-        return Connect(
-            pool=self.pool, settings=settings, session=self.simulator.session, producer=self.producer, now=now
-        )
-
-    def wanted(self, key: str | None = None, **changes) -> NewConnection:
-        secret = SecretStr(key or self.simulator.simulation.first_key)
-        return NewConnection(**{"api_key": secret, "destination_ids": (self.destination_id,), **changes})
-
-    async def connections(self) -> list[Connection]:
-        return await ConnectionStore(self.pool, self.settings.key_ring).list_page()
-
-    def at_stripe(self) -> int:
-        return len(self.simulator.simulation.endpoints.by_id)
+from tests.integration.connection_api.stage import BY, Stage, set_up
 
 
 @pytest.fixture
 async def stage(database_url: str) -> AsyncIterator[Stage]:
-    pool = await make_pool(database_url)
-    async with run_simulator(objects=50, livemode=True) as simulator:
-        settings = ApiSettings(
-            database_url=database_url,
-            kafka_bootstrap_servers="nowhere:9092",
-            encryption_keys=make_encryption_key("k1"),
-            stripe_api_base=simulator.url,
-        )
-        store = DestinationStore(pool, settings.key_ring)
-        address = PostgresAddress("db.example.com", 5432, "warehouse", "writer", "stripe")
-        destination_id = await store.insert("Warehouse", address, SecretStr("secret"), by=Actor("test"))
-        yield Stage(simulator, pool, settings, FakeProducer(), destination_id)
-    await pool.close()
+    async with set_up(database_url) as stage:
+        yield stage
 
 
 async def test_account_is_connected_with_endpoint_and_backfill(stage: Stage) -> None:
-    connection_id = await stage.connect().connect(stage.wanted())
+    connection_id = await stage.connect().connect(stage.wanted(), by=BY)
 
     (connection,) = await stage.connections()
     (backfill,) = await SyncStore(stage.pool).list_newest(connection_id)
@@ -85,27 +38,27 @@ async def test_account_is_connected_with_endpoint_and_backfill(stage: Stage) -> 
 
 
 async def test_without_a_public_url_nothing_is_made_at_stripe(stage: Stage) -> None:
-    await stage.connect(public_url=None).connect(stage.wanted())
+    await stage.connect(public_url=None).connect(stage.wanted(), by=BY)
 
-    assert stage.at_stripe() == 0
+    assert stage.endpoints_at_stripe() == 0
     assert [(one.state, one.live_by) for one in await stage.connections()] == [(State.ACTIVE, "polling")]
 
 
 async def test_kafka_that_is_away_does_not_stop_a_connection(stage: Stage) -> None:
     stage.producer.error = KafkaUnavailableError()
 
-    await stage.connect().connect(stage.wanted())
+    await stage.connect().connect(stage.wanted(), by=BY)
 
     assert [one.state for one in await stage.connections()] == [State.ACTIVE]
 
 
 async def test_same_account_in_the_same_destination_is_refused(stage: Stage) -> None:
-    await stage.connect().connect(stage.wanted())
+    await stage.connect().connect(stage.wanted(), by=BY)
 
     with pytest.raises(ConflictError, match="already connected"):
-        await stage.connect().connect(stage.wanted())
+        await stage.connect().connect(stage.wanted(), by=BY)
 
-    assert (len(await stage.connections()), stage.at_stripe()) == (1, 1)
+    assert (len(await stage.connections()), stage.endpoints_at_stripe()) == (1, 1)
 
 
 @pytest.mark.parametrize("missing", ["rak_charge_read", "rak_webhook_write"])
@@ -114,15 +67,15 @@ async def test_key_that_lacks_a_permission_leaves_nothing_behind(stage: Stage, m
     key = stage.simulator.simulation.keys.create(granted)
 
     with pytest.raises(KeyRefusedError, match=missing) as caught:
-        await stage.connect().connect(stage.wanted(key.secret))
+        await stage.connect().connect(stage.wanted(key.secret), by=BY)
 
     assert caught.value.code == "missing_permissions"
-    assert (await stage.connections(), stage.at_stripe()) == ([], 0)
+    assert (await stage.connections(), stage.endpoints_at_stripe()) == ([], 0)
 
 
 async def test_address_that_stripe_refuses_is_told_and_leaves_nothing_behind(stage: Stage) -> None:
     with pytest.raises(PayloadError) as caught:
-        await stage.connect(public_url="nonsense").connect(stage.wanted())
+        await stage.connect(public_url="nonsense").connect(stage.wanted(), by=BY)
 
     assert caught.value.status == 422
     assert await stage.connections() == []
@@ -132,7 +85,7 @@ async def test_key_that_may_not_read_its_account_syncs_all_the_rest(stage: Stage
     """A backfill with a resource that can't be read would fail as a whole."""
     key = stage.simulator.simulation.keys.create(PERMISSIONS - {"rak_accounts_kyc_basic_read"})
 
-    await stage.connect().connect(stage.wanted(key.secret))
+    await stage.connect().connect(stage.wanted(key.secret), by=BY)
 
     (connection,) = await stage.connections()
     assert connection.state is State.ACTIVE
@@ -150,7 +103,7 @@ async def test_set_up_that_stripe_interrupted_goes_on_by_itself(stage: Stage) ->
 
     whole._ensure_endpoint = interrupted  # type: ignore[method-assign]
     with pytest.raises(RuntimeError):
-        await whole.connect(stage.wanted())
+        await whole.connect(stage.wanted(), by=BY)
     await stage.pool.execute("DELETE FROM leases")
 
     later = stage.connect(now=lambda: time.time() + 120)
@@ -159,7 +112,7 @@ async def test_set_up_that_stripe_interrupted_goes_on_by_itself(stage: Stage) ->
 
     (connection,) = await stage.connections()
     assert connection.state is State.ACTIVE
-    assert stage.at_stripe() == 1
+    assert stage.endpoints_at_stripe() == 1
     assert len(await SyncStore(stage.pool).list_newest(connection.id)) == 1
 
 
@@ -172,7 +125,7 @@ async def test_unfinished_set_up_whose_key_died_asks_for_action(stage: Stage) ->
 
     first._ensure_endpoint = interrupted  # type: ignore[method-assign]
     with pytest.raises(RuntimeError):
-        await first.connect(stage.wanted(key.secret))
+        await first.connect(stage.wanted(key.secret), by=BY)
     await stage.pool.execute("DELETE FROM leases")
     stage.simulator.simulation.keys.expire(key.secret)
 
@@ -187,7 +140,7 @@ async def test_stripe_that_is_down_leaves_nothing_behind(stage: Stage) -> None:
     stage.simulator.simulation.faults = Faults(http_503=1.0)
 
     with pytest.raises(AppError) as caught:
-        await stage.connect().connect(stage.wanted())
+        await stage.connect().connect(stage.wanted(), by=BY)
 
     assert caught.value.status == 503
     assert await stage.connections() == []
