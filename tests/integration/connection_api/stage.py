@@ -74,8 +74,9 @@ class Stage:
         )
 
     async def audited(self) -> list[str]:
-        """Return what was done, oldest first."""
-        return [row["action"] for row in await self.pool.fetch("SELECT action FROM audit_log ORDER BY id")]
+        """Return what was done since the destinations were added, oldest first."""
+        sql = "SELECT action FROM audit_log WHERE NOT starts_with(action, 'destination.') ORDER BY id"
+        return [row["action"] for row in await self.pool.fetch(sql)]
 
     @property
     def store(self) -> ConnectionStore:
