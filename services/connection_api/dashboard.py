@@ -10,6 +10,7 @@ from functools import partial
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Middleware
 
+from services.connection_api.account_filter import read_account_filter
 from services.connection_api.assets import Assets
 from services.connection_api.feed import Feed, Snapshots
 from services.connection_api.overview import Overview
@@ -32,8 +33,11 @@ class Dashboard:
 
     async def accounts(self, request: web.Request) -> web.Response:
         """The Accounts page, from what its feed shows too: the feed never brings something older."""
-        accounts = await self._snapshots.get(request.query.get("after", ""))
-        return self._pages.response("accounts.html", accounts=accounts)
+        wanted = read_account_filter(request)
+        accounts = await self._snapshots.get(wanted)
+        page = self._pages.response("accounts.html", accounts=accounts, setups=(), notice=None)
+        page.headers["HX-Replace-Url"] = wanted.address()
+        return page
 
     async def sign_in(self, _request: web.Request) -> web.Response:
         """How to get in."""
@@ -49,7 +53,7 @@ def add_dashboard(app: web.Application, pool_of: Callable[[], Pool], *, now: Cal
     assets = Assets()
     pages = Pages(assets.url, now)
     overview = Overview()
-    snapshots = Snapshots(lambda after: overview.read(pool_of(), now=now(), after=after))
+    snapshots = Snapshots(lambda wanted: overview.read(pool_of(), wanted, now=now()))
     dashboard = Dashboard(snapshots, pages)
     feed = Feed(snapshots, lambda accounts: pages.text("cards.html", accounts=accounts))
     app.on_shutdown.append(feed.close)

@@ -9,6 +9,7 @@ from contextlib import suppress
 
 from aiohttp import hdrs, web
 
+from services.connection_api.account_filter import AccountFilter, read_account_filter
 from services.connection_api.overview import Accounts
 from shared.errors import TransientError
 
@@ -21,7 +22,7 @@ HEADERS = {
     "X-Accel-Buffering": "no",
 }
 
-Read = Callable[[str], Awaitable[Accounts]]
+Read = Callable[[AccountFilter], Awaitable[Accounts]]
 Render = Callable[[Accounts], str]
 
 
@@ -32,18 +33,18 @@ class Snapshots:
         self._read = read
         self._interval = interval_seconds
         self._lock = asyncio.Lock()
-        self._kept: dict[str, tuple[float, Accounts]] = {}
+        self._kept: dict[AccountFilter, tuple[float, Accounts]] = {}
 
-    async def get(self, after: str) -> Accounts:
-        """Return the page after the id `after`, at most an interval old; raise `DatabaseUnavailableError`."""
+    async def get(self, wanted: AccountFilter) -> Accounts:
+        """Return the page that is wanted, at most an interval old; raise `DatabaseUnavailableError`."""
         async with self._lock:
-            read_at, accounts = self._kept.get(after, (0.0, None))
+            read_at, accounts = self._kept.get(wanted, (0.0, None))
             if accounts is None or time.monotonic() - read_at >= self._interval:
-                accounts = await self._read(after)
-                self._kept.pop(after, None)
+                accounts = await self._read(wanted)
+                self._kept.pop(wanted, None)
                 while len(self._kept) >= PAGES_KEPT:
                     self._kept.pop(next(iter(self._kept)))
-                self._kept[after] = (time.monotonic(), accounts)
+                self._kept[wanted] = (time.monotonic(), accounts)
             return accounts
 
 
@@ -70,17 +71,18 @@ class Feed:
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
         """Answer with the events `cards` (the fragment) and `trouble` (the database is away)."""
+        wanted = read_account_filter(request)
         response = web.StreamResponse(headers=HEADERS)
         await response.prepare(request)
         with suppress(ConnectionResetError):  # the page was closed
-            await self._send_changes(response, request.query.get("after", ""))
+            await self._send_changes(response, wanted)
         return response
 
-    async def _send_changes(self, response: web.StreamResponse, after: str) -> None:
+    async def _send_changes(self, response: web.StreamResponse, wanted: AccountFilter) -> None:
         shown: Accounts | None = None
         said_at = time.monotonic()
         while not self._closing.is_set():
-            message, shown = await self._look(after, shown)
+            message, shown = await self._look(wanted, shown)
             if not message and time.monotonic() - said_at >= self._heartbeat:
                 message = ": still here\n\n"
             if message:
@@ -88,10 +90,10 @@ class Feed:
                 said_at = time.monotonic()
             await self._pause()
 
-    async def _look(self, after: str, shown: Accounts | None) -> tuple[str, Accounts | None]:
+    async def _look(self, wanted: AccountFilter, shown: Accounts | None) -> tuple[str, Accounts | None]:
         """Return the message that is due, if any, and what the page shows once it has it."""
         try:
-            accounts = await self._snapshots.get(after)
+            accounts = await self._snapshots.get(wanted)
         except TransientError as error:
             return event("trouble", error.message), None
         return ("" if accounts == shown else event("cards", self._render(accounts))), accounts

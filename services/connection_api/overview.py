@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from services.connection_api.account_filter import AccountFilter, cursor_after
 from services.connection_api.status import Status, percent_of, status_of
 from shared.catalogue import RESOURCES
 from shared.connections import Fault, LiveBy, State
 from shared.db import Pool, Row, database_errors
+from shared.errors import NotFoundError
 from shared.syncs import Counts, ResourceProgress, SyncStore
 from shared.syncs import Status as SyncStatus
 
 PAGE_SIZE = 25
 MOST_COUNTED = 1000  # parked records: more of them are not counted, since the page asks every second
+NEWS = timedelta(days=1)  # how long a backfill that went well is worth a line
 FINISHED_KEPT = 200  # finished backfills whose figures are kept in memory
 POSTGRES_PORT = 5432
 
@@ -23,11 +26,12 @@ LABELS = {r.name: r.table.replace("_", " ").capitalize() for r in RESOURCES}
 RANKS = {r.name: rank for rank, r in enumerate(RESOURCES)}
 NOTHING = Counts()
 
-CARDS = f"""
-SELECT c.id, c.account_id, c.account_name, c.livemode, c.state, c.cause, c.live_by, c.start_date,
-       c.events_complete_to, c.last_synced_at, c.created_at,
+# Which rows are shown is decided first: what is told of each takes a look at other tables.
+CARDS = """
+SELECT c.id, c.account_id, c.account_name, lower(c.account_name) AS sorted_name, c.livemode, c.state, c.cause,
+       c.live_by, c.start_date, c.events_complete_to, c.last_synced_at, c.created_at,
        (SELECT coalesce(sum(h.inserted + h.updated + h.deleted), 0)::bigint FROM delivery_hours h
-        WHERE h.connection_id = c.id AND h.hour >= $3) AS rows_today,
+        WHERE h.connection_id = c.id AND h.hour >= $5) AS rows_today,
        (SELECT coalesce(jsonb_agg(jsonb_build_object('name', d.name, 'settings', d.settings) ORDER BY d.name), '[]')
         FROM connection_destinations l JOIN destinations d ON d.id = l.destination_id
         WHERE l.connection_id = c.id) AS places,
@@ -36,7 +40,14 @@ SELECT c.id, c.account_id, c.account_name, c.livemode, c.state, c.cause, c.live_
              WHERE f.connection_id = c.id ORDER BY f.resource) AS faults,
        b.id AS sync_id, b.status AS sync_status, b.cause AS sync_cause, b.resources AS sync_resources,
        b.finished_at AS sync_finished_at
-FROM connections c
+FROM (
+    SELECT * FROM connections
+    WHERE (lower(account_name), id) > ($1, $2)
+      AND ($3::text IS NULL OR strpos(lower(account_name), lower($3)) > 0 OR strpos(lower(account_id), lower($3)) > 0
+           OR id = $3)
+      AND {condition}
+    ORDER BY lower(account_name), id LIMIT $4
+) c
 LEFT JOIN LATERAL (
     SELECT id, status, cause, resources, finished_at FROM syncs
     WHERE connection_id = c.id AND kind = 'backfill' ORDER BY created_at DESC, id DESC LIMIT 1
@@ -45,10 +56,10 @@ LEFT JOIN LATERAL (
     SELECT count(*) AS waiting, min(parked_at) AS oldest FROM (
         SELECT r.parked_at FROM connection_destinations l
         JOIN parked_records r ON r.destination_id = l.destination_id AND r.connection_id = l.connection_id
-        WHERE l.connection_id = c.id LIMIT {MOST_COUNTED}
+        WHERE l.connection_id = c.id LIMIT {most_counted}
     ) counted
 ) p ON true
-WHERE c.id > $1 ORDER BY c.id LIMIT $2
+ORDER BY sorted_name, c.id
 """
 
 
@@ -85,12 +96,11 @@ class Backfill:
     finished_at: datetime | None
     share: float
     lines: tuple[ResourceLine, ...]
-    empty: tuple[str, ...]  # resources of which a finished backfill found nothing
 
     @property
     def is_open(self) -> bool:
         """Whether it is under way or about to be."""
-        return self.status in (SyncStatus.QUEUED, SyncStatus.RUNNING)
+        return self.status in (SyncStatus.QUEUED, SyncStatus.RUNNING, SyncStatus.PAUSED)
 
     @property
     def percent(self) -> int:
@@ -132,15 +142,16 @@ class Card:
     rows_today: int
     places: tuple[Place, ...]
     backfill: Backfill | None
+    state: State
 
 
 @dataclass(frozen=True, slots=True)
 class Accounts:
-    """A page of cards; `next_after` is where the next page starts, `None` on the last one."""
+    """A page of cards; `next_cursor` is where the next page begins, `None` on the last one."""
 
     cards: tuple[Card, ...]
-    after: str
-    next_after: str | None
+    wanted: AccountFilter
+    next_cursor: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,19 +168,43 @@ class Overview:
     def __init__(self) -> None:
         self._finished: dict[str, list[ResourceProgress]] = {}
 
-    async def read(self, pool: Pool, *, now: datetime, after: str = "", limit: int = PAGE_SIZE) -> Accounts:
-        """Return the connections after the id `after`, by id; "today" is the day of `now` in UTC."""
-        today = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-        with database_errors():
-            rows = await pool.fetch(CARDS, after, limit + 1, today)
-        page = rows[:limit]
-        cards = [_card(row, await self._backfill(pool, row), now) for row in page]
-        return Accounts(tuple(cards), after, page[-1]["id"] if len(rows) > limit else None)
+    async def read(self, pool: Pool, wanted: AccountFilter, *, now: datetime, limit: int = PAGE_SIZE) -> Accounts:
+        """Return the accounts that are wanted, by name; "today" is the day of `now` in UTC."""
+        found: list[tuple[Card, str]] = []
+        place: Sequence[str] | None = wanted.place
+        while place and len(found) <= limit:
+            cards, place = await self._read_some(pool, wanted, place, now, limit + 1)
+            found += [(card, name) for card, name in cards if wanted.status in (None, card.status.word)]
+        page = found[:limit]
+        last = page[-1] if len(found) > limit else None
+        return Accounts(tuple(card for card, _ in page), wanted, cursor_after(last[1], last[0].id) if last else None)
 
-    async def _backfill(self, pool: Pool, row: Row) -> Backfill | None:
+    async def one(self, pool: Pool, connection_id: str, *, now: datetime) -> Card:
+        """Return one account; raise `NotFoundError`."""
+        cards, _ = await self._read_some(pool, AccountFilter(q=connection_id), ("", ""), now, 2)
+        for card, _ in cards:
+            if card.id == connection_id:
+                return card
+        raise NotFoundError(f"There is no connection {connection_id}.")
+
+    async def _read_some(
+        self, pool: Pool, wanted: AccountFilter, place: Sequence[str], now: datetime, limit: int
+    ) -> tuple[list[tuple[Card, str]], Sequence[str] | None]:
+        """Return cards that may be wanted, each with its name as it is sorted, and where to go on."""
+        today = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+        sql = CARDS.format(condition=wanted.condition, most_counted=MOST_COUNTED)
+        with database_errors():
+            rows = await pool.fetch(sql, *place, wanted.q, limit, today)
+        cards = [(_card(row, await self._backfill(pool, row, now), now), row["sorted_name"]) for row in rows]
+        last = cards[-1] if len(rows) == limit else None
+        return cards, (last[1], last[0].id) if last else None
+
+    async def _backfill(self, pool: Pool, row: Row, now: datetime) -> Backfill | None:
         if row["sync_id"] is None:
             return None
         status = SyncStatus(row["sync_status"])
+        if status is not SyncStatus.FAILED and row["sync_finished_at"] and now - row["sync_finished_at"] > NEWS:
+            return None
         progress = self._finished.get(row["sync_id"])
         if progress is None:
             progress = await SyncStore(pool).progress(row["sync_id"])
@@ -189,16 +224,13 @@ def make_backfill(row: Mapping[str, Any], status: SyncStatus, progress: Iterable
     known = {p.resource: p for p in progress}
     names = sorted(known.keys() | set(row["sync_resources"]), key=lambda name: (RANKS.get(name, len(RANKS)), name))
     lines = [_line(name, known.get(name)) for name in names]
-    is_finished = status is SyncStatus.SUCCEEDED
-    empty = {line.name for line in lines if is_finished and not line.read and not line.cause}
     return Backfill(
         sync_id=row["sync_id"],
         status=status,
         cause=row["sync_cause"],
         finished_at=row["sync_finished_at"],
         share=sum(p.share for p in known.values()) / len(names) if names else 0.0,
-        lines=tuple(line for line in lines if line.name not in empty),
-        empty=tuple(line.label for line in lines if line.name in empty),
+        lines=tuple(lines),
     )
 
 
@@ -235,6 +267,7 @@ def _card(row: Row, backfill: Backfill | None, now: datetime) -> Card:
         rows_today=row["rows_today"],
         places=tuple(Place(p["name"], show_address(p["settings"])) for p in row["places"]),
         backfill=backfill,
+        state=situation.state,
     )
 
 

@@ -10,6 +10,8 @@ from pathlib import Path
 from aiohttp import hdrs, web
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from services.connection_api.status import Word
+
 TEMPLATES = Path(__file__).parent / "templates"
 HEADERS = {hdrs.CACHE_CONTROL: "no-store"}
 STEPS = ((60, "s"), (3600, "min"), (86400, "h"))  # seconds below which a unit is used, and the unit
@@ -42,7 +44,7 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._environment.globals |= {"static": asset_url, "htmx_config": json.dumps(HTMX)}
+        self._environment.globals |= {"static": asset_url, "htmx_config": json.dumps(HTMX), "words": list(Word)}
         self._environment.filters |= {
             "number": lambda value: f"{value:,}",
             "iso": lambda at: at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),

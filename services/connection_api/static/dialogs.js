@@ -94,5 +94,5 @@
     opener = null;
   });
 
-  window.tillstream = { open, act, say, copy };
+  window.tillstream = { ...window.tillstream, open, act, say };
 })();

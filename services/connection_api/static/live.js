@@ -1,7 +1,7 @@
 // Keeps the Accounts page current: cards arrive by server-sent events and are merged into the page in place,
 // so that focus, selection and what a person has opened stay as they are.
 (() => {
-  const cards = document.getElementById("cards");
+  let events = null;
   const feed = document.getElementById("feed");
   const feedText = feed.querySelector(".feed-text");
 
@@ -12,24 +12,32 @@
   };
 
   const listen = () => {
-    const events = new EventSource(cards.dataset.events);
-    events.addEventListener("open", () => showFeed("live", "Up to date"));
-    events.addEventListener("cards", (event) => {
-      window.tillstream.merge(cards, event.data);
+    events?.close();
+    const current = new EventSource(document.getElementById("cards").dataset.events);
+    events = current;
+    current.addEventListener("open", () => showFeed("live", "Up to date"));
+    current.addEventListener("cards", (event) => {
+      if (current !== events) return;
+      window.tillstream.merge(document.getElementById("cards"), event.data);
+      document.dispatchEvent(new Event("merged"));
       showFeed("live", "Up to date");
     });
-    events.addEventListener("trouble", (event) => {
+    current.addEventListener("trouble", (event) => {
       showFeed("trouble", "Waiting for the database");
       feed.title = event.data;
     });
-    events.addEventListener("error", () => {
+    current.addEventListener("error", () => {
       showFeed("trouble", "Reconnecting");
       // The browser tries again by itself, except after an answer that was no stream.
-      if (events.readyState === EventSource.CLOSED) setTimeout(listen, 3000);
+      if (current === events && current.readyState === EventSource.CLOSED) setTimeout(listen, 3000);
     });
-    addEventListener("pagehide", () => events.close(), { once: true });
   };
 
   listen();
+  addEventListener("pagehide", () => events.close());
+  // Another search has brought other cards, whose news come from another address.
+  document.addEventListener("htmx:afterSettle", (event) => {
+    if (event.detail.target.id === "accounts") listen();
+  });
   addEventListener("pageshow", (event) => event.persisted && listen());
 })();

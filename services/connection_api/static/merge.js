@@ -1,7 +1,7 @@
 // Merges fresh markup into a page in place, so that focus, selection and what a person has opened stay as they are.
 window.tillstream = { ...window.tillstream };
 (() => {
-  const OWN = new Set(["open"]); // attributes that belong to the reader
+  const OWN = new Set(["open", "aria-expanded"]); // attributes that belong to the reader
   const mergeAttributes = (old, fresh) => {
     const isTime = old.matches("time[data-relative]"); // whose title static/times.js keeps
     const isOwn = (name) => OWN.has(name) || (isTime && name === "title");

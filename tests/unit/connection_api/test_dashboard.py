@@ -8,13 +8,14 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
+from services.connection_api.account_filter import AccountFilter
 from services.connection_api.assets import Assets
 from services.connection_api.dashboard import add_dashboard
 from services.connection_api.feed import Feed, Snapshots, event
 from services.connection_api.overview import Accounts, Card, Place, make_backfill, show_address
 from services.connection_api.pages import Pages, relative_time
 from services.connection_api.status import Status, Tone, Word
-from shared.connections import LiveBy
+from shared.connections import LiveBy, State
 from shared.errors import AuthError, DatabaseUnavailableError
 from shared.http import Access, add_route, make_app
 from shared.syncs import Counts, ResourceProgress
@@ -40,12 +41,13 @@ def make_card(name: str = "Halcyon Coffee", **changes: Any) -> Card:
         "rows_today": 12_345,
         "places": (Place("Warehouse", "db.example/analytics · stripe"),),
         "backfill": None,
+        "state": State.ACTIVE,
     }
     return Card(**values | changes)
 
 
 def render(*cards: Card) -> str:
-    return Pages(Assets().url, lambda: NOW).text("cards.html", accounts=Accounts(cards, "", None))
+    return Pages(Assets().url, lambda: NOW).text("cards.html", accounts=Accounts(cards, AccountFilter(), None))
 
 
 def sync_row(*resources: str) -> dict[str, Any]:
@@ -60,11 +62,11 @@ class Reader:
         self.error: DatabaseUnavailableError | None = None
         self.calls = 0
 
-    async def read(self, after: str) -> Accounts:
+    async def read(self, wanted: AccountFilter) -> Accounts:
         self.calls += 1
         if self.error:
             raise self.error
-        return Accounts(self.cards, after, None)
+        return Accounts(self.cards, wanted, None)
 
 
 def make_feed(reader: Reader, **options: float) -> Feed:
@@ -110,7 +112,7 @@ def test_no_connection_leads_to_the_next_action() -> None:
     html = render()
 
     assert "No Stripe account is connected yet" in html
-    assert "tillstream connections add" in html
+    assert 'href="/connect"' in html
 
 
 def test_nothing_needs_an_inline_style_or_script() -> None:
@@ -137,16 +139,13 @@ def test_a_backfill_shows_what_is_planned_and_what_is_read() -> None:
     assert backfill.percent == 25
 
 
-def test_a_finished_backfill_names_what_was_empty_in_one_line() -> None:
-    progress = [
-        ResourceProgress("charge", 1, 3, True, None, None, Counts(inserted=3)),
-        ResourceProgress("topup", 1, 0, True, None, None, Counts()),
-    ]
-    backfill = make_backfill(sync_row("charge", "topup"), SyncStatus.SUCCEEDED, progress)
+def test_a_finished_backfill_leads_to_its_sync() -> None:
+    progress = [ResourceProgress("charge", 1, 3, True, None, None, Counts(inserted=3))]
+    backfill = make_backfill(sync_row("charge"), SyncStatus.SUCCEEDED, progress)
+    html = render(make_card(backfill=backfill))
 
-    assert [line.name for line in backfill.lines] == ["charge"]
-    assert backfill.empty == ("Topups",)
     assert backfill.percent == 100
+    assert 'href="/syncs/syn_1"' in html
 
 
 @pytest.mark.parametrize(
@@ -213,7 +212,7 @@ async def test_closing_the_service_ends_the_feed() -> None:
 async def test_many_pages_are_read_from_the_database_once() -> None:
     reader = Reader()
     snapshots = Snapshots(reader.read, interval_seconds=60)
-    await asyncio.gather(*(snapshots.get("") for _ in range(50)))
+    await asyncio.gather(*(snapshots.get(AccountFilter()) for _ in range(50)))
 
     assert reader.calls == 1
 

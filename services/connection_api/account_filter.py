@@ -1,0 +1,85 @@
+"""Which accounts are wanted, as the address of the Accounts page says it, and how the database narrows them down.
+
+A connection's word depends on more than its row, so SQL only sorts out what can't have the word; `status_of` decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+from urllib.parse import quote, unquote, urlencode
+
+from aiohttp import web
+from pydantic import Field, ValidationError
+
+from services.connection_api.models.base import PRINTABLE, Input
+from services.connection_api.requests import make_cursor, read_cursor, refusal
+from services.connection_api.status import LATE_AFTER, Word
+from shared.connections import LiveBy, State
+
+ACTIVE = f"state = '{State.ACTIVE}'"
+HAS_FAULT = "EXISTS (SELECT FROM resource_faults f WHERE f.connection_id = connections.id)"
+IS_BACKFILLING = """EXISTS (SELECT FROM syncs s WHERE s.connection_id = connections.id AND s.kind = 'backfill'
+                            AND s.status IN ('queued', 'running', 'paused'))"""
+MAY_BE_LATE = f"""((live_by = '{LiveBy.POLLING}' AND events_complete_to < extract(epoch FROM now()) - {LATE_AFTER})
+                   OR EXISTS (SELECT FROM parked_records p WHERE p.connection_id = connections.id))"""
+MAY_BE: Mapping[Word, str] = MappingProxyType(
+    {
+        Word.SETTING_UP: f"state = '{State.SETTING_UP}'",
+        Word.BACKFILLING: f"{ACTIVE} AND NOT {HAS_FAULT} AND {IS_BACKFILLING}",
+        Word.LIVE: f"{ACTIVE} AND NOT {HAS_FAULT}",
+        Word.DELAYED: f"{ACTIVE} AND NOT {HAS_FAULT} AND {MAY_BE_LATE}",
+        Word.ACTION_REQUIRED: f"(state = '{State.ACTION_REQUIRED}' OR ({ACTIVE} AND {HAS_FAULT}))",
+        Word.PAUSED: f"state = '{State.PAUSED}'",
+        Word.REMOVING: f"state = '{State.REMOVING}'",
+    }
+)
+ANY_STATUS = "true"
+
+
+class AccountFilter(Input):
+    """Which accounts are wanted, and after which one the page begins."""
+
+    q: str | None = Field(default=None, max_length=100, pattern=PRINTABLE)
+    status: Word | None = None
+    cursor: str | None = Field(default=None, max_length=1000, pattern=r"^[A-Za-z0-9_\-]+$")
+
+    @property
+    def is_narrow(self) -> bool:
+        """Whether something was searched for or chosen."""
+        return bool(self.q or self.status)
+
+    @property
+    def place(self) -> Sequence[str]:
+        """Name (as it is sorted) and id of the last account on the page before; raise `PayloadError`."""
+        name, connection_id = read_cursor(self.cursor, parts=2) or ("", "")
+        return unquote(name).replace("\0", ""), connection_id
+
+    @property
+    def condition(self) -> str:
+        """SQL over `connections` that is true of every account with the wanted status, and maybe of others."""
+        return MAY_BE[self.status] if self.status else ANY_STATUS
+
+    def address(self, path: str = "/", **changes: Any) -> str:
+        """Return the address of a page with this filter; a change to `None` leaves something out."""
+        values = self.model_dump(mode="json") | changes
+        query = urlencode({name: value for name, value in values.items() if value})
+        return f"{path}?{query}" if query else path
+
+
+def read_account_filter(request: web.Request) -> AccountFilter:
+    """Return what the address asks for; what is no part of a filter is ignored. Raises `PayloadError`."""
+    given = {name: request.query.get(name, "").strip() for name in AccountFilter.model_fields}
+    try:
+        wanted = AccountFilter.model_validate({name: value for name, value in given.items() if value})
+    except ValidationError as error:
+        raise refusal(error) from None
+    if wanted.cursor:
+        _ = wanted.place
+    return wanted
+
+
+def cursor_after(sorted_name: str, connection_id: str) -> str:
+    """Return the place after an account; a cursor holds ASCII alone."""
+    return make_cursor(quote(sorted_name), connection_id)
