@@ -92,7 +92,10 @@ VALUES ($1, $2, $3, $4, 'setting_up', $5, $6, $7, $8, $9, $10)
 # One statement: the key, what is shown of it and its version are never of two keys. All waits end.
 REPLACE_KEY = """
 UPDATE connections SET api_key = $2, key_hint = $3, key_version = key_version + 1, key_tries = 0, key_try_at = NULL,
-    cause_code = NULL, cause = NULL, state = CASE state WHEN 'action_required' THEN 'active' ELSE state END
+    cause_code = NULL, cause = NULL,
+    -- A set-up that the old key has stopped goes on; until it is done no event is known to be complete.
+    state = CASE WHEN state <> 'action_required' THEN state WHEN events_complete_to IS NULL THEN 'setting_up'
+            ELSE 'active' END
 WHERE id = $1 AND state <> 'removing' RETURNING state
 """
 TRY_FAULTS = "UPDATE resource_faults SET tries = 0, next_try_at = now() WHERE connection_id = $1"

@@ -10,6 +10,7 @@ from pydantic import SecretStr
 
 from services.connection_api.at_stripe import AtStripe
 from services.connection_api.choices import choose_resources
+from services.connection_api.connect import Connect
 from services.connection_api.key_report import KeyReport, make_report
 from services.connection_api.settings import ApiSettings
 from shared.api_keys import ApiKey, parse_api_key
@@ -34,11 +35,18 @@ class Keys:
     """The use cases of a connection's key."""
 
     def __init__(
-        self, pool: Pool, settings: ApiSettings, at_stripe: AtStripe, *, now: Callable[[], float] = time.time
+        self,
+        pool: Pool,
+        settings: ApiSettings,
+        at_stripe: AtStripe,
+        connect: Connect,
+        *,
+        now: Callable[[], float] = time.time,
     ) -> None:
         self._pool = pool
         self._settings = settings
         self._at_stripe = at_stripe
+        self._connect = connect
         self._now = now
         self._connections = ConnectionStore(pool, settings.key_ring)
         self._syncs = SyncStore(pool)
@@ -85,6 +93,8 @@ class Keys:
                 await self._syncs.reconcile(connection, trigger="key updated", now=self._now(), db=db)
             hashed = fingerprint(key.secret.get_secret_value())
             await append(db, by, "connection.key_updated", connection_id, key=hashed)
+        if state is State.SETTING_UP:
+            await self._connect.resume_unfinished()
 
     async def rotate_webhook_secret(self, connection_id: str, *, by: Actor) -> None:
         """Give our endpoint at Stripe a new secret; raise `ConflictError` where there is none."""

@@ -46,7 +46,7 @@ def make_use_cases(
     """Build the use cases on a pool, and what they do at Stripe."""
     at_stripe = AtStripe(pool, settings, session)
     connect = Connect(pool=pool, settings=settings, at_stripe=at_stripe, producer=producer)
-    keys = Keys(pool, settings, at_stripe)
+    keys = Keys(pool, settings, at_stripe, connect)
     setups = Setups(pool, settings, keys, connect)
     return (
         UseCases(

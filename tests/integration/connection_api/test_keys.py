@@ -150,6 +150,18 @@ async def test_two_people_at_once_leave_one_whole_key(stage: Stage) -> None:
     assert now.key_version == 5
 
 
+async def test_set_up_that_the_old_key_stopped_is_finished_with_the_new_one(stage: Stage) -> None:
+    connection = await stage.connected()
+    await stage.pool.execute("DELETE FROM syncs")
+    await stage.pool.execute("UPDATE connections SET state = 'action_required', events_complete_to = NULL")
+
+    await stage.use_cases().keys.update(connection.id, new_key(stage), by=BY)
+
+    now = await stage.connection(connection.id)
+    assert (now.state, now.events_complete_to is None) == (State.ACTIVE, False)
+    assert [sync.kind for sync in await stage.syncs(connection.id)] == [Kind.BACKFILL]
+
+
 async def test_paused_connection_stays_paused_with_its_new_key(stage: Stage) -> None:
     connection = await stage.connected()
     await stage.connect().pause(connection.id, by=BY)
