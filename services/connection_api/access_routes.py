@@ -22,7 +22,7 @@ from services.connection_api.state import State
 from services.connection_api.tokens import TokenStore
 from shared.audit import AuditLog
 from shared.errors import PayloadError
-from shared.http import Access
+from shared.http import Access, Handler
 
 
 class Tokens:
@@ -32,6 +32,11 @@ class Tokens:
         """`now` gives the time with its zone."""
         self._state = state
         self._now = now
+
+    @property
+    def handlers(self) -> dict[str, Handler]:
+        """The handlers by their operations' names."""
+        return {"create_token": self.create, "list_tokens": self.list, "revoke_token": self.revoke}
 
     async def create(self, request: web.Request) -> web.Response:
         """Make a token and show its secret, this once."""
@@ -72,6 +77,11 @@ class Audit:
 
     def __init__(self, state: State) -> None:
         self._state = state
+
+    @property
+    def handlers(self) -> dict[str, Handler]:
+        """The handlers by their operations' names."""
+        return {"list_audit_log": self.list, "verify_audit_log": self.verify}
 
     async def list(self, request: web.Request) -> web.Response:
         """Show a page of entries."""

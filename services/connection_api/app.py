@@ -12,6 +12,7 @@ from services.connection_api.access_routes import Audit, Tokens
 from services.connection_api.auth import Attempts, Gate, add_security_headers, guarded_by
 from services.connection_api.dashboard import add_dashboard
 from services.connection_api.destinations import Destinations
+from services.connection_api.event_routes import Events
 from services.connection_api.idempotency import Replays, idempotent
 from services.connection_api.life_routes import ConnectionLife
 from services.connection_api.operations import OPERATIONS
@@ -21,7 +22,7 @@ from services.connection_api.settings import ApiSettings
 from services.connection_api.sign_in import REDEEM_PATH, SIGN_OUT_PATH, SignIn
 from services.connection_api.state import State
 from shared.background import run_beside, until_available
-from shared.http import Access, Handler, add_route, make_app, serve
+from shared.http import Access, add_route, make_app, serve
 from shared.kafka import Producer, ensure_topics
 from shared.log import configure
 from shared.settings import load
@@ -53,8 +54,16 @@ def create_app(
     )
     app.on_response_prepare.append(add_security_headers)
     sign_in = SignIn(credentials, attempts)
-    handlers = _handlers(Connections(state, now), Destinations(state)) | ConnectionLife(state).handlers
-    register(app, handlers | _access_handlers(sign_in, Tokens(state, now), Audit(state)))
+    nouns = (
+        Destinations(state),
+        Connections(state, now),
+        ConnectionLife(state),
+        Events(state),
+        sign_in,
+        Tokens(state, now),
+        Audit(state),
+    )
+    register(app, {name: handler for noun in nouns for name, handler in noun.handlers.items()})
     add_route(app, "GET", REDEEM_PATH, sign_in.redeem, Access.PUBLIC)
     add_route(app, "POST", SIGN_OUT_PATH, sign_in.sign_out, Access.PUBLIC)
     add_dashboard(app, lambda: state.pool, now=now)
@@ -63,38 +72,6 @@ def create_app(
     if has_kafka:
         run_beside(app, lambda: until_available("kafka", lambda: ensure_topics(settings)))
     return app
-
-
-def _handlers(connections: Connections, destinations: Destinations) -> dict[str, Handler]:
-    return {
-        "test_destination": destinations.test,
-        "create_destination": destinations.create,
-        "list_destinations": destinations.list,
-        "get_destination": destinations.get,
-        "change_destination": destinations.change,
-        "try_destination": destinations.try_again,
-        "delete_destination": destinations.delete,
-        "create_connection": connections.create,
-        "list_connections": connections.list,
-        "get_connection": connections.get,
-        "create_sync": connections.create_sync,
-        "list_syncs": connections.list_syncs,
-        "get_sync": connections.get_sync,
-        "pause_connection": connections.pause,
-        "resume_connection": connections.resume,
-        "list_events": connections.list_events,
-    }
-
-
-def _access_handlers(sign_in: SignIn, tokens: Tokens, audit: Audit) -> dict[str, Handler]:
-    return {
-        "create_sign_in_link": sign_in.create_link,
-        "create_token": tokens.create,
-        "list_tokens": tokens.list,
-        "revoke_token": tokens.revoke,
-        "list_audit_log": audit.list,
-        "verify_audit_log": audit.verify,
-    }
 
 
 def _stopping(producer: Producer) -> Callable[[web.Application], AsyncIterator[None]]:

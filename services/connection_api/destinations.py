@@ -13,6 +13,7 @@ from services.connection_api.requests import make_cursor, read_body, read_cursor
 from services.connection_api.state import State
 from shared.destinations import PostgresAddress, parse_postgres_url
 from shared.errors import PayloadError
+from shared.http import Handler
 from shared.postgres_probe import ProbeStep, probe
 
 
@@ -31,6 +32,19 @@ class Destinations:
 
     def __init__(self, state: State) -> None:
         self._state = state
+
+    @property
+    def handlers(self) -> dict[str, Handler]:
+        """The handlers by their operations' names."""
+        return {
+            "test_destination": self.test,
+            "create_destination": self.create,
+            "list_destinations": self.list,
+            "get_destination": self.get,
+            "change_destination": self.change,
+            "try_destination": self.try_again,
+            "delete_destination": self.delete,
+        }
 
     async def test(self, request: web.Request) -> web.Response:
         """Tell what works at an address and what does not."""

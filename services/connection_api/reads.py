@@ -1,11 +1,10 @@
-"""What the REST API reads beside the stores: today's rows, newest backfills, and the event log."""
+"""What the REST API tells of connections beside what their store has: today's rows and the newest backfill."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 
-from services.connection_api.models import BackfillAnswer, ConnectionAnswer, EventAnswer
+from services.connection_api.models import BackfillAnswer, ConnectionAnswer
 from shared.connections import Connection
 from shared.db import Pool, database_errors
 from shared.syncs import SyncStore
@@ -18,14 +17,6 @@ SELECT c.id,
         WHERE h.connection_id = c.id AND h.hour >= date_trunc('day', now(), 'UTC')) AS rows_today
 FROM unnest($1::text[]) AS c (id)
 """
-EVENTS = """
-SELECT connection_id, event_id, type, resource, object_id, created, outcome, received_at, written_at
-FROM event_log
-WHERE {filters} AND ($1::timestamptz IS NULL OR (written_at, connection_id, event_id) < ($1, $2, $3))
-ORDER BY written_at DESC, connection_id DESC, event_id DESC LIMIT $4
-"""
-# Its indexes begin with the connection: naming all of them lets a search by event or object use one.
-ANY_CONNECTION = "connection_id = ANY (ARRAY(SELECT id FROM connections))"
 
 
 class Reads:
@@ -50,19 +41,6 @@ class Reads:
                 for one in connections
             ]
         )
-
-    async def events(
-        self, filters: dict[str, str], *, before: tuple[datetime, str, str] | None, limit: int
-    ) -> list[EventAnswer]:
-        """Return events, newest first, whose columns equal `filters`; `before` is the last one's place."""
-        at, connection_id, event_id = before or (None, None, None)
-        clauses = [f"{column} = ${number}" for number, column in enumerate(filters, start=5)]
-        if clauses and "connection_id" not in filters:
-            clauses.append(ANY_CONNECTION)
-        sql = EVENTS.format(filters=" AND ".join(clauses) or "true")
-        with database_errors():
-            rows = await self._pool.fetch(sql, at, connection_id, event_id, limit, *filters.values())
-        return [EventAnswer.model_validate(dict(row)) for row in rows]
 
     async def _backfill(self, sync_id: str | None) -> BackfillAnswer | None:
         if sync_id is None:

@@ -17,6 +17,7 @@ from shared.errors import NotFoundError, PayloadError
 
 M = TypeVar("M", bound=BaseModel)
 ID = re.compile(r"[a-z]{2,8}_[a-z0-9]{1,64}\Z")
+STRIPE_ID = re.compile(r"[A-Za-z0-9_\-]{1,255}\Z")
 LARGEST_NUMBER = 2**63 - 1  # Postgres' bigint
 LONGEST_FIELD = 100  # characters of a caller's own field name that an error repeats
 SENTENCES = {
@@ -55,6 +56,14 @@ def read_id(request: web.Request) -> str:
     """Return the id in the path; raise `NotFoundError` for what can't be one."""
     text = request.match_info["id"]
     if not ID.match(text):
+        raise NotFoundError
+    return text
+
+
+def read_stripe_id(request: web.Request) -> str:
+    """Return the id of Stripe's in the path; raise `NotFoundError` for what can't be one."""
+    text = request.match_info["id"]
+    if not STRIPE_ID.match(text):
         raise NotFoundError
     return text
 

@@ -1,4 +1,4 @@
-"""Answers what is asked about connections, syncs and events, and registers every operation of the table."""
+"""Answers what is asked about connections and syncs, and registers every operation of the table."""
 
 from __future__ import annotations
 
@@ -32,12 +32,26 @@ def register(app: web.Application, handlers: Mapping[str, Handler]) -> None:
 
 
 class Connections:
-    """The routes about connections, their syncs and events."""
+    """The routes about connections and their syncs."""
 
     def __init__(self, state: State, now: Callable[[], datetime]) -> None:
         """`now` gives the time with its zone."""
         self._state = state
         self._now = now
+
+    @property
+    def handlers(self) -> dict[str, Handler]:
+        """The handlers by their operations' names."""
+        return {
+            "create_connection": self.create,
+            "list_connections": self.list,
+            "get_connection": self.get,
+            "pause_connection": self.pause,
+            "resume_connection": self.resume,
+            "create_sync": self.create_sync,
+            "list_syncs": self.list_syncs,
+            "get_sync": self.get_sync,
+        }
 
     async def create(self, request: web.Request) -> web.Response:
         """Connect an account."""
@@ -116,26 +130,6 @@ class Connections:
         progress = await self._state.syncs.progress(sync_id)
         lines = tuple(models.ProgressAnswer.model_validate(one) for one in progress)
         return write(sync.model_copy(update={"progress": lines}))
-
-    async def list_events(self, request: web.Request) -> web.Response:
-        """Show a page of events."""
-        query = read_query(request, models.EventQuery)
-        place = read_cursor(query.cursor, parts=3)
-        found = await Reads(self._state.pool).events(
-            query.model_dump(include={"connection_id", "event_id", "object_id"}, exclude_none=True),
-            before=(read_time(place[0]), place[1], place[2]) if place else None,
-            limit=query.limit + 1,
-        )
-        page = found[: query.limit]
-        last = page[-1] if len(found) > query.limit else None
-        return write(
-            models.Page[models.EventAnswer](
-                data=tuple(page),
-                next_cursor=make_cursor(last.written_at.isoformat(), last.connection_id, last.event_id)
-                if last
-                else None,
-            )
-        )
 
     async def _require_destinations(self, destination_ids: Iterable[str]) -> None:
         """Raise `PayloadError` for an unknown one, before Stripe is asked anything."""

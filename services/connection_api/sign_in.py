@@ -9,7 +9,7 @@ from services.connection_api.models import SignInLinkAnswer
 from services.connection_api.requests import write
 from services.connection_api.sessions import COOKIE, SESSION_LIFE, Credentials
 from shared.errors import AuthError
-from shared.http import REQUEST_ID
+from shared.http import REQUEST_ID, Handler
 
 REDEEM_PATH = "/sign-in/{token}"
 SIGN_OUT_PATH = "/sign-out"
@@ -21,6 +21,11 @@ class SignIn:
     def __init__(self, credentials: Credentials, attempts: Attempts) -> None:
         self._credentials = credentials
         self._attempts = attempts
+
+    @property
+    def handlers(self) -> dict[str, Handler]:
+        """The handlers by their operations' names."""
+        return {"create_sign_in_link": self.create_link}
 
     async def create_link(self, request: web.Request) -> web.Response:
         """Make a link to the address at which the caller reached us."""

@@ -10,6 +10,7 @@ import aiohttp
 from services.connection_api.at_stripe import AtStripe
 from services.connection_api.choices import Choices
 from services.connection_api.connect import Connect
+from services.connection_api.event_log import EventLog
 from services.connection_api.keys import Keys
 from services.connection_api.removals import Removals
 from services.connection_api.settings import ApiSettings
@@ -24,6 +25,7 @@ from shared.errors import DatabaseUnavailableError, TransientError
 from shared.kafka import Producer
 from shared.log import get_logger
 from shared.syncs import SyncStore
+from shared.topics import EVENTS
 
 LOOK_INTERVAL = 30.0  # seconds between two looks for what a crash or a person has left unfinished
 
@@ -145,6 +147,11 @@ class State:
     def syncs(self) -> SyncStore:
         """The syncs."""
         return SyncStore(self.pool)
+
+    @property
+    def events(self) -> EventLog:
+        """The event log."""
+        return EventLog(self.pool, topic=EVENTS.name(self._settings.topic_prefix))
 
     async def is_ready(self) -> bool:
         """Tell whether the state database answers."""

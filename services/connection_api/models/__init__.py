@@ -59,6 +59,9 @@ from services.connection_api.models.destinations import (
 )
 from services.connection_api.models.events import (
     EventAnswer,
+    EventDestinationAnswer,
+    EventLifeAnswer,
+    EventPathAnswer,
     EventQuery,
 )
 from services.connection_api.models.syncs import (
@@ -86,6 +89,9 @@ __all__ = [
     "DestinationTestAnswer",
     "EstimateAnswer",
     "EventAnswer",
+    "EventDestinationAnswer",
+    "EventLifeAnswer",
+    "EventPathAnswer",
     "EventQuery",
     "FaultAnswer",
     "GroupAnswer",

@@ -16,4 +16,12 @@ EVENTS = (
         query=models.EventQuery,
         answer=models.Page[models.EventAnswer],
     ),
+    Operation(
+        name="get_event",
+        method="GET",
+        path="/v1/events/{id}",
+        summary="Show an event's way: received, published, and what became of it at each destination.",
+        access=Access.READ,
+        answer=models.EventLifeAnswer,
+    ),
 )

@@ -1,0 +1,88 @@
+"""An event's way from Stripe to the destinations, as far as it is known."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from tests.integration.connection_api.serving import execute, ready
+from tests.unit.connection_api.serving import BEARER, Client
+
+TOPIC = "tillstream.events.v1"
+STATE = """
+INSERT INTO destinations (id, name, kind, settings, secret, address)
+SELECT 'dst_' || n, 'Rows ' || n, 'postgres', '{}', '', 'place ' || n FROM generate_series(1, 2) AS n;
+INSERT INTO connections (id, account_id, account_name, livemode, state, key_hint, resources, live_by)
+SELECT 'con_' || n, 'acct_1', 'Ada', true, 'active', 'rk', '{charge}', 'webhooks' FROM generate_series(1, 2) AS n;
+INSERT INTO connection_destinations VALUES ('con_1', 'dst_1', 'acct_1', true), ('con_1', 'dst_2', 'acct_1', true);
+INSERT INTO event_log (connection_id, event_id, type, resource, object_id, created, outcome, partition, record_offset,
+                       received_at)
+SELECT id, 'evt_1A', 'charge.updated', 'charge', 'ch_1', 1700000000, 'updated', 3, 42, now() FROM connections;
+"""
+DEAD = """
+INSERT INTO dead_letters (stage, code, reason, connection_id, destination_id, topic, partition, record_offset, body)
+VALUES ('write', 'destination_rejected', 'No such column.', 'con_1', 'dst_2', $1, 3, $2, '')
+"""
+PARK = """
+INSERT INTO parked_records (destination_id, connection_id, resource, object_id, stamp, body, origin, is_deleted, topic,
+                            partition, record_offset, reason, next_try_at)
+VALUES ('dst_1', 'con_1', 'charge', 'ch_1', 1, '', 'event', false, $1, 3, $2, 'It is away.', now())
+"""
+
+
+@pytest.fixture
+async def api(database_url: str) -> AsyncIterator[Client]:
+    async with ready(database_url) as client:
+        for statement in filter(str.strip, STATE.split(";")):
+            await execute(database_url, statement)
+        yield client
+
+
+async def paths(api: Client) -> dict[str, Any]:
+    answer = await api.get("/v1/events/evt_1A", headers=BEARER)
+    assert answer.status == 200, await answer.text()
+    life = await answer.json()
+    assert (life["event_id"], life["type"], life["object_id"]) == ("evt_1A", "charge.updated", "ch_1")
+    return {path["connection_id"]: path for path in life["paths"]}
+
+
+async def outcomes(api: Client) -> dict[str, tuple[str | None, bool, str | None]]:
+    places = (await paths(api))["con_1"]["destinations"]
+    return {p["destination_id"]: (p["outcome"], p["is_waiting"], p["reason"]) for p in places}
+
+
+async def test_way_leads_over_the_topic_to_every_connection(api: Client) -> None:
+    found = await paths(api)
+    assert list(found) == ["con_1", "con_2"]
+    path = found["con_1"]
+    assert (path["topic"], path["partition"], path["offset"], path["outcome"]) == (TOPIC, 3, 42, "updated")
+    assert path["received_at"] <= path["written_at"]
+    assert [place["destination_name"] for place in path["destinations"]] == ["Rows 1", "Rows 2"]
+    assert found["con_2"]["destinations"] == []
+
+
+async def test_what_failed_or_waits_is_told_of_its_destination(api: Client, database_url: str) -> None:
+    await execute(database_url, DEAD, TOPIC, 42)
+    await execute(database_url, PARK, TOPIC, 42)
+    assert await outcomes(api) == {
+        "dst_1": ("parked", True, "It is away."),
+        "dst_2": ("failed", False, "No such column."),
+    }
+
+
+async def test_what_lies_elsewhere_on_the_topic_is_another_events(api: Client, database_url: str) -> None:
+    await execute(database_url, DEAD, TOPIC, 43)
+    await execute(database_url, PARK, TOPIC, 43)
+    assert await outcomes(api) == {"dst_1": (None, False, None), "dst_2": (None, False, None)}
+
+
+async def test_outcome_is_that_of_an_only_destination(api: Client, database_url: str) -> None:
+    await execute(database_url, "DELETE FROM connection_destinations WHERE destination_id = 'dst_2'")
+    assert await outcomes(api) == {"dst_1": ("updated", False, None)}
+
+
+@pytest.mark.parametrize("event_id", ["evt_9", "%F0%9F%A6%86", "evt_1a"])
+async def test_event_that_is_not_there_is_not_found(api: Client, event_id: str) -> None:
+    assert (await api.get(f"/v1/events/{event_id}", headers=BEARER)).status == 404
