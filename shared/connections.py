@@ -74,6 +74,14 @@ class Connection:
         return int(self.start_date.timestamp()) if self.start_date else None
 
 
+@dataclass(frozen=True, slots=True)
+class StoredKey:
+    """A connection's key, and which of its keys it is."""
+
+    secret: SecretStr
+    version: int
+
+
 SELECT = """
 SELECT c.id, c.account_id, c.account_name, c.livemode, c.state, c.cause_code, c.cause, c.key_hint, c.key_version,
        c.start_date, c.resources, c.omitted_fields, c.events_complete_to, c.live_by, c.last_event_at, c.last_synced_at,
@@ -185,11 +193,18 @@ class ConnectionStore:
 
     async def api_key(self, connection_id: str) -> SecretStr:
         """Return the key; raise `ConnectionDisabledError` when it has been destroyed."""
+        return (await self.stored_key(connection_id)).secret
+
+    async def stored_key(self, connection_id: str) -> StoredKey:
+        """Return the key with its version, read together; raise `ConnectionDisabledError` when it is destroyed."""
         with database_errors():
-            sealed = await self._pool.fetchval("SELECT api_key FROM connections WHERE id = $1", connection_id)
-        if sealed is None:
+            row = await self._pool.fetchrow(
+                "SELECT api_key, key_version FROM connections WHERE id = $1 AND api_key IS NOT NULL", connection_id
+            )
+        if row is None:
             raise ConnectionDisabledError(f"The connection {connection_id} has no key any more.")
-        return SecretStr(self._keys.decrypt(sealed, owner=connection_id, name="api_key"))
+        secret = self._keys.decrypt(row["api_key"], owner=connection_id, name="api_key")
+        return StoredKey(SecretStr(secret), row["key_version"])
 
     async def replace_key(self, db: Database, connection_id: str, key: ApiKey) -> State:
         """Replace the key within the caller's transaction and return the state that follows.

@@ -111,7 +111,7 @@ class ResourceProgress:
 
 # A slice that is being fetched walks from range_end back to range_start: what lies after its cursor is covered.
 _SLICE_SHARE = """
-CASE WHEN s.status = 'confirmed' OR s.cause_code = 'resource_unavailable' THEN 1.0
+CASE WHEN s.status = 'confirmed' OR s.cause_code IN ('resource_unavailable', 'not_synced') THEN 1.0
      WHEN s.status = 'published' THEN 0.99
      WHEN s.cursor_created IS NULL OR s.range_end IS NULL THEN 0.0
      ELSE 0.98 * (s.range_end - s.cursor_created) / greatest(s.range_end - coalesce(s.range_start, f.oldest), 1)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from shared.catalogue import BY_NAME
+from shared.catalogue import permission_of
 from shared.connections import Fault, LiveBy, State
 
 LATE_AFTER = 300.0  # seconds: polling a quiet account takes a minute, and a webhook that is tried again a few
@@ -138,7 +138,8 @@ def _action_required(cause: str) -> Status:
 
 def _missing(faults: Sequence[Fault]) -> str:
     """Name each permission once, by its row in the Stripe Dashboard and by its slug."""
-    named = {f.permission or BY_NAME[f.resource].read_permission: BY_NAME[f.resource].toggle for f in faults}
+    needed = ((fault, permission_of(fault.resource)) for fault in faults)
+    named = {fault.permission or one.slug: one.toggle for fault, one in needed}
     names = ", ".join(f"{toggle} ({slug})" for slug, toggle in named.items())
     return f"Missing permissions: {names}. Everything else is still synced."
 

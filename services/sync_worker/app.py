@@ -12,12 +12,14 @@ from services.sync_worker.backfill import Backfill
 from services.sync_worker.clients import Clients
 from services.sync_worker.completion import Completion
 from services.sync_worker.event_feed import EventLog
+from services.sync_worker.faults import Faults
 from services.sync_worker.gap_fill import GapFill
 from services.sync_worker.handlers import Handlers
 from services.sync_worker.objects import Objects
 from services.sync_worker.polling import Polling
 from services.sync_worker.publishing import Publisher
 from services.sync_worker.refetch import Refetch
+from services.sync_worker.refused_keys import RefusedKeys
 from services.sync_worker.schedule import Schedule
 from services.sync_worker.settings import WorkerSettings
 from services.sync_worker.slices import Slices
@@ -63,14 +65,16 @@ class Worker:
         clients = Clients(session, settings, pool, connections)
         publisher = Publisher(producer)
         objects = Objects(pool, publisher)
+        faults = Faults(pool, connections, clients, syncs, cluster_id=cluster)
         gap_fill = GapFill(EventLog(pool), connections, publisher, objects)
-        backfill = Backfill(slices, connections, clients, publisher, gap_fill)
+        backfill = Backfill(slices, connections, clients, publisher, objects, gap_fill, faults)
         completion = Completion(pool, syncs, slices, cluster_id=cluster)
         polling = Polling(
             pool,
             connections,
             clients,
             gap_fill,
+            faults,
             owner=owner,
             shortest_seconds=settings.poll_seconds,
             longest_seconds=settings.poll_seconds_quiet,
@@ -81,7 +85,9 @@ class Worker:
             for _ in range(settings.fetchers):
                 tasks.create_task(backfill.run(wake))
             tasks.create_task(completion.run(wake))
-            tasks.create_task(Refetch(pool, connections, clients, objects).run())
+            tasks.create_task(Refetch(pool, connections, clients, objects, faults).run())
+            tasks.create_task(faults.run())
+            tasks.create_task(RefusedKeys(pool, connections, clients, syncs).run())
             tasks.create_task(polling.run())
             tasks.create_task(Schedule(pool, connections, syncs, interval_seconds=settings.reconcile_seconds).run())
             tasks.create_task(consuming(broker))

@@ -4,14 +4,25 @@ from __future__ import annotations
 
 import asyncio
 
-from services.sync_worker.clients import Clients
+from services.sync_worker.clients import CallsStoppedError, Clients
+from services.sync_worker.faults import Faults, is_grantable
 from services.sync_worker.gap_fill import GapFill
+from services.sync_worker.objects import Objects
 from services.sync_worker.planning import list_parameters, split_at
 from services.sync_worker.publishing import Publisher, Snapshot
 from services.sync_worker.slices import Checkpoint, LeaseLostError, Slice, Slices
 from shared.catalogue import BY_NAME
 from shared.connections import Connection, ConnectionStore
-from shared.errors import KeyInvalidError, NotFoundError, StripeNotFoundError, TerminalError, TransientError
+from shared.errors import (
+    ConnectionDisabledError,
+    KeyInvalidError,
+    NotFoundError,
+    PermissionMissingError,
+    ResourceUnavailableError,
+    StripeNotFoundError,
+    TerminalError,
+    TransientError,
+)
 from shared.log import get_logger
 from shared.messages import Origin
 from shared.retries import pause_seconds
@@ -19,19 +30,31 @@ from shared.stripe_api import Page, StripeApi, parse_item
 from shared.syncs import EVENT_FEED
 
 IDLE_INTERVAL = 0.5  # seconds between two looks for work
+# Another worker goes on with the slice, its connection waits or was removed, or its key has to be renewed first.
+LEFT = (LeaseLostError, NotFoundError, KeyInvalidError, CallsStoppedError, ConnectionDisabledError)
+NOT_SYNCED = "not_synced"
 
 
 class Backfill:
     """Claims slices and fetches them to their end."""
 
     def __init__(
-        self, slices: Slices, connections: ConnectionStore, clients: Clients, publisher: Publisher, gap_fill: GapFill
+        self,
+        slices: Slices,
+        connections: ConnectionStore,
+        clients: Clients,
+        publisher: Publisher,
+        objects: Objects,
+        gap_fill: GapFill,
+        faults: Faults,
     ) -> None:
         self._slices = slices
         self._connections = connections
         self._clients = clients
         self._publisher = publisher
+        self._objects = objects
         self._gap_fill = gap_fill
+        self._faults = faults
 
     async def run(self, wake: asyncio.Event) -> None:
         """Fetch one slice after the other, for ever; `wake` ends a pause early."""
@@ -55,24 +78,43 @@ class Backfill:
         async with self._slices.held(held):
             try:
                 connection = await self._connections.get(held.connection_id)
-                async with self._clients.calling(connection) as api:
-                    await self._fetch(held, connection, api)
-            except (LeaseLostError, NotFoundError, KeyInvalidError) as error:
-                # Another worker goes on with it, the connection was removed, or its key has to be renewed first.
+                await self._fetch_unless_refused(held, connection)
+            except LEFT as error:
                 get_logger().info("slice_left", slice=held.id, reason=type(error).__name__)
             except TerminalError as error:
                 await self._slices.fail(held, code=error.code, cause=error.message)
         return True
+
+    async def _fetch_unless_refused(self, held: Slice, connection: Connection) -> None:
+        if held.resource != EVENT_FEED and held.resource not in connection.resources:
+            await self._slices.fail(held, code=NOT_SYNCED, cause="This is not synced any more.")
+            return
+        try:
+            async with self._clients.calling(connection) as api:
+                await self._fetch(held, connection, api)
+        except PermissionMissingError as error:
+            if not is_grantable(error):
+                raise ResourceUnavailableError(error.message) from error
+            await self._faults.note(connection, held.resource, error)  # the slice waits
 
     async def _fetch(self, held: Slice, connection: Connection, api: StripeApi) -> None:
         if held.resource == EVENT_FEED:
             offsets, records = await self._gap_fill.fill(connection, api, slice_id=held.id)
             done = Checkpoint(None, None, records, offsets, True, api.calls.made, api.calls.rate_limited)
             await self._slices.checkpoint(held, done)
+        elif held.object_id is not None:
+            await self._fetch_object(held, held.object_id, connection, api)
         elif BY_NAME[held.resource].is_singleton:
             await self._fetch_singleton(held, connection, api)
         else:
             await self._fetch_list(held, connection, api)
+
+    async def _fetch_object(self, held: Slice, object_id: str, connection: Connection, api: StripeApi) -> None:
+        resource = BY_NAME[held.resource]
+        offsets = await self._objects.refresh(connection, api, resource, object_id, slice_id=held.id)
+        records = 1 if offsets else 0  # what comes along with it is not what was asked for
+        done = Checkpoint(None, None, records, offsets, True, api.calls.made, api.calls.rate_limited)
+        await self._slices.checkpoint(held, done)
 
     async def _fetch_singleton(self, held: Slice, connection: Connection, api: StripeApi) -> None:
         resource = BY_NAME[held.resource]

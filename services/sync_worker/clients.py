@@ -5,38 +5,63 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from weakref import WeakValueDictionary
 
 import aiohttp
 
 from services.sync_worker.settings import WorkerSettings
 from shared.budget import AccountBudget
-from shared.connections import Connection, ConnectionStore, State
-from shared.db import Pool
-from shared.errors import KeyInvalidError
+from shared.connections import Connection, ConnectionStore, StoredKey
+from shared.db import Pool, RowInUseError, database_errors
+from shared.errors import ConnectionDisabledError, KeyInvalidError, TerminalError
+from shared.key_check import explain_invalid
 from shared.log import get_logger
 from shared.stripe_api import Budget, StripeApi
+
+FIRST_PAUSE = timedelta(minutes=5)  # between Stripe's refusal of a key and the call that tries it again
+
+# An answer to a call with an old key says nothing of the new one; a paused connection stays paused.
+REFUSE = """
+UPDATE connections
+SET state = 'action_required', cause_code = $3, cause = $4, key_tries = 1, key_try_at = now() + $5::interval
+WHERE id = $1 AND key_version = $2 AND state = 'active'
+"""
+MAY_CALL = "SELECT EXISTS (SELECT FROM connections WHERE id = $1 AND key_version = $2 AND state = 'active')"
+
+
+class CallsStoppedError(TerminalError):
+    """The connection was paused or removed, or got another key: whoever goes on begins anew."""
+
+    code = "calls_stopped"
 
 
 @dataclass(slots=True, weakref_slot=True)
 class _Gate:
-    """What the clients that call with one connection's key at the same time know of it."""
+    """What the clients that call with one key at the same time know of it."""
 
     refusal: str | None = None  # what Stripe said when it refused the key
 
 
 @dataclass(frozen=True, slots=True)
 class _GuardedBudget:
-    """A budget that lets no call start once the key has been refused."""
+    """A budget that lets no call start once the key has been refused, whichever worker learned it."""
 
     budget: Budget
     gate: _Gate
+    pool: Pool
+    connection_id: str
+    key_version: int
 
     async def wait(self, endpoint: str) -> None:
-        """Return when one call of `endpoint` may be made; raise `KeyInvalidError` when none may."""
+        """Return when one call of `endpoint` may be made; raise when none may."""
         await self.budget.wait(endpoint)
+        with database_errors():
+            may_call = await self.pool.fetchval(MAY_CALL, self.connection_id, self.key_version)
         if self.gate.refusal:
             raise KeyInvalidError(self.gate.refusal)
+        if not may_call:
+            raise CallsStoppedError
 
 
 class Clients:
@@ -49,40 +74,54 @@ class Clients:
         self._settings = settings
         self._pool = pool
         self._connections = connections
-        self._gates: WeakValueDictionary[str, _Gate] = WeakValueDictionary()
+        self._gates: WeakValueDictionary[tuple[str, int], _Gate] = WeakValueDictionary()
 
     @asynccontextmanager
     async def calling(self, connection: Connection) -> AsyncIterator[StripeApi]:
-        """Lend a client; a key that Stripe refuses stops the connection's calls and asks for a new one."""
-        budget = AccountBudget(
+        """Lend a client; a key that Stripe refuses stops the connection's calls and asks for a new one.
+
+        Its calls raise `CallsStoppedError` once the connection is not active or has another key. The block raises
+        `ConnectionDisabledError` when the connection was removed meanwhile.
+        """
+        key = await self._connections.stored_key(connection.id)
+        gate = self._gates.setdefault((connection.id, key.version), _Gate())
+        budget = _GuardedBudget(self._budget(connection), gate, self._pool, connection.id, key.version)
+        try:
+            yield self._client(key, budget)
+        except KeyInvalidError as error:
+            if not gate.refusal:
+                gate.refusal = error.message
+                await self._ask_for_key(connection, key, error)
+                # The same key may work again one day: Stripe's mistake, or a restriction that was lifted.
+                self._gates.pop((connection.id, key.version), None)
+            raise
+        except RowInUseError as error:
+            raise ConnectionDisabledError from error
+
+    def single(self, connection: Connection, key: StoredKey) -> StripeApi:
+        """Return a client whose calls are made once, also for a connection that makes none by itself."""
+        return self._client(key, self._budget(connection), attempts=1)
+
+    def _client(self, key: StoredKey, budget: Budget, *, attempts: int = 5) -> StripeApi:
+        return StripeApi(
+            self._session,
+            base=self._settings.stripe_api_base,
+            key=key.secret,
+            budget=budget,
+            timeout_seconds=self._settings.stripe_timeout_seconds,
+            attempts=attempts,
+        )
+
+    def _budget(self, connection: Connection) -> AccountBudget:
+        return AccountBudget(
             self._pool,
             account_id=connection.account_id,
             livemode=connection.livemode,
             share=self._settings.stripe_budget_share,
         )
-        gate = self._gates.setdefault(connection.id, _Gate())
-        api = StripeApi(
-            self._session,
-            base=self._settings.stripe_api_base,
-            key=await self._connections.api_key(connection.id),
-            budget=_GuardedBudget(budget, gate),
-            timeout_seconds=self._settings.stripe_timeout_seconds,
-        )
-        try:
-            yield api
-        except KeyInvalidError as error:
-            if not gate.refusal:
-                gate.refusal = error.message
-                await self._ask_for_key(connection, error)
-                self._gates.pop(connection.id, None)  # whoever begins from now on may have the new key
-            raise
 
-    async def _ask_for_key(self, connection: Connection, error: KeyInvalidError) -> None:
+    async def _ask_for_key(self, connection: Connection, key: StoredKey, error: KeyInvalidError) -> None:
         get_logger().warning("key_refused", connection=connection.id, reason=error.message)
-        await self._connections.set_state(
-            connection.id,
-            State.ACTION_REQUIRED,
-            unless=(State.PAUSED, State.REMOVING),
-            cause_code=error.code,
-            cause=f"API Key is invalid: {error.message}",
-        )
+        why = explain_invalid(error)
+        with database_errors():
+            await self._pool.execute(REFUSE, connection.id, key.version, why.code, why.message, FIRST_PAUSE)

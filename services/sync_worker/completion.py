@@ -67,7 +67,8 @@ UPDATE syncs y SET finished_at = now(),
 FROM syncs z
 LEFT JOIN LATERAL (
     SELECT s.id AS slice, s.cause_code, s.resource || ': ' || s.cause AS cause FROM slices s
-    WHERE s.sync_id = z.id AND s.status = 'failed' AND s.cause_code <> 'resource_unavailable' ORDER BY s.id LIMIT 1
+    WHERE s.sync_id = z.id AND s.status = 'failed'
+      AND s.cause_code NOT IN ('resource_unavailable', 'not_synced') ORDER BY s.id LIMIT 1
 ) f ON true
 WHERE y.id = z.id AND y.status = 'running' AND y.kind <> 'live'
   AND NOT EXISTS (

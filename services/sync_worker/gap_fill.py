@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -59,18 +60,17 @@ class GapFill:
     async def fill(self, connection: Connection, api: StripeApi, *, slice_id: int | None = None) -> tuple[Offsets, int]:
         """Publish what the feed has and we have not; return the last offsets, and how many records it was.
 
-        Raises `PermissionMissingError` after everything else was published, when the key may not read some of it.
+        What the key may not read becomes questions that wait for the permission. Raises `PermissionMissingError` when
+        it may not read the feed.
         """
         since = self._since(connection)
         missed, complete_to = await self._missed(connection, api, since)
         ours = [e for e in missed if e.event.api_version == API_VERSION]
         hints = [e.event for e in missed if e.event.api_version != API_VERSION]
         offsets = await self._publisher.send(EVENTS, [_outgoing(connection, e, self._now()) for e in ours])
-        asked, refused = await self._ask(connection, api, hints, slice_id)
+        asked = await self._ask(connection, api, hints, slice_id)
         named = [(event, _resource_name(event)) for event in hints]
-        await self._log.note(connection.id, [one for one in named if one[1] not in refused], outcome="asked_stripe")
-        for refusal in refused.values():  # these events stay unknown, and are asked for once the permission is back
-            raise refusal
+        await self._log.note(connection.id, named, outcome="asked_stripe")
         await self._connections.advance_events(connection.id, complete_to)
         for more in asked:
             offsets = {where: max(offsets.get(where, -1), more.get(where, -1)) for where in {*offsets, *more}}
@@ -94,24 +94,28 @@ class GapFill:
 
     async def _ask(
         self, connection: Connection, api: StripeApi, hints: Sequence[Event], slice_id: int | None
-    ) -> tuple[list[Offsets], dict[str, PermissionMissingError]]:
-        """Ask for each object once, however many events hint at it; tell which resources the key may not read."""
+    ) -> list[Offsets]:
+        """Ask for each object once, however many events hint at it; what the key may not read is asked for later."""
         turns = asyncio.Semaphore(PARALLEL)
-        refused: dict[str, PermissionMissingError] = {}
+        refused = {fault.resource for fault in connection.faults}
+        later: dict[str, list[str]] = defaultdict(list)
 
         async def ask(resource: str, object_id: str) -> Offsets:
             async with turns:
-                if resource in refused:
-                    return {}
-                try:
-                    return await self._objects.refresh(connection, api, BY_NAME[resource], object_id, slice_id=slice_id)
-                except PermissionMissingError as error:
-                    refused[resource] = error
-                except StripeRefusedError as error:
-                    if isinstance(error, KeyInvalidError):
-                        raise
-                    # Asking again would be refused again.
-                    get_logger().warning("hint_refused", resource=resource, reason=error.message)
+                if resource not in refused:
+                    try:
+                        return await self._objects.refresh(
+                            connection, api, BY_NAME[resource], object_id, slice_id=slice_id
+                        )
+                    except PermissionMissingError:
+                        refused.add(resource)
+                    except StripeRefusedError as error:
+                        if isinstance(error, KeyInvalidError):
+                            raise
+                        # Asking again would be refused again.
+                        get_logger().warning("hint_refused", resource=resource, reason=error.message)
+                        return {}
+                later[resource].append(object_id)
                 return {}
 
         try:
@@ -119,7 +123,9 @@ class GapFill:
                 asking = [tasks.create_task(ask(*wanted)) for wanted in sorted(_wanted(connection, hints))]
         except ExceptionGroup as failed:
             raise failed.exceptions[0] from failed  # its class says what is to be done
-        return [task.result() for task in asking], refused
+        for resource, ids in later.items():
+            await self._objects.ask_later(connection, resource, ids)
+        return [task.result() for task in asking]
 
 
 def _readable(body: bytes) -> FeedEvent | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from urllib.parse import parse_qsl, quote
 
 import msgspec
@@ -13,7 +13,7 @@ from services.sync_worker.publishing import Publisher, Snapshot
 from shared.catalogue import Child, Resource
 from shared.connections import Connection
 from shared.db import Pool, database_errors
-from shared.errors import ResourceUnavailableError, StripeNotFoundError
+from shared.errors import PermissionMissingError, ResourceUnavailableError, StripeNotFoundError
 from shared.hints import named_by, named_ids
 from shared.messages import Origin
 from shared.stripe_api import Fetched, Page, Params, StripeApi, parse_item
@@ -29,6 +29,15 @@ ADVANCE = """
 INSERT INTO list_tails AS t (connection_id, resource, listed_to) VALUES ($1, $2, $3)
 ON CONFLICT (connection_id, resource) DO UPDATE SET listed_to = greatest(t.listed_to, excluded.listed_to)
 """
+
+
+ASK = """
+INSERT INTO refetches AS r (connection_id, resource, object_id, reason, due_at)
+SELECT c.id, $2, u.id, $4, now() FROM unnest($3::text[]) AS u (id), connections c
+WHERE c.id = $1 AND c.state <> 'removing' AND $2 = ANY (c.resources) ORDER BY u.id
+ON CONFLICT (connection_id, resource, object_id) DO UPDATE SET generation = r.generation + 1
+"""
+REFUSED = "missing permission"  # why an object is asked for once more
 
 
 class _HasMore(msgspec.Struct):
@@ -66,6 +75,11 @@ class Objects:
             offsets |= await self._refresh_named(connection, api, named, list(ids), slice_id)
         return offsets
 
+    async def ask_later(self, connection: Connection, resource: str, ids: Iterable[str]) -> None:
+        """Queue questions about objects that the key may not read: they wait until it may."""
+        with database_errors():
+            await self._pool.execute(ASK, connection.id, resource, list(ids), REFUSED)
+
     async def _refresh_named(
         self, connection: Connection, api: StripeApi, named: Resource, ids: Sequence[str], slice_id: int | None
     ) -> Offsets:
@@ -73,8 +87,12 @@ class Objects:
         if named.name not in connection.resources:
             return {}
         offsets: Offsets = {}
-        for object_id in ids:
-            snapshot = await self._ask(api, named, object_id)
+        for number, object_id in enumerate(ids):
+            try:
+                snapshot = await self._ask(api, named, object_id)
+            except PermissionMissingError:  # of this resource alone: what names it may be read
+                await self.ask_later(connection, named.name, ids[number:])
+                return offsets
             if snapshot is not None:
                 offsets |= await self._publisher.publish(connection, [snapshot], slice_id=slice_id)
         return offsets

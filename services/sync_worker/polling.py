@@ -6,18 +6,21 @@ import asyncio
 from datetime import timedelta
 
 from services.sync_worker.clients import Clients
+from services.sync_worker.faults import Faults
 from services.sync_worker.gap_fill import GapFill
 from shared.connections import Connection, ConnectionStore, LiveBy, State
 from shared.db import Pool, database_errors
-from shared.errors import TerminalError, TransientError
+from shared.errors import PermissionMissingError, TerminalError, TransientError
 from shared.log import get_logger
+from shared.syncs import EVENT_FEED
 
 LEASE = timedelta(seconds=30)  # beyond the next poll
 SLOWER = 1.5  # factor by which the pause grows while nothing happens
 
 # One worker polls a connection at a time; the lease passes on when it stops.
 TAKE = """
-INSERT INTO leases AS l (name, owner, until) VALUES ($1, $2, now() + $3::interval)
+INSERT INTO leases AS l (name, owner, until)
+SELECT 'poll:' || id, $2, now() + $3::interval FROM connections WHERE id = $1 AND state = 'active'
 ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, until = excluded.until
 WHERE l.owner = excluded.owner OR l.until < now() RETURNING 1
 """
@@ -37,6 +40,7 @@ class Polling:
         connections: ConnectionStore,
         clients: Clients,
         gap_fill: GapFill,
+        faults: Faults,
         *,
         owner: str,
         shortest_seconds: float,
@@ -46,6 +50,7 @@ class Polling:
         self._connections = connections
         self._clients = clients
         self._gap_fill = gap_fill
+        self._faults = faults
         self._owner = owner
         self._shortest = shortest_seconds
         self._longest = longest_seconds
@@ -69,7 +74,7 @@ class Polling:
 
     async def _find_due(self) -> list[Connection]:
         clock = asyncio.get_running_loop().time()
-        polled = (c for c in await self._connections.list_in_state(State.ACTIVE) if c.live_by is LiveBy.POLLING)
+        polled = (c for c in await self._connections.list_in_state(State.ACTIVE) if _is_polled(c))
         return [c for c in polled if c.id not in self._busy and self._due.get(c.id, (0.0, 0.0))[0] <= clock]
 
     async def _poll(self, connection: Connection) -> None:
@@ -88,11 +93,20 @@ class Polling:
 
     async def _fill(self, connection: Connection) -> int:
         async with self._clients.calling(connection) as api:
-            _, found = await self._gap_fill.fill(connection, api)
+            try:
+                _, found = await self._gap_fill.fill(connection, api)
+            except PermissionMissingError as error:
+                await self._faults.note(connection, EVENT_FEED, error)
+                return 0
         return found
 
     async def _has_lease(self, connection_id: str, pause: float) -> bool:
         lease = LEASE + timedelta(seconds=pause)
         with database_errors():
-            taken = await self._pool.fetchval(TAKE, f"poll:{connection_id}", self._owner, lease)
+            taken = await self._pool.fetchval(TAKE, connection_id, self._owner, lease)
         return bool(taken)
+
+
+def _is_polled(connection: Connection) -> bool:
+    """Tell whether its changes are found by polling, and its key may read the feed."""
+    return connection.live_by is LiveBy.POLLING and not any(one.resource == EVENT_FEED for one in connection.faults)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from services.sync_worker.clients import Clients
+from services.sync_worker.faults import Faults, is_grantable
 from services.sync_worker.objects import Objects
 from shared.catalogue import BY_NAME
 from shared.connections import Connection, ConnectionStore
@@ -28,13 +29,13 @@ POLL_INTERVAL = 0.25  # seconds
 BATCH = 20  # questions that are answered at the same time
 LEASE = timedelta(seconds=15)  # a question that is answered twice changes no row
 LONGEST_PAUSE = 300.0  # seconds
-PERMISSION_PAUSE = 3600.0  # seconds: a person has to grant what is missing
 
 CLAIM = """
 UPDATE refetches r SET lease_until = now() + $2::interval, attempts = attempts + 1
 WHERE (connection_id, resource, object_id) IN (
     SELECT f.connection_id, f.resource, f.object_id FROM refetches f JOIN connections c ON c.id = f.connection_id
     WHERE f.due_at <= now() AND (f.lease_until IS NULL OR f.lease_until < now()) AND c.state = 'active'
+      AND NOT EXISTS (SELECT FROM resource_faults x WHERE x.connection_id = c.id AND x.resource = f.resource)
     ORDER BY f.due_at LIMIT $1 FOR UPDATE OF f SKIP LOCKED
 )
 RETURNING connection_id, resource, object_id, generation, attempts
@@ -50,11 +51,14 @@ WHERE connection_id = $1 AND resource = $2 AND object_id = $3
 class Refetch:
     """The loop over the questions."""
 
-    def __init__(self, pool: Pool, connections: ConnectionStore, clients: Clients, objects: Objects) -> None:
+    def __init__(
+        self, pool: Pool, connections: ConnectionStore, clients: Clients, objects: Objects, faults: Faults
+    ) -> None:
         self._pool = pool
         self._connections = connections
         self._clients = clients
         self._objects = objects
+        self._faults = faults
 
     async def run(self) -> None:
         """Answer what is due, for ever."""
@@ -88,6 +92,9 @@ class Refetch:
     async def _answer(self, connection: Connection, api: StripeApi, row: Row) -> None:
         key = (row["connection_id"], row["resource"], row["object_id"])
         pause = 0.0
+        if row["resource"] not in connection.resources:
+            await self._forget(key, row["generation"])
+            return
         try:
             await self._objects.refresh(connection, api, BY_NAME[row["resource"]], row["object_id"])
         except TransientError as error:
@@ -95,15 +102,19 @@ class Refetch:
             get_logger().warning("refetch_delayed", resource=row["resource"], reason=error.message)
         except KeyInvalidError:
             raise
-        except PermissionMissingError as error:
-            pause = PERMISSION_PAUSE
-            get_logger().warning("refetch_delayed", resource=row["resource"], reason=error.message)
         except StripeRefusedError as error:
+            if isinstance(error, PermissionMissingError) and is_grantable(error):
+                await self._faults.note(connection, row["resource"], error)  # the question waits
+                await self._release(key)
+                return
             # Asking again would be refused again.
             get_logger().warning("refetch_refused", resource=row["resource"], reason=error.message)
             await self._forget(key, row["generation"])
         else:
             await self._forget(key, row["generation"])
+        await self._release(key, pause)
+
+    async def _release(self, key: tuple[str, str, str], pause: float = 0.0) -> None:
         with database_errors():
             await self._pool.execute(RELEASE, *key, timedelta(seconds=pause))
 

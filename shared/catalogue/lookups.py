@@ -86,6 +86,12 @@ def permissions(resources: Iterable[Resource]) -> tuple[Permission, ...]:
     return (*rows, WEBHOOK_PERMISSION)
 
 
+def permission_of(name: str) -> Permission:
+    """What a key needs in order to read the resource `name`; any other name is that of the event feed."""
+    row = BY_NAME.get(name)
+    return _permission(row.read_permission, [row]) if row else EVENTS_PERMISSION
+
+
 def _permission(slug: str, needing: list[Resource]) -> Permission:
     return Permission(
         group=needing[0].group,

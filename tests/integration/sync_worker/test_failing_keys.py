@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 import pytest
 
+from services.sync_worker.clients import CallsStoppedError, Clients
+from shared.api_keys import parse_api_key
 from shared.connections import Connection, State
-from shared.errors import KeyInvalidError, PermissionMissingError
+from shared.db import transaction
+from shared.errors import KeyInvalidError
 from shared.syncs import Kind
-from tests.integration.sync_worker.worlds import CONNECTION, World, world
+from tests.eventually import eventually
+from tests.integration.sync_worker.worlds import CONNECTION, SYNCED, World, world
 
 
 async def refusals(here: World, status: int = 401) -> int:
@@ -82,49 +87,197 @@ async def test_a_paused_connection_stays_paused_when_its_key_dies(here: World) -
     assert (await here.connection()).state is State.PAUSED
 
 
-async def test_a_refusal_seen_twice_is_noted_once(here: World) -> None:
-    """The second client saw it late: meanwhile the key may have been renewed."""
+async def renew(here: World, key: str | None = None) -> None:
+    """Replace the connection's key, by default with itself."""
+    async with transaction(here.pool) as db:
+        await here.connections.replace_key(db, CONNECTION, parse_api_key(key or await here.key(), allow_test=True))
+
+
+async def test_an_old_keys_refusal_says_nothing_of_the_new_key(here: World) -> None:
     connection = await here.connection()
-
-    async def renew_meanwhile() -> None:
-        with pytest.raises(KeyInvalidError):
-            await be_refused(here, connection)
-        await here.connections.set_state(CONNECTION, State.ACTIVE)
-
     with pytest.raises(KeyInvalidError):
-        await be_refused(here, connection, meanwhile=renew_meanwhile)
+        await be_refused(here, connection, meanwhile=lambda: renew(here))
+    renewed = await here.connection()
+    assert (renewed.state, renewed.cause) == (State.ACTIVE, None)
+
+
+async def test_an_old_key_is_called_with_no_more_once_there_is_a_new_one(here: World) -> None:
+    new = (await here.control("POST", "keys"))["secret"]
+    async with here.clients.calling(await here.connection()) as api:
+        await api.list_page("/v1/charges")
+        await renew(here, new)
+        with pytest.raises(CallsStoppedError):
+            await api.list_page("/v1/charges")
+    async with here.clients.calling(await here.connection()) as api:
+        await api.list_page("/v1/charges")
+    assert len(await here.calls("/v1/charges")) == 2
+
+
+@pytest.mark.parametrize("state", [State.PAUSED, State.REMOVING, State.ACTION_REQUIRED])
+async def test_work_under_way_makes_no_call_once_its_connection_makes_none(here: World, state: State) -> None:
+    async with here.clients.calling(await here.connection()) as api:
+        await here.connections.set_state(CONNECTION, state)
+        with pytest.raises(CallsStoppedError):
+            await api.list_page("/v1/charges")
+    assert await here.calls("/v1/charges") == []
+
+
+async def test_a_pause_stops_a_list_in_its_middle_and_loses_nothing(here: World) -> None:
+    await here.start("charge")
+    publish = here.producer.publish_all
+
+    async def pause_after_it(*what: object) -> object:
+        here.producer.publish_all = publish  # type: ignore[method-assign]
+        await here.connections.set_state(CONNECTION, State.PAUSED)
+        return await publish(*what)  # type: ignore[arg-type]
+
+    here.producer.publish_all = pause_after_it  # type: ignore[method-assign, assignment]
+    await here.fetch_all()
+    assert len(await here.calls("/v1/charges")) == 1
+    await here.connections.set_state(CONNECTION, State.ACTIVE)
+    await here.fetch_all()
+    published = here.published_ids()
+    assert len(published) == len(set(published))
+    assert set(published) == here.truth("charge")
+
+
+@pytest.mark.parametrize(
+    ("action", "body", "code", "words"),
+    [
+        ("delete", None, "api_key_invalid", "API Key is invalid: Stripe does not know it. Make sure you copied"),
+        ("expire", None, "api_key_expired", "If you just rotated the key, the old one is already invalidated"),
+        ("restrict", {"addresses": ["10.1.1.1"]}, "api_key_ip_restricted", "may not be used from this machine's IP"),
+    ],
+)
+async def test_a_refused_key_is_told_in_words_that_say_what_to_do(
+    here: World, action: str, body: object, code: str, words: str
+) -> None:
+    await here.control("POST", f"keys/{await here.key()}/{action}", body)
+    with pytest.raises(KeyInvalidError):
+        await here.fill()
+    connection = await here.connection()
+    assert (connection.state, connection.cause_code) == (State.ACTION_REQUIRED, code)
+    assert words in (connection.cause or "")
+
+
+async def wait_until_due(here: World) -> None:
+    """Let the pause before the next try pass."""
+    await here.pool.execute("UPDATE connections SET key_try_at = now()")
+
+
+async def minutes_to_next_try(here: World) -> float:
+    sql = "SELECT extract(epoch FROM key_try_at - now()) / 60 FROM connections"
+    return float(await here.pool.fetchval(sql))
+
+
+async def test_a_dead_key_is_tried_ever_more_rarely(here: World) -> None:
+    await here.control("POST", f"keys/{await here.key()}/expire")
+    with pytest.raises(KeyInvalidError):
+        await here.fill()
+    pauses = [await minutes_to_next_try(here)]
+    assert not await here.refused_keys().try_one()
+    for _ in range(5):
+        await wait_until_due(here)
+        assert await here.refused_keys().try_one()
+        pauses.append(await minutes_to_next_try(here))
+    assert pauses == pytest.approx([5, 10, 20, 40, 60, 60], abs=0.1)
+    assert await refusals(here) == 1 + 5
+
+
+async def test_two_workers_try_a_dead_key_once(here: World) -> None:
+    await here.control("POST", f"keys/{await here.key()}/expire")
+    with pytest.raises(KeyInvalidError):
+        await here.fill()
+    await wait_until_due(here)
+    tried = await asyncio.gather(*(here.refused_keys().try_one() for _ in range(4)))
+    assert sorted(tried) == [False, False, False, True]
+
+
+async def test_a_try_is_one_call_although_stripe_is_away(here: World) -> None:
+    await here.control("POST", f"keys/{await here.key()}/expire")
+    with pytest.raises(KeyInvalidError):
+        await here.fill()
+    await wait_until_due(here)
+    await here.control("POST", "faults", {"http_503": 1.0})
+    before = len(await here.calls())
+    await here.refused_keys().try_one()
+    assert len(await here.calls()) - before == 1
+    assert (await here.connection()).state is State.ACTION_REQUIRED
+
+
+async def test_a_key_that_works_again_takes_the_connection_up_by_itself(here: World) -> None:
+    await here.control("POST", f"keys/{await here.key()}/restrict", {"addresses": ["10.1.1.1"]})
+    with pytest.raises(KeyInvalidError):
+        await here.fill()
+    await here.control("POST", f"keys/{await here.key()}/restrict", {"addresses": None})
+    await wait_until_due(here)
+    await here.refused_keys().try_one()
+    connection = await here.connection()
+    assert (connection.state, connection.cause_code, connection.cause) == (State.ACTIVE, None, None)
+    [sync] = await here.syncs.list_newest()
+    assert (sync.kind, sync.trigger) == (Kind.RECONCILE, "key works again")
+
+
+async def test_a_key_that_may_not_read_the_feed_works_all_the_same(here: World) -> None:
+    await here.control("POST", f"keys/{await here.key()}/restrict", {"addresses": ["10.1.1.1"]})
+    with pytest.raises(KeyInvalidError):
+        await here.fill()
+    await here.control("POST", f"keys/{await here.key()}/restrict", {"addresses": None})
+    await here.control("POST", f"keys/{await here.key()}/revoke", {"permissions": ["rak_event_read"]})
+    await wait_until_due(here)
+    await here.refused_keys().try_one()
     assert (await here.connection()).state is State.ACTIVE
 
 
-async def test_a_missing_permission_holds_back_only_what_needs_it(here: World) -> None:
-    await here.control("POST", "scenarios/update_customer")
-    await here.control("POST", "scenarios/buy")
-    await here.control("POST", f"keys/{await here.key()}/revoke", {"permissions": ["rak_customer_read"]})
-    with pytest.raises(PermissionMissingError, match="rak_customer_read"):
+async def test_a_new_key_ends_the_tries_of_the_old_one(here: World) -> None:
+    await here.control("POST", f"keys/{await here.key()}/expire")
+    with pytest.raises(KeyInvalidError):
         await here.fill()
-    assert any(str(identity).startswith("ch_") for identity in here.published_ids())
-    assert await refusals(here, 403) <= 8
+    await renew(here)
+    assert await here.pool.fetchval("SELECT key_tries = 0 AND key_try_at IS NULL FROM connections")
+    assert not await here.refused_keys().try_one()
 
 
-async def test_what_was_held_back_comes_once_the_permission_is_back(here: World) -> None:
-    await here.control("POST", "scenarios/update_customer")
-    await here.control("POST", f"keys/{await here.key()}/revoke", {"permissions": ["rak_customer_read"]})
-    with pytest.raises(PermissionMissingError):
-        await here.fill()
-    assert (await here.connection()).events_complete_to is None
-    await here.control("POST", f"keys/{await here.key()}/grant", {"permissions": ["rak_customer_read"]})
-    await here.fill()
-    assert any(str(identity).startswith("cus_") for identity in here.published_ids())
+@pytest.mark.parametrize("before_seconds", [0.0, 0.3, 0.6])
+async def test_all_loops_of_all_workers_spend_few_calls_on_a_dead_key(database_url: str, before_seconds: float) -> None:
+    """Everything runs when the key dies: lists, questions, polls, comparisons and tries, on two workers.
+
+    At a pace at which one answer comes before the next call: those that are on their way can't be called back.
+    """
+    async with world(database_url, objects=3_000, share=0.1) as here:
+        await here.start(*SYNCED)
+        for identity in sorted(here.truth("charge"))[:30]:
+            await here.ask("charge", identity)
+        workers = [asyncio.create_task(work(here, f"worker-{n}")) for n in range(2)]
+        await asyncio.sleep(before_seconds)
+        await here.control("POST", f"keys/{await here.key()}/expire")
+        await eventually(lambda: is_refused(here))
+        await asyncio.sleep(2)
+        await wait_until_due(here)
+        await eventually(lambda: is_tried_again(here))
+        for one in workers:
+            one.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)
+        assert await refusals(here) <= 3
 
 
-async def test_a_gap_fill_that_is_refused_fails_with_its_cause(here: World) -> None:
-    await here.control("POST", "scenarios/update_customer")
-    await here.control("POST", f"keys/{await here.key()}/revoke", {"permissions": ["rak_customer_read"]})
-    sync_id = await here.syncs.create(CONNECTION, Kind.GAP_FILL, trigger="test", resources=["event"])
-    await here.completion().start_queued()
-    await here.fetch_all()
-    [progress] = await here.syncs.progress(sync_id)
-    assert progress.cause_code == "missing_permissions"
+async def is_refused(here: World) -> bool:
+    return (await here.connection()).state is State.ACTION_REQUIRED
+
+
+async def is_tried_again(here: World) -> bool:
+    return bool(await here.pool.fetchval("SELECT key_tries > 1 FROM connections"))
+
+
+async def work(here: World, owner: str) -> None:
+    """Do all that one worker does, with clients of its own."""
+    clients = Clients(here.session, here.settings, here.pool, here.connections)
+    mine, wake = replace(here, clients=clients), asyncio.Event()
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(4):
+            tasks.create_task(mine.backfill(owner).run(wake))
+        for loop in (mine.refetch(), mine.polling(owner), mine.schedule(), mine.faults(), mine.refused_keys()):
+            tasks.create_task(loop.run())
 
 
 async def test_a_key_that_can_not_be_read_stops_nobody_else(here: World) -> None:

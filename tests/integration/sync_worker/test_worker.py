@@ -61,7 +61,7 @@ async def test_a_dead_key_leaves_the_worker_alive(here: World, worker: Client) -
     await here.control("POST", f"keys/{await here.key()}/expire")
 
     async def is_noticed() -> bool:
-        return bool((await here.connection()).cause_code == "api_key_invalid")
+        return bool((await here.connection()).cause_code == "api_key_expired")
 
     await eventually(is_noticed, within=30)
     assert await is_ready(worker)

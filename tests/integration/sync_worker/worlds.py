@@ -15,11 +15,13 @@ from services.sync_worker.backfill import Backfill
 from services.sync_worker.clients import Clients
 from services.sync_worker.completion import Completion
 from services.sync_worker.event_feed import EventLog
+from services.sync_worker.faults import Faults
 from services.sync_worker.gap_fill import GapFill
 from services.sync_worker.objects import Objects
 from services.sync_worker.polling import Polling
 from services.sync_worker.publishing import Publisher
 from services.sync_worker.refetch import Refetch
+from services.sync_worker.refused_keys import RefusedKeys
 from services.sync_worker.schedule import Schedule
 from services.sync_worker.settings import WorkerSettings
 from services.sync_worker.slices import Slices
@@ -41,6 +43,18 @@ from tests.fakes import FakeProducer
 
 CONNECTION = "con_1"
 CLUSTER = "cluster-1"
+SYNCED = [
+    "charge",
+    "customer",
+    "invoice",
+    "invoiceitem",
+    "balance",
+    "balance_transaction",
+    "payment_intent",
+    "payment_method",
+    "coupon",
+    "test_clock",
+]
 
 
 @dataclass
@@ -65,10 +79,17 @@ class World:
 
     def backfill(self, owner: str = "worker-1", cluster: str = CLUSTER) -> Backfill:
         publisher = Publisher(self.producer)  # type: ignore[arg-type]
-        return Backfill(self.slices(owner, cluster), self.connections, self.clients, publisher, self.gap_fill)
+        parts = (self.connections, self.clients, publisher, self.objects, self.gap_fill, self.faults(cluster))
+        return Backfill(self.slices(owner, cluster), *parts)
+
+    def faults(self, cluster: str = CLUSTER) -> Faults:
+        return Faults(self.pool, self.connections, self.clients, self.syncs, cluster_id=cluster)
+
+    def refused_keys(self) -> RefusedKeys:
+        return RefusedKeys(self.pool, self.connections, self.clients, self.syncs)
 
     def refetch(self) -> Refetch:
-        return Refetch(self.pool, self.connections, self.clients, self.objects)
+        return Refetch(self.pool, self.connections, self.clients, self.objects, self.faults())
 
     def polling(
         self,
@@ -83,6 +104,7 @@ class World:
             self.connections,
             self.clients,
             gap_fill or self.gap_fill,
+            self.faults(),
             owner=owner,
             shortest_seconds=shortest,
             longest_seconds=longest,
@@ -214,7 +236,7 @@ async def _connect(
         key=parse_api_key(key, allow_test=True),
         destination_ids=[await destinations.insert(connection_id, address, password, by=Actor("test"))],
         start_date=None,
-        resources=["charge", "customer", "invoice", "invoiceitem", "balance"],
+        resources=SYNCED,
         live_by=LiveBy.POLLING,
     )
     await connections.set_state(connection_id, State.ACTIVE)

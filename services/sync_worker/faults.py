@@ -1,0 +1,196 @@
+"""Resources that the key may not read: each stops alone, is tried again, and then gets what it missed."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+
+from services.sync_worker.clients import Clients
+from services.sync_worker.completion import CLOCK_SLACK
+from services.sync_worker.planning import Plan, list_parameters, plan
+from services.sync_worker.slices import BEGIN, add_slices
+from shared.catalogue import BY_NAME, permission_of
+from shared.connections import Connection, ConnectionStore
+from shared.db import Connection as Database
+from shared.db import Pool, Row, RowInUseError, database_errors, transaction
+from shared.errors import (
+    KeyInvalidError,
+    NotFoundError,
+    PermissionMissingError,
+    StripeRefusedError,
+    TerminalError,
+    TransientError,
+)
+from shared.key_check import NOT_GRANTABLE, Checked, Grant, describe_missing
+from shared.log import get_logger
+from shared.stripe_api import StripeApi
+from shared.syncs import EVENT_FEED, SILENT_WINDOW, Kind, SyncStore
+
+POLL_INTERVAL = 1.0  # seconds
+FIRST_PAUSE = timedelta(seconds=60)
+LONGEST_PAUSE = timedelta(minutes=15)
+IS_BACK = "permission is back"  # what triggers the sync of what was missed
+
+# Only of the key that is the connection's now, and of what is still synced; a fault keeps its beginning.
+NOTE = """
+INSERT INTO resource_faults (connection_id, resource, code, cause, permission, next_try_at)
+SELECT c.id, $3, $4, $5, $6, now() + $7::interval FROM connections c
+WHERE c.id = $1 AND c.key_version = $2 AND c.state <> 'removing' AND ($3 = $8 OR $3 = ANY (c.resources))
+ON CONFLICT (connection_id, resource) DO UPDATE
+SET code = excluded.code, cause = excluded.cause, permission = excluded.permission
+"""
+FORGET_UNSYNCED = """
+DELETE FROM resource_faults f USING connections c
+WHERE c.id = f.connection_id AND f.resource <> $1 AND NOT f.resource = ANY (c.resources)
+"""
+# The next try is noted before this one is made, so that a worker that dies in between costs no call more.
+CLAIM = """
+UPDATE resource_faults
+SET next_try_at = now() + least($1::interval * 2 ^ least(tries + 1, 10), $2::interval), tries = tries + 1
+WHERE (connection_id, resource) = (
+    SELECT f.connection_id, f.resource FROM resource_faults f JOIN connections c ON c.id = f.connection_id
+    WHERE c.state = 'active' AND f.next_try_at <= now() ORDER BY f.next_try_at LIMIT 1 FOR UPDATE OF f SKIP LOCKED)
+RETURNING connection_id, resource
+"""
+LIFT = "DELETE FROM resource_faults WHERE connection_id = $1 AND resource = $2 RETURNING since"
+# What was given up while the fault stood: a sync that waits for a permission ends only then.
+MISSED = """
+SELECT s.id, s.walk, s.range_start, s.object_id FROM slices s JOIN syncs y ON y.id = s.sync_id
+WHERE y.connection_id = $1 AND y.status = 'failed' AND y.finished_at >= $3
+  AND s.resource = $2 AND s.status = 'failed' AND s.cause_code = 'missing_permissions'
+"""
+# It goes on behind its checkpoint, unless the broker that held the pages before it is another one now.
+CARRY = """
+INSERT INTO slices (sync_id, connection_id, resource, walk, range_start, range_end, cursor, cursor_created, object_id)
+SELECT $1, connection_id, resource, walk, range_start, range_end, CASE WHEN cluster_id = $3 THEN cursor END,
+       CASE WHEN cluster_id = $3 THEN cursor_created END, object_id
+FROM slices WHERE id = ANY ($2::bigint[]) ORDER BY id
+"""
+
+
+class Faults:
+    """Notes what the key may not read, and takes it up again once it may."""
+
+    def __init__(
+        self,
+        pool: Pool,
+        connections: ConnectionStore,
+        clients: Clients,
+        syncs: SyncStore,
+        *,
+        cluster_id: str,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._pool = pool
+        self._connections = connections
+        self._clients = clients
+        self._syncs = syncs
+        self._cluster_id = cluster_id
+        self._now = now
+
+    async def note(self, connection: Connection, resource: str, error: PermissionMissingError) -> None:
+        """Note that the connection's key may not read `resource`, which is a name or the event feed."""
+        needed = permission_of(resource)
+        slug = error.permission or needed.slug
+        cause = describe_missing([Checked(needed, Grant.MISSING, slug)])
+        values = (connection.id, connection.key_version, resource, error.code, cause, slug, FIRST_PAUSE, EVENT_FEED)
+        get_logger().warning("permission_missing", connection=connection.id, resource=resource, permission=slug)
+        with database_errors():
+            await self._pool.execute(NOTE, *values)
+
+    async def run(self) -> None:
+        """Try what is due, for ever."""
+        while True:
+            try:
+                busy = await self.try_one()
+            except TransientError as error:
+                get_logger().warning("fault_try_delayed", reason=error.message)
+                busy = False
+            if not busy:
+                await asyncio.sleep(POLL_INTERVAL)
+
+    async def try_one(self) -> bool:
+        """Try a resource that is due, with one call; tell whether there was one."""
+        with database_errors():
+            await self._pool.execute(FORGET_UNSYNCED, EVENT_FEED)
+            row = await self._pool.fetchrow(CLAIM, FIRST_PAUSE, LONGEST_PAUSE)
+        if row is None:
+            return False
+        try:
+            connection = await self._connections.get(row["connection_id"])
+            if await self._is_readable(connection, row["resource"]):
+                await self._lift(connection, row["resource"])
+        except (NotFoundError, TerminalError, RowInUseError) as error:
+            get_logger().info("fault_left", connection=row["connection_id"], reason=error.message)
+        return True
+
+    async def _is_readable(self, connection: Connection, resource: str) -> bool:
+        async with self._clients.calling(connection) as api:
+            try:
+                await _read_one(api, resource)
+            except KeyInvalidError:
+                raise
+            except PermissionMissingError as error:
+                return not is_grantable(error)
+            except StripeRefusedError:
+                return True  # for another reason, which its slice will tell
+        return True
+
+    async def _lift(self, connection: Connection, resource: str) -> None:
+        """Forget the fault and queue what was missed, together or not at all."""
+        async with transaction(self._pool) as db:
+            since = await db.fetchval(LIFT, connection.id, resource)
+            if since is None:
+                return  # nobody syncs it any more
+            get_logger().info("permission_is_back", connection=connection.id, resource=resource)
+            if resource == EVENT_FEED:
+                await self._syncs.create(connection.id, Kind.GAP_FILL, trigger=IS_BACK, resources=[resource], db=db)
+            else:
+                await self._take_up(db, connection, resource, since)
+
+    async def _take_up(self, db: Database, connection: Connection, resource: str, since: datetime) -> None:
+        missed = await db.fetch(MISSED, connection.id, resource, since)
+        end = int(self._now()) + CLOCK_SLACK
+        window = _window(connection, resource, since, missed, end=end)
+        starts = [row["range_start"] for row in missed] + [one.range_start for one in window]
+        sync_id = await self._syncs.create(
+            connection.id,
+            Kind.BACKFILL,
+            trigger=IS_BACK,
+            resources=[resource],
+            range_start=None if None in starts else datetime.fromtimestamp(min(starts), UTC),
+            db=db,
+        )
+        await db.fetchval(BEGIN, sync_id, end)
+        await db.execute(CARRY, sync_id, [row["id"] for row in missed], self._cluster_id)
+        await add_slices(db, sync_id, connection.id, window)
+
+
+def is_grantable(error: PermissionMissingError) -> bool:
+    """Tell whether a person can grant what is missing; what no restricted key can have is not available."""
+    return NOT_GRANTABLE not in error.message
+
+
+def _window(connection: Connection, resource: str, since: datetime, missed: Sequence[Row], *, end: int) -> list[Plan]:
+    """Return the slices of what was made or changed silently while the fault stood.
+
+    A list that can't be cut by date is read whole once, be it for this or for what was given up.
+    """
+    row = BY_NAME[resource]
+    reach = SILENT_WINDOW if row.changes_silently or not row.is_in_event_feed else timedelta(seconds=CLOCK_SLACK)
+    start = max(int((since - reach).timestamp()), connection.start_seconds or 0)
+    read = {one["walk"] for one in missed if one["object_id"] is None} if not row.has_created_filter else set()
+    return [one for one in plan([resource], start=start, end=end) if one.walk not in read]
+
+
+async def _read_one(api: StripeApi, resource: str) -> None:
+    """Make the cheapest call that needs the permission."""
+    if resource == EVENT_FEED:
+        await api.list_page("/v1/events", [("limit", "1")])
+    elif BY_NAME[resource].is_singleton:
+        await api.retrieve(BY_NAME[resource].retrieve_path)
+    else:
+        parameters = list_parameters(resource, 0, start=None, end=None, cursor=None)
+        await api.list_page(BY_NAME[resource].list_path, [*parameters, ("limit", "1")])
