@@ -13,7 +13,7 @@ from enum import StrEnum
 from shared.crypto import make_id
 from shared.db import Connection, Pool, Row, database_errors
 
-# Writers know of a change within two seconds, and a batch that was begun before is done ten seconds later at most.
+# A batch that came before the change is done by then, also a large one at a slow destination.
 AFTER_A_CHANGE = timedelta(seconds=15)
 LEASE = timedelta(seconds=60)
 
@@ -24,11 +24,14 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, now() + $10::interval)
 """
 CLAIM = """
 UPDATE cleanups SET lease_until = now() + $1::interval WHERE id = (
-    SELECT id FROM cleanups WHERE status = 'queued' AND not_before <= now()
-      AND (lease_until IS NULL OR lease_until < now())
-    ORDER BY not_before LIMIT 1 FOR UPDATE SKIP LOCKED)
+    SELECT x.id FROM cleanups x WHERE x.status = 'queued' AND x.not_before <= now()
+      AND (x.lease_until IS NULL OR x.lease_until < now())
+      AND EXISTS (SELECT FROM connections c WHERE c.id = x.connection_id)
+    ORDER BY x.not_before LIMIT 1 FOR UPDATE SKIP LOCKED)
 RETURNING *
 """
+# The rows of its account may be those of another connection by now.
+FORGET_ORPHANS = "DELETE FROM cleanups x WHERE NOT EXISTS (SELECT FROM connections c WHERE c.id = x.connection_id)"
 # Counts add up, so a cleanup that was cut off goes on counting.
 NOTE = """
 UPDATE cleanups SET lease_until = now() + $3::interval, cause = NULL,
@@ -98,7 +101,10 @@ class CleanupStore:
         self._pool = pool
 
     async def claim(self) -> Cleanup | None:
-        """Return one that is due, lent for a minute; `None` when there is none."""
+        """Return one that is due, lent for a minute; `None` when there is none.
+
+        A cleanup whose connection is gone is never lent.
+        """
         with database_errors():
             row = await self._pool.fetchrow(CLAIM, LEASE)
         return _cleanup(row) if row else None
@@ -117,6 +123,11 @@ class CleanupStore:
         """Let it be tried again later."""
         with database_errors():
             await self._pool.execute(POSTPONE, cleanup_id, timedelta(seconds=seconds), cause)
+
+    async def forget_orphans(self) -> None:
+        """Forget the cleanups of connections that are gone."""
+        with database_errors():
+            await self._pool.execute(FORGET_ORPHANS)
 
     async def of_connection(self, connection_id: str) -> list[Cleanup]:
         """Return all that were asked for, in order."""

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any, Protocol
 
 import pytest
 
 from services.destination_writer.delivery import Outcome, Winner, fold
-from services.destination_writer.destinations import Account, Destination
-from shared.errors import DestinationRejectedError
+from services.destination_writer.destinations import Account, Cleaned, Destination
+from services.destination_writer.omission import Tree
+from shared.catalogue import BY_NAME, TABLES
+from shared.errors import DestinationRejectedError, DestinationUnavailableError
 from shared.messages import Origin
 from tests.factories import lines, make_part, make_record, make_winner
 
@@ -187,6 +192,124 @@ class DestinationContract:
             await self.write(destination, make_winner("cus_2", name="bad \u0000"), make_winner("cus_3"))
         assert await destination.rows("customers") == {}
 
-    async def test_closing_twice_is_harmless(self, destination: InspectedDestination) -> None:
+    async def test_closing_twice_is_harmless_and_final(self, destination: InspectedDestination) -> None:
         await destination.close()
         await destination.close()
+        with pytest.raises(DestinationUnavailableError):
+            await self.write(destination, make_winner())
+
+    async def test_children_are_written_only_where_their_parent_is(self, destination: InspectedDestination) -> None:
+        """A parent may have been refused, for its resource or its age, when its children come apart from it."""
+        part = make_part("in_1", ["il_1"], stamp=200, is_complete=True)
+        assert not await destination.write_children(ACCOUNT, part)
+        await destination.write(Account(ACCOUNT.id, livemode=False), [make_winner("in_1", resource="invoice")])
+        assert not await destination.write_children(ACCOUNT, part)
+        await self.write(destination, make_winner("in_1", resource="invoice", is_deleted=True))
+        assert not await destination.write_children(ACCOUNT, part)
+        assert await destination.rows("invoice_line_items") == {}
+        await self.write(destination, make_winner("in_1", 101, resource="invoice"))
+        assert await destination.write_children(ACCOUNT, part)
+        assert len(await destination.rows("invoice_line_items")) == 1
+
+    @pytest.mark.parametrize(("parent", "is_written"), [({"created": 99}, False), ({"created": 100}, True), ({}, True)])
+    async def test_children_go_with_the_age_of_their_parent(
+        self, destination: InspectedDestination, parent: dict[str, int], is_written: bool
+    ) -> None:
+        await self.write(destination, make_winner("in_1", resource="invoice", **parent))
+        part = replace(make_part("in_1", ["il_1"], stamp=200, is_complete=True), parent_from=100)
+        assert await destination.write_children(ACCOUNT, part) is is_written
+
+
+class CleanupContract:
+    """What every destination must do when something has to go; a subclass gives the fixture `destination`."""
+
+    async def delete(
+        self, destination: InspectedDestination, resource: str, created_before: int | None = None
+    ) -> Counter[str]:
+        """Delete rows and return how many of each table went."""
+        source = BY_NAME[resource]
+        return await walk(lambda id: destination.delete_rows(ACCOUNT, source, created_before=created_before, after=id))
+
+    async def omit(self, destination: InspectedDestination, table: str, tree: Tree) -> Counter[str]:
+        return await walk(lambda id: destination.omit_fields(ACCOUNT, TABLES[table], tree, after=id))
+
+    async def test_rows_of_the_account_and_mode_are_deleted_and_no_others(
+        self, destination: InspectedDestination
+    ) -> None:
+        others = (Account(ACCOUNT.id, livemode=False), Account("acct_2", livemode=True))
+        for account in (ACCOUNT, *others):
+            customers = [make_winner(f"cus_{n}", is_deleted=n == 3) for n in range(7)]
+            await destination.write(account, [*customers, make_winner("ch_1", resource="charge")])
+        assert await self.delete(destination, "customer") == {"customers": 7}
+        keys = await destination.rows("customers")
+        assert Counter(key[:2] for key in keys) == {(one.id, one.livemode): 7 for one in others}
+        assert len(await destination.rows("charges")) == 3
+        assert await self.delete(destination, "customer") == {}
+
+    async def test_children_are_deleted_with_their_parents(self, destination: InspectedDestination) -> None:
+        for account in (ACCOUNT, Account("acct_2", livemode=True)):
+            await destination.write(account, [invoice("in_1", 99, "il_1", "il_2"), invoice("in_2", 100, "il_3")])
+        assert await self.delete(destination, "invoice", 100) == {"invoices": 1, "invoice_line_items": 2}
+        kept = {key[2] for key in await destination.rows("invoice_line_items") if key[0] == ACCOUNT.id}
+        assert kept == {"il_3"}
+        assert len(await destination.rows("invoice_line_items")) == 4
+
+    async def test_only_what_tells_of_an_earlier_creation_is_deleted(self, destination: InspectedDestination) -> None:
+        made: list[dict[str, Any]] = [
+            {"created": 99}, {"created": 100}, {"date": 99}, {"date": 101}, {"created": None, "date": 1},
+            {"created": 100, "date": 1}, {}, {"created": "1"}, {"created": 1e300}, {"created": -5}, {"created": True},
+        ]  # fmt: skip
+        await destination.write(ACCOUNT, [make_winner(f"cus_{n:02}", **fields) for n, fields in enumerate(made)])
+        assert await self.delete(destination, "customer", 100) == {"customers": 4}
+        assert {int(key[2][4:]) for key in await destination.rows("customers")} == {1, 3, 5, 6, 7, 8, 10}
+
+    async def test_fields_are_taken_out_of_rows(self, destination: InspectedDestination) -> None:
+        address = {"address": {"city": "Bern", "line1": "x"}, "name": "Ada"}
+        customers = [make_winner(f"cus_{n}", shipping=address if n % 2 else None, odd=[{"a": 1}]) for n in range(7)]
+        for account in (ACCOUNT, Account("acct_2", livemode=True)):
+            await destination.write(account, customers)
+        tree: Tree = {"shipping": {"address": {"line1": None}}, "missing": None}
+        assert await self.omit(destination, "customers", tree) == {"customers": 3}
+        rows = await destination.rows("customers")
+        assert rows[ACCOUNT.id, True, "cus_1"]["data"]["shipping"] == {"address": {"city": "Bern"}, "name": "Ada"}
+        assert rows[ACCOUNT.id, True, "cus_1"]["stamp"] == 100
+        assert rows["acct_2", True, "cus_1"]["data"]["shipping"] == address
+        assert await self.omit(destination, "customers", tree) == {}
+
+    async def test_fields_are_taken_out_of_children_and_of_items_of_lists(
+        self, destination: InspectedDestination
+    ) -> None:
+        await destination.write(ACCOUNT, [invoice("in_1", 99, "il_1", "il_2")])
+        assert await self.omit(destination, "invoices", {"lines": {"data": {"amount": None}}}) == {"invoices": 1}
+        assert await self.omit(destination, "invoice_line_items", {"amount": None}) == {"invoice_line_items": 2}
+        [row] = (await destination.rows("invoices")).values()
+        assert [line["id"] for line in row["data"]["lines"]["data"]] == ["il_1", "il_2"]
+        assert not any("amount" in line for line in row["data"]["lines"]["data"])
+        assert not any("amount" in row["data"] for row in (await destination.rows("invoice_line_items")).values())
+
+    async def test_omitted_field_is_not_kept_as_what_was_before(self, destination: InspectedDestination) -> None:
+        """What an event told of the document before it stays with the row, and tells what the field was."""
+        event = make_record(name="b", event_type="customer.updated", previous={"name": "a", "email": "x@y.example"})
+        await destination.write(ACCOUNT, fold([event]))
+        assert await self.omit(destination, "customers", {"email": None}) == {"customers": 1}
+        assert await self.omit(destination, "customers", {"email": None}) == {}
+
+    async def test_destination_without_tables_has_nothing_to_clean(self, destination: InspectedDestination) -> None:
+        assert await self.delete(destination, "invoice") == {}
+        assert await self.omit(destination, "customers", {"name": None}) == {}
+
+
+async def walk(step: Callable[[str | None], Awaitable[Cleaned]]) -> Counter[str]:
+    """Take one step after the other to the end; return the rows of each table."""
+    total: Counter[str] = Counter()
+    cleaned = await step(None)
+    while True:
+        total.update(cleaned.rows)
+        if cleaned.last_id is None:
+            return +total
+        cleaned = await step(cleaned.last_id)
+
+
+def invoice(object_id: str, created: int, *line_ids: str) -> Winner:
+    """Return an invoice with its lines."""
+    return make_winner(object_id, resource="invoice", created=created, lines=lines(*line_ids))

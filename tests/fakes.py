@@ -9,8 +9,11 @@ from typing import Any
 from aiokafka.structs import RecordMetadata, TopicPartition
 
 from services.destination_writer.delivery import Outcome, Verdict, Version, Winner, is_doubtful, settle_chain
-from services.destination_writer.destinations import Account, Written
+from services.destination_writer.destinations import Account, Cleaned, Written
+from services.destination_writer.omission import Tree, strip
 from services.destination_writer.records import ChildPart, Record
+from services.destination_writer.routing import made_at
+from shared.catalogue import BY_NAME, Child, Resource
 from shared.errors import AppError, DestinationRejectedError, DestinationUnavailableError
 from shared.kafka import Outgoing
 from shared.topics import Topic
@@ -50,36 +53,80 @@ Key = tuple[str, bool, str]
 
 
 class MemoryDestination:
-    """Rows in dictionaries, by the rule of `delivery`; `is_down` and `delay` make it a bad destination."""
+    """Rows in dictionaries, by the rule of `delivery`; `is_down` makes it a bad destination."""
+
+    span = 2  # rows that one step of a cleanup looks at
 
     def __init__(self) -> None:
         self.tables: dict[str, dict[Key, dict[str, Any]]] = {}
         self.is_down = False
+        self.is_closed = False
         self.writes = 0
 
     async def prepare(self) -> None:
-        if self.is_down:
-            raise DestinationUnavailableError
+        self._require_up()
 
     async def write(self, account: Account, winners: Sequence[Winner]) -> list[Written]:
-        if self.is_down:
-            raise DestinationUnavailableError
+        self._require_up()
         self.writes += 1
         if any(b"\\u0000" in winner.record.body for winner in winners):
             raise DestinationRejectedError
         return [self._write(account, winner) for winner in winners]
 
-    async def write_children(self, account: Account, part: ChildPart) -> None:
+    async def write_children(self, account: Account, part: ChildPart) -> bool:
+        self._require_up()
+        parents = self.tables.get(BY_NAME[part.parent_resource].table, {})
+        parent = parents.get((account.id, account.livemode, part.parent_id))
+        if parent is None or parent["deleted"] or _is_older(parent, part.parent_from):
+            return False
         for body in part.bodies:
             self._put_child(account, part.child.table, part.parent_id, json.loads(body), part.stamp)
         if part.is_complete:
             self._sweep(account, part.child.table, part.parent_id, part.stamp, kept=None)
+        return True
+
+    async def delete_rows(
+        self, account: Account, source: Resource | Child, *, created_before: int | None = None, after: str | None = None
+    ) -> Cleaned:
+        keys, last_id = self._span(account, source.table, after)
+        rows = self.tables.get(source.table, {})
+        gone = [key for key in keys if created_before is None or _is_older(rows[key], created_before)]
+        counts = {source.table: len(gone)}
+        for child in getattr(source, "children", ()):
+            found = self.tables.get(child.table, {})
+            of_gone = [key for key, row in found.items() if (*key[:2], row["parent"]) in gone]
+            counts[child.table] = len([found.pop(key) for key in of_gone])
+        for key in gone:
+            del rows[key]
+        return Cleaned(counts, last_id)
+
+    async def omit_fields(
+        self, account: Account, source: Resource | Child, tree: Tree, *, after: str | None = None
+    ) -> Cleaned:
+        keys, last_id = self._span(account, source.table, after)
+        count = 0
+        for row in (self.tables[source.table][key] for key in keys):
+            before = row["data"], list(row["trail"])
+            data, trail = (json.loads(strip(json.dumps(value).encode(), tree)) for value in before)
+            count += (data, trail) != before
+            row |= {"data": data, "trail": tuple(trail)}
+        return Cleaned({source.table: count}, last_id)
 
     async def close(self) -> None:
-        self.tables = {**self.tables}
+        self.is_closed = True
 
     async def rows(self, table: str) -> dict[Key, dict[str, Any]]:
         return {key: dict(row) for key, row in self.tables.get(table, {}).items()}
+
+    def _require_up(self) -> None:
+        if self.is_down or self.is_closed:
+            raise DestinationUnavailableError
+
+    def _span(self, account: Account, table: str, after: str | None) -> tuple[list[Key], str | None]:
+        self._require_up()
+        own = (key for key in self.tables.get(table, {}) if key[:2] == (account.id, account.livemode))
+        keys = sorted(key for key in own if after is None or key[2] > after)[: self.span]
+        return keys, keys[-1][2] if len(keys) == self.span else None
 
     def _write(self, account: Account, winner: Winner) -> Written:
         record = winner.record
@@ -142,6 +189,11 @@ class MemoryDestination:
             is_gone = kept is None or key[2] not in kept
             if key[:2] == (account.id, account.livemode) and row["parent"] == parent and is_older and is_gone:
                 row |= {"deleted": True, "stamp": stamp}
+
+
+def _is_older(row: dict[str, Any], second: int | None) -> bool:
+    made = made_at(json.dumps(row["data"]).encode())
+    return second is not None and made is not None and made < second
 
 
 def _version(row: dict[str, Any]) -> Version:

@@ -1,4 +1,4 @@
-"""Builds the writer: destinations, consumers of three topics, and the loop over what is parked."""
+"""Builds the writer: destinations, consumers of three topics, and the loops over what is parked or has to go."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from aiohttp import web
 from pydantic import SecretStr
 
+from services.destination_writer.cleaning import Cleaning
 from services.destination_writer.destinations import Destination
 from services.destination_writer.destinations.postgres import PostgresDestination
 from services.destination_writer.dispatch import Dispatch
@@ -21,6 +22,7 @@ from services.destination_writer.retry import Retry
 from services.destination_writer.routing import Routes
 from services.destination_writer.settings import WriterSettings
 from shared.background import open_state, run_beside, until_available
+from shared.cleanups import CleanupStore
 from shared.consumers import consuming, make_broker, publish_dead_letter, subscribe
 from shared.db import Pool, is_ready
 from shared.dead_letters import DeadLetter, describe
@@ -40,7 +42,7 @@ def open_destination(row: DestinationRow, password: SecretStr) -> Destination:
 
 
 class Writer:
-    """What runs beside the probes: the consumers and the retry of parked records."""
+    """What runs beside the probes: the consumers, the retry of parked records, and the cleanups."""
 
     def __init__(self, settings: WriterSettings) -> None:
         self._settings = settings
@@ -81,6 +83,7 @@ class Writer:
                 tasks.create_task(consuming(broker))
             tasks.create_task(outlets.run())
             tasks.create_task(Retry(parking, routes, dispatch, ledger).run())
+            tasks.create_task(Cleaning(CleanupStore(pool), routes, outlets, parking).run())
             self._is_consuming = True
 
     async def is_database_ready(self) -> bool:

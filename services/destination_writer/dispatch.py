@@ -28,8 +28,9 @@ Reject = Callable[[Record, str, Exception], Awaitable[None]]
 
 @dataclass(slots=True)
 class Result:
-    """What came of a batch."""
+    """What came of a batch; `is_late` of records that were parked."""
 
+    is_late: bool = False
     reports: list[Report] = field(default_factory=list)
     refetches: list[Refetch] = field(default_factory=list)
 
@@ -39,7 +40,8 @@ class Result:
         self.note(destination_id, record, written.outcome)
         if written.ask_stripe:
             self.ask(record, "tie")
-        elif written.is_cut and record.origin is not Origin.REFETCHED:
+        elif written.is_cut and (self.is_late or record.origin is not Origin.REFETCHED):
+            # The parts follow an answer of Stripe at once, and find no parent as long as that is parked.
             self.ask(record, "cut list")
 
     def note(self, destination_id: str, record: Record, outcome: Outcome) -> None:
@@ -47,7 +49,13 @@ class Result:
         RECORDS_WRITTEN.labels(outcome).inc()
         self.reports.append(
             Report(
-                record.connection_id, destination_id, record.resource.name, outcome, record.position, record.slice_id
+                record.connection_id,
+                destination_id,
+                record.resource.name,
+                outcome,
+                record.position,
+                record.slice_id,
+                is_live=record.origin is Origin.EVENT,
             )
         )
 
@@ -74,12 +82,13 @@ class Dispatch:
         for item in batch:
             by_connection[item.connection_id].append(item)
         work = []
+        routes = await self._routes.read(by_connection)
         for connection_id, items in sorted(by_connection.items()):
-            route = await self._routes.find(connection_id)
+            route = routes.get(connection_id)
             if route is None:
                 continue  # removed: its records are never delivered
-            records = [i.record for i in items if i.record and i.record.resource.name in route.resources]
-            parts = [i.part for i in items if i.part]
+            records = route.admit(i.record for i in items if i.record)
+            parts = route.admit_parts(i.part for i in items if i.part)
             result.refetches += [r for i in items for r in i.refetches]
             work += [
                 self._deliver_to(destination_id, route, records, parts, result, deadline_seconds)
@@ -121,12 +130,16 @@ class Dispatch:
                 result.add(destination_id, winner, written)
 
         async def reject(winner: Winner, error: Exception) -> None:
-            await self._reject(winner.record, destination_id, error)
-            result.note(destination_id, winner.record, Outcome.FAILED)
+            await self.reject(destination_id, winner.record, error, result)
 
         await settle(winners, write, reject)
         for loser in _losers(records, winners):
             result.note(destination_id, loser, Outcome.IGNORED)
+
+    async def reject(self, destination_id: str, record: Record, error: Exception, result: Result) -> None:
+        """Let the record end as a dead letter."""
+        await self._reject(record, destination_id, error)
+        result.note(destination_id, record, Outcome.FAILED)
 
     async def _park(
         self, destination_id: str, records: Sequence[Record], error: DestinationUnavailableError, result: Result
@@ -142,7 +155,10 @@ class Dispatch:
     async def _write_parts(
         self, destination_id: str, route: Route, parts: Sequence[ChildPart], result: Result, deadline_seconds: float
     ) -> None:
-        """Write parts of child sets; a set that can't be written now is asked for again later."""
+        """Write parts of child sets; a set that can't be written now is asked for again later.
+
+        One whose parent is not there is not written: the parent was refused, or is parked and asks for it itself.
+        """
         outlet = await self._outlets.get(destination_id)
         for part in parts:
             try:

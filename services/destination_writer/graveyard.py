@@ -10,14 +10,16 @@ from shared.dead_letters import DeadLetter
 INSERT = """
 INSERT INTO dead_letters AS d
     (stage, code, reason, connection_id, destination_id, topic, partition, record_offset, key, headers, body)
-VALUES ($1, $2, $3, nullif($4, ''), $5, $6, $7, $8, $9, $10, $11)
+SELECT $1::text, $2::text, $3::text, nullif($4::text, ''), $5::text, $6::text, $7::int, $8::bigint, $9::text,
+       $10::jsonb, $11::bytea
+WHERE $4 = '' OR EXISTS (SELECT FROM connections c WHERE c.id = $4 AND c.state <> 'removing')
 ON CONFLICT (topic, partition, record_offset, destination_id) DO UPDATE
 SET attempts = d.attempts + 1, code = excluded.code, reason = excluded.reason
 """
 
 
 class Graveyard:
-    """Keeps dead letters, each once."""
+    """Keeps dead letters, each once; those of a connection that is gone are dropped."""
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool

@@ -5,7 +5,7 @@ One transaction per batch. The progress guards the counts, so a batch that comes
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -30,6 +30,7 @@ class Report:
     outcome: Outcome
     position: Position
     slice_id: int | None = None
+    is_live: bool = False  # of an event
 
 
 PROGRESS = """
@@ -62,6 +63,21 @@ FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[])
 WHERE EXISTS (SELECT FROM connections c WHERE c.id = u.connection_id)
 GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
 ON CONFLICT (connection_id, destination_id, resource, hour) DO UPDATE SET {_ADDED}
+"""
+# A connection's hour with changes is one sync, whichever writers it went through: its id follows from both.
+LIVE = f"""
+INSERT INTO syncs AS t (id, connection_id, kind, trigger, status, resources, range_start, range_end, started_at,
+                        records, {_COLUMNS})
+SELECT 'syn_' || left(encode(sha256(convert_to(c.id || ' ' || h.number, 'UTF8')), 'hex'), 26), c.id, 'live', c.live_by,
+       'running', array_agg(DISTINCT u.resource), to_timestamp(h.number * 3600), to_timestamp((h.number + 1) * 3600),
+       now(), max(p.records), {_SUMS}
+FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[]) AS u (connection_id, resource, outcome, n)
+JOIN unnest($5::text[], $6::bigint[]) AS p (connection_id, records) USING (connection_id)
+JOIN connections c ON c.id = u.connection_id
+CROSS JOIN (SELECT floor(extract(epoch FROM now()) / 3600)::bigint AS number) h
+GROUP BY c.id, h.number ORDER BY c.id
+ON CONFLICT (id) DO UPDATE SET records = t.records + excluded.records, {_ADDED},
+    resources = ARRAY(SELECT DISTINCT r FROM unnest(t.resources || excluded.resources) AS r ORDER BY r)
 """
 EVENTS = """
 INSERT INTO event_log
@@ -107,6 +123,7 @@ class Ledger:
             known = {(row["topic"], row["partition"]): row["next_offset"] for row in before}
             fresh = [r for r in reports if r.position.offset >= known.get((r.position.topic, r.position.partition), 0)]
             await _count(db, fresh)
+            await _count_live(db, fresh)
             await _log_events(db, batch, fresh)
             await ask_stripe(db, refetches)
             await _note_connections(db, batch)
@@ -116,6 +133,7 @@ class Ledger:
         """Write what became of records that were parked: their batch is long past."""
         async with transaction(self._pool) as db:
             await _count(db, reports)
+            await _count_live(db, reports, are_late=True)
             await ask_stripe(db, refetches)
 
 
@@ -149,6 +167,20 @@ async def _count(db: Connection, reports: Iterable[Report]) -> None:
         await db.execute(HOURS, *map(list, zip(*by_hour, strict=True)), list(by_hour.values()))
 
 
+async def _count_live(db: Connection, reports: Iterable[Report], *, are_late: bool = False) -> None:
+    """Add to the hour of each connection; records that come late were counted as records when they came."""
+    live = [report for report in reports if report.is_live]
+    if not live:
+        return
+    positions_of: dict[str, set[Position]] = defaultdict(set)
+    for report in live:
+        positions_of[report.connection_id].add(report.position)
+    records = [0 if are_late else len(found) for found in positions_of.values()]
+    by_outcome = Counter((r.connection_id, r.resource, r.outcome) for r in live)
+    columns = map(list, zip(*by_outcome, strict=True))
+    await db.execute(LIVE, *columns, list(by_outcome.values()), list(positions_of), records)
+
+
 async def _log_events(db: Connection, batch: Sequence[Parsed], reports: Sequence[Report]) -> None:
     outcomes: dict[Position, Outcome] = {report.position: report.outcome for report in reports}
     events = [(item.event, _outcome_word(item, outcomes)) for item in batch if item.event]
@@ -161,7 +193,7 @@ async def _log_events(db: Connection, batch: Sequence[Parsed], reports: Sequence
 def _outcome_word(item: Parsed, outcomes: Mapping[Position, Outcome]) -> str:
     if item.position in outcomes:
         return str(outcomes[item.position])
-    return "asked_stripe" if item.refetches else "not_synced"
+    return "asked_stripe" if item.refetches and not item.record else "not_synced"
 
 
 def _event_row(entry: EventEntry, outcome: str) -> tuple[object, ...]:

@@ -10,7 +10,7 @@ from typing import TypeVar
 from pydantic import SecretStr
 
 from services.destination_writer.delivery import Winner
-from services.destination_writer.destinations import Account, Destination, Written
+from services.destination_writer.destinations import Account, Cleaned, Destination, Written
 from services.destination_writer.records import ChildPart
 from shared.destinations import Destination as DestinationRow
 from shared.destinations import DestinationStore
@@ -22,14 +22,19 @@ LONGEST_REST = 30.0  # seconds between two tries of a destination that fails
 LOOK_INTERVAL = 1.0  # seconds between two looks for a destination that is new
 PREPARE_DEADLINE = 10.0  # seconds; no record waits for it
 T = TypeVar("T")
+CleaningStep = Callable[[Destination, str | None], Awaitable[Cleaned]]
 Open = Callable[[DestinationRow, SecretStr], Destination]
 
 
 class Outlet:
     """One destination, with its breaker."""
 
-    def __init__(self, destination: Destination, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, destination: Destination, *, version: int = 1, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """`version` is that of the address and password by which the destination was opened."""
         self._destination = destination
+        self.version = version
         self._clock = clock
         self._failures = 0
         self._rest_until = float("-inf")
@@ -49,9 +54,13 @@ class Outlet:
         """Let the destination make its tables; raise `DestinationUnavailableError`."""
         await self._guarded(self._destination.prepare, PREPARE_DEADLINE)
 
-    async def write_children(self, account: Account, part: ChildPart, deadline_seconds: float) -> None:
-        """Write a part of a child set within the deadline."""
-        await self._guarded(lambda: self._destination.write_children(account, part), deadline_seconds)
+    async def write_children(self, account: Account, part: ChildPart, deadline_seconds: float) -> bool:
+        """Write a part of a child set within the deadline, and tell whether its parent was there."""
+        return await self._guarded(lambda: self._destination.write_children(account, part), deadline_seconds)
+
+    async def clean(self, step: CleaningStep, after: str | None, deadline_seconds: float) -> Cleaned:
+        """Let a cleanup work on the rows that follow the id `after`, within the deadline."""
+        return await self._guarded(lambda: step(self._destination, after), deadline_seconds)
 
     async def close(self) -> None:
         """Close the destination."""
@@ -90,21 +99,26 @@ class Outlets:
         if destination_id not in self._outlets:
             row = await self._store.get(destination_id)
             password = await self._store.password(destination_id)
-            self._outlets.setdefault(destination_id, Outlet(self._open(row, password)))
+            self._outlets.setdefault(destination_id, Outlet(self._open(row, password), version=row.version))
         return self._outlets[destination_id]
 
     async def run(self) -> None:
-        """Prepare destinations as they are added, for ever: a connection's first record finds its table there."""
-        while True:
-            try:
-                await self.prepare_new()
-            except TransientError as error:
-                get_logger().warning("preparation_delayed", reason=error.message)
-            await asyncio.sleep(LOOK_INTERVAL)
+        """Follow what becomes of destinations, for ever: one that is new has its tables before its first record."""
+        async with asyncio.TaskGroup() as tasks:
+            # Apart, since preparing one that does not answer takes its time.
+            tasks.create_task(_repeat(self.close_outdated))
+            tasks.create_task(_repeat(self.prepare_new))
+
+    async def close_outdated(self) -> None:
+        """Close the destinations that were deleted, and those whose address or password is another one by now."""
+        known = dict(self._outlets)
+        versions = {row.id: row.version for row in await self._list()}
+        outdated = [one for one, outlet in known.items() if versions.get(one) != outlet.version]
+        await asyncio.gather(*(self._outlets.pop(destination_id).close() for destination_id in outdated))
 
     async def prepare_new(self) -> None:
         """Open and prepare the destinations that are not open yet; one that can't be is left to its first record."""
-        new = [row.id for row in await self._store.list_page() if row.id not in self._outlets]
+        new = [row.id for row in await self._list() if row.id not in self._outlets]
         for answer in await asyncio.gather(*map(self._prepare, new), return_exceptions=True):
             if isinstance(answer, BaseException) and not isinstance(answer, AppError):
                 raise answer
@@ -112,7 +126,22 @@ class Outlets:
     async def _prepare(self, destination_id: str) -> None:
         await (await self.get(destination_id)).prepare()
 
+    async def _list(self) -> list[DestinationRow]:
+        rows: list[DestinationRow] = []
+        while page := await self._store.list_page(after=rows[-1].id if rows else ""):
+            rows += page
+        return rows
+
     async def close(self) -> None:
         """Close every destination."""
         outlets, self._outlets = self._outlets, {}
         await asyncio.gather(*(outlet.close() for outlet in outlets.values()))
+
+
+async def _repeat(look: Callable[[], Awaitable[None]]) -> None:
+    while True:
+        try:
+            await look()
+        except TransientError as error:
+            get_logger().warning("look_at_destinations_delayed", reason=error.message)
+        await asyncio.sleep(LOOK_INTERVAL)

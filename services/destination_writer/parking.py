@@ -6,13 +6,16 @@ from collections import defaultdict
 from collections.abc import Sequence
 from datetime import timedelta
 
+from services.destination_writer.omission import Tree, strip
 from services.destination_writer.records import Position, Record
 from shared.catalogue import BY_NAME
 from shared.db import Pool, Row, database_errors, transaction
+from shared.errors import MessageError
 from shared.messages import Origin
 from shared.retries import pause_seconds
 
 LONGEST_PAUSE = 60.0  # seconds between two tries of a parked record
+OMIT_AT_ONCE = 1000  # bodies
 CLAIMED_FOR = timedelta(seconds=30)  # longer than one try takes; then another writer may try
 
 # What is tied (another body of the same second) can't be told apart here: Stripe is asked.
@@ -59,6 +62,16 @@ LATER = """
 UPDATE parked_records SET attempts = attempts + 1, next_try_at = now() + $3::interval, reason = $4
 WHERE destination_id = $1 AND connection_id = $2
 """
+BODIES = """
+SELECT object_id, body FROM parked_records
+WHERE destination_id = $1 AND connection_id = $2 AND resource = $3 AND object_id > $4 ORDER BY object_id LIMIT $5
+"""
+# A body that was parked over the old one meanwhile lacks the fields already.
+REPLACE = """
+UPDATE parked_records p SET body = u.stripped
+FROM unnest($4::text[], $5::bytea[], $6::bytea[]) AS u (id, body, stripped)
+WHERE p.destination_id = $1 AND p.connection_id = $2 AND p.resource = $3 AND p.object_id = u.id AND p.body = u.body
+"""
 POSITION = ("topic", "partition", "record_offset")
 Queue = tuple[str, str]  # destination and connection
 
@@ -100,6 +113,19 @@ class Parking:
         with database_errors():
             await self._pool.execute(LATER, *queue, pause, reason)
 
+    async def omit(self, queue: Queue, resource: str, tree: Tree) -> None:
+        """Take fields out of what is parked: that shall not hold them either until it is delivered."""
+        last = ""
+        while tree:
+            with database_errors():
+                rows = await self._pool.fetch(BODIES, *queue, resource, last, OMIT_AT_ONCE)
+                changes = [(row["object_id"], row["body"], body) for row in rows if (body := _strip(row["body"], tree))]
+                if changes:
+                    await self._pool.execute(REPLACE, *queue, resource, *map(list, zip(*changes, strict=True)))
+            if len(rows) < OMIT_AT_ONCE:
+                return
+            last = rows[-1]["object_id"]
+
     async def count(self) -> int:
         """Return how many records wait."""
         with database_errors():
@@ -119,6 +145,15 @@ def record_of(row: Row) -> Record:
         is_deleted=row["is_deleted"],
         slice_id=row["slice_id"],
     )
+
+
+def _strip(body: bytes, tree: Tree) -> bytes | None:
+    """Return the body without what is omitted; `None` when there is nothing to be left out, or no way to do it."""
+    try:
+        stripped = strip(body, tree)
+    except MessageError:
+        return None  # it ends as a dead letter once its destination is back
+    return None if stripped is body else stripped
 
 
 def _columns(record: Record) -> tuple[object, ...]:

@@ -59,6 +59,7 @@ class ChildPart:
     bodies: tuple[bytes, ...]
     is_complete: bool
     position: Position
+    parent_from: int | None = None  # Unix seconds: nothing is written of a parent that was made before
 
 
 @dataclass(frozen=True, slots=True)

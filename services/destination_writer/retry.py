@@ -9,6 +9,7 @@ from services.destination_writer.dispatch import Dispatch, Result
 from services.destination_writer.ledger import Ledger
 from services.destination_writer.parking import Parking, Queue, record_of
 from services.destination_writer.routing import Routes
+from shared.consumers import settle
 from shared.db import Row
 from shared.errors import DestinationUnavailableError, TransientError
 from shared.log import get_logger
@@ -54,10 +55,17 @@ class Retry:
 
     async def _deliver(self, queue: Queue, rows: Sequence[Row]) -> None:
         destination_id, connection_id = queue
-        route = await self._routes.find(connection_id)
-        if route is None:
-            return  # removed: its records are never delivered
-        result = Result()
-        records = [record_of(row) for row in rows]
-        await self._dispatch.write(destination_id, route, records, result, WRITE_DEADLINE)
+        route = (await self._routes.read([connection_id])).get(connection_id)
+        if route is None or destination_id not in route.destination_ids:
+            return  # the connection, or its way to this destination, is gone
+        result = Result(is_late=True)
+
+        async def write(some: Sequence[Row]) -> None:
+            records = route.admit(record_of(row) for row in some)
+            await self._dispatch.write(destination_id, route, records, result, WRITE_DEADLINE)
+
+        async def reject(row: Row, error: Exception) -> None:
+            await self._dispatch.reject(destination_id, record_of(row), error, result)
+
+        await settle(rows, write, reject)
         await self._ledger.record_late(result.reports, result.refetches)

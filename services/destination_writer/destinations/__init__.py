@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from services.destination_writer.delivery import Outcome, Winner
+from services.destination_writer.omission import Tree
 from services.destination_writer.records import ChildPart
+from shared.catalogue import Child, Resource
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,14 @@ class Written:
     is_cut: bool = False  # a child list in it was cut: the rest has to be fetched
 
 
+@dataclass(frozen=True, slots=True)
+class Cleaned:
+    """What one step of a cleanup took out."""
+
+    rows: Mapping[str, int]  # by table
+    last_id: str | None  # the next step begins after it; `None` at the end of the table
+
+
 class Destination(Protocol):
     """A place where rows go.
 
@@ -40,8 +50,24 @@ class Destination(Protocol):
     async def write(self, account: Account, winners: Sequence[Winner]) -> list[Written]:
         """Write the winners by the rule of `delivery`, in one transaction; answer in the same order."""
 
-    async def write_children(self, account: Account, part: ChildPart) -> None:
-        """Write a part of a child set; the part that completes it removes what is older."""
+    async def write_children(self, account: Account, part: ChildPart) -> bool:
+        """Write a part of a child set and say so; the part that completes it removes what is older.
+
+        Nothing is written of a parent that is not there, is deleted or was made before `part.parent_from`.
+        """
+
+    async def delete_rows(
+        self, account: Account, source: Resource | Child, *, created_before: int | None = None, after: str | None = None
+    ) -> Cleaned:
+        """Delete the account's rows of a table, and the children of those that go: one span of ids, after `after`.
+
+        With `created_before` (Unix seconds) only objects that tell of an earlier creation. What is missing has no rows.
+        """
+
+    async def omit_fields(
+        self, account: Account, source: Resource | Child, tree: Tree, *, after: str | None = None
+    ) -> Cleaned:
+        """Take what `tree` names out of the account's rows of a table, as `delete_rows` one span at a time."""
 
     async def close(self) -> None:
-        """Let go of what is open; a second call does nothing."""
+        """Let go of what is open, for good: what is asked for later is unavailable. A second call does nothing."""

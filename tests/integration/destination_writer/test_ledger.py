@@ -145,6 +145,7 @@ async def test_nothing_is_kept_of_an_unknown_connection(ledger: Ledger, state: S
 
 
 async def test_dead_letter_is_kept_once_and_counts_how_often_it_came(state: State) -> None:
+    await state.add_connection("con_1", await state.add_destination("stripe"))
     letter = DeadLetter("write", "destination_rejected", "why", b"{}", "con_1", "dst_1", "events", 3, 9, b"key")
     for _ in range(3):
         await Graveyard(state.pool).keep([letter])
@@ -154,10 +155,24 @@ async def test_dead_letter_is_kept_once_and_counts_how_often_it_came(state: Stat
 
 async def test_dead_letter_with_what_postgres_can_not_hold_is_kept(state: State) -> None:
     """One that could not be kept would become a dead letter itself, and so on for ever."""
+    await state.add_connection("con_1", await state.add_destination("stripe"))
     letter = DeadLetter(
-        "a\0", "b\0", "c\0", b"\0\xff", "d\0", "e\0", "f\0", 0, 0, b"\0\xff", headers=(("g\0", b"\0\xff"),)
+        "a\0", "b\0", "c\0", b"\0\xff", "con_1\0", "e\0", "f\0", 0, 0, b"\0\xff", headers=(("g\0", b"\0\xff"),)
     )
     await Graveyard(state.pool).keep([letter])
     assert await state.rows("SELECT stage, connection_id, body, headers FROM dead_letters") == [
-        ("a", "d", b"\0\xff", {"g": "\ufffd"})
+        ("a", "con_1", b"\0\xff", {"g": "\ufffd"})
     ]
+
+
+async def test_dead_letter_of_a_connection_that_is_gone_is_dropped(state: State) -> None:
+    """Nothing of a removed connection comes back; what belongs to none is kept."""
+    for name in ("con_1", "con_2"):
+        await state.add_connection(name, await state.add_destination(name))
+    await state.pool.execute("UPDATE connections SET state = 'removing' WHERE id = 'con_2'")
+    letters = [
+        DeadLetter("parse", "message_invalid", "why", b"{}", connection, source_offset=offset)
+        for offset, connection in enumerate(("con_1", "con_2", "con_3", ""))
+    ]
+    await Graveyard(state.pool).keep(letters)
+    assert await state.rows("SELECT connection_id FROM dead_letters ORDER BY 1") == [("con_1",), (None,)]

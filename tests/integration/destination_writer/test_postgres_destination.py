@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from shared.errors import DestinationUnavailableError
-from tests.contracts import ACCOUNT, DestinationContract
+from tests.contracts import ACCOUNT, CleanupContract, DestinationContract
 from tests.factories import make_winner
 from tests.integration.destination_writer.postgres_rows import InspectedPostgres
 
@@ -20,7 +20,7 @@ async def destination(database_url: str) -> AsyncIterator[InspectedPostgres]:
     await destination.close()
 
 
-class TestPostgresDestination(DestinationContract):
+class TestPostgresDestination(DestinationContract, CleanupContract):
     """The contract, and what only Postgres has."""
 
     async def test_typed_columns_follow_the_object(self, destination: InspectedPostgres) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -30,8 +30,8 @@ KEY = (ACCOUNT.id, ACCOUNT.livemode)
 class FakeRoutes:
     routes: dict[str, Route]
 
-    async def find(self, connection_id: str) -> Route | None:
-        return self.routes.get(connection_id)
+    async def read(self, connection_ids: Collection[str]) -> dict[str, Route]:
+        return {one: self.routes[one] for one in connection_ids if one in self.routes}
 
 
 @dataclass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.contracts import DestinationContract
+from tests.contracts import CleanupContract, DestinationContract
 from tests.fakes import MemoryDestination
 
 
@@ -13,5 +13,5 @@ def destination() -> MemoryDestination:
     return MemoryDestination()
 
 
-class TestMemoryDestination(DestinationContract):
+class TestMemoryDestination(DestinationContract, CleanupContract):
     pass

@@ -20,13 +20,15 @@ from services.destination_writer.delivery import (
     is_doubtful,
     settle_chain,
 )
-from services.destination_writer.destinations import Account, Written
-from services.destination_writer.destinations.postgres import ddl, upsert
+from services.destination_writer.destinations import Account, Cleaned, Written
+from services.destination_writer.destinations.postgres import cleanup, ddl, upsert
 from services.destination_writer.destinations.postgres.children import Sets, collect_sets
+from services.destination_writer.omission import Tree
 from services.destination_writer.records import ChildPart
-from shared.catalogue import RESOURCES, Resource
+from shared.catalogue import BY_NAME, RESOURCES, Child, Resource
 from shared.db import Connection, Pool, Row
 from shared.destinations import PostgresAddress
+from shared.errors import DestinationUnavailableError
 from shared.postgres_errors import destination_errors
 from shared.stripe_api import parse_item
 
@@ -44,6 +46,8 @@ class PostgresDestination:
         self._address = address
         self._password = password
         self._pool: Pool | None = None
+        self._has_tables = False
+        self._is_closed = False
         self._starting = asyncio.Lock()
 
     async def prepare(self) -> None:
@@ -64,13 +68,17 @@ class PostgresDestination:
                 answers.update(zip(indices, await self._write_table(db, account, batch), strict=True))
         return [answers[i] for i in range(len(winners))]
 
-    async def write_children(self, account: Account, part: ChildPart) -> None:
-        """Write a part of a child set; the part that completes it removes what is older."""
+    async def write_children(self, account: Account, part: ChildPart) -> bool:
+        """Write a part of a child set and say so, if its parent is there; the last part removes what is older."""
         ids = [parse_item(body).id or "" for body in part.bodies]
         rows = sorted(zip(ids, part.bodies, strict=True))
+        schema, parents = self._address.schema, BY_NAME[part.parent_resource].table
         async with self._transaction() as db:
+            sql = upsert.hold_parent_sql(schema, parents)
+            if not await db.fetchval(sql, account.id, account.livemode, part.parent_id, part.parent_from):
+                return False
             await db.execute(
-                upsert.write_children_sql(self._address.schema, part.child.table),
+                upsert.write_children_sql(schema, part.child.table),
                 account.id,
                 account.livemode,
                 [row[0] for row in rows],
@@ -79,11 +87,31 @@ class PostgresDestination:
                 [row[1].decode() for row in rows],
             )
             if part.is_complete:
-                sql = upsert.sweep_older_sql(self._address.schema, part.child.table)
+                sql = upsert.sweep_older_sql(schema, part.child.table)
                 await db.execute(sql, account.id, account.livemode, part.parent_id, part.stamp)
+        return True
+
+    async def delete_rows(
+        self, account: Account, source: Resource | Child, *, created_before: int | None = None, after: str | None = None
+    ) -> Cleaned:
+        """Delete a span of the account's rows of a table, and the children of those that go."""
+        with destination_errors():
+            async with _transaction_in(await self._opened()) as db:
+                return await cleanup.delete_rows(
+                    db, self._address.schema, account, source, created_before=created_before, after=after
+                )
+
+    async def omit_fields(
+        self, account: Account, source: Resource | Child, tree: Tree, *, after: str | None = None
+    ) -> Cleaned:
+        """Take fields out of a span of the account's rows of a table."""
+        with destination_errors():
+            async with _transaction_in(await self._opened()) as db:
+                return await cleanup.omit_fields(db, self._address.schema, account, source, tree, after=after)
 
     async def close(self) -> None:
-        """Close the connections; a second call does nothing."""
+        """Close the connections for good; a second call does nothing."""
+        self._is_closed = True
         pool, self._pool = self._pool, None
         if pool is not None:
             with suppress(TimeoutError):
@@ -97,7 +125,7 @@ class PostgresDestination:
                 async with _transaction_in(pool) as db:
                     yield db
             except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
-                await self.close()  # somebody dropped our tables: the next call makes them again
+                self._has_tables = False  # somebody dropped our tables: the next call makes them again
                 raise
 
     async def _write_table(self, db: Connection, account: Account, batch: Sequence[Winner]) -> list[Written]:
@@ -171,10 +199,21 @@ class PostgresDestination:
         return cut
 
     async def _started(self) -> Pool:
+        """Return the pool of a database that has our tables."""
+        pool = await self._opened()
         async with self._starting:
+            if not self._has_tables:
+                await self._make_tables(pool)
+                self._has_tables = True
+        return pool
+
+    async def _opened(self) -> Pool:
+        async with self._starting:
+            if self._is_closed:
+                raise DestinationUnavailableError("The destination was closed a moment ago.")
             if self._pool is None:
                 address = self._address
-                pool = await asyncpg.create_pool(
+                self._pool = await asyncpg.create_pool(
                     host=address.host,
                     port=address.port,
                     database=address.database,
@@ -187,13 +226,7 @@ class PostgresDestination:
                     command_timeout=COMMAND_TIMEOUT,
                     server_settings={"application_name": "tillstream"},
                 )
-                try:
-                    await self._make_tables(pool)
-                except BaseException:
-                    pool.terminate()
-                    raise
-                self._pool = pool
-        return self._pool
+            return self._pool
 
     async def _make_tables(self, pool: Pool) -> None:
         schema = self._address.schema

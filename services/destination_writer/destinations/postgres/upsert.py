@@ -6,6 +6,7 @@ Batches are sorted by key: two writers that meet in a table then wait for each o
 from __future__ import annotations
 
 from services.destination_writer.destinations.postgres.ddl import quote
+from shared.postgres_rows import made_before
 
 # What was there before, by the statement's own snapshot, and whether the record was written. A row that was changed
 # between snapshot and write shows as neither; the caller asks again. `same` includes what the record tells of the
@@ -46,6 +47,12 @@ FROM {table} WHERE _account = $1 AND _livemode = $2 AND id = ANY ($3::text[]) OR
 _LEARN = """
 UPDATE {table} t SET _trail = u.trail::jsonb FROM unnest($3::text[], $4::text[]) AS u (id, trail)
 WHERE t._account = $1 AND t._livemode = $2 AND t.id = u.id AND t._trail <> u.trail::jsonb
+"""
+
+# The parent stays until the transaction's end; its other writers don't wait.
+_HOLD_PARENT = """
+SELECT true FROM {table} WHERE _account = $1 AND _livemode = $2 AND id = $3 AND NOT _deleted
+  AND ($4::bigint IS NULL OR ({is_older}) IS NOT TRUE) FOR KEY SHARE
 """
 
 _WRITE_CHILDREN = """
@@ -93,6 +100,11 @@ def learn_sql(schema: str, table: str) -> str:
 def lock_sql(schema: str, table: str) -> str:
     """Account, livemode, ids: locks and returns the rows that a tie is about."""
     return _for_table(_LOCK, schema, table)
+
+
+def hold_parent_sql(schema: str, table: str) -> str:
+    """Account, livemode, id, and the second since which it has to be made (or NULL): returns true if it is there."""
+    return _for_table(_HOLD_PARENT, schema, table, is_older=made_before("$4::bigint"))
 
 
 def write_children_sql(schema: str, table: str) -> str:
