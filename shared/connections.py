@@ -185,6 +185,12 @@ class ConnectionStore:
             rows = await self._pool.fetch(f"{SELECT} WHERE c.id > $1 ORDER BY c.id LIMIT $2", after, limit)
         return [_connection(row) for row in rows]
 
+    async def list_by_id(self, connection_ids: Sequence[str]) -> list[Connection]:
+        """Return the connections with these ids, those that exist."""
+        with database_errors():
+            rows = await self._pool.fetch(f"{SELECT} WHERE c.id = ANY ($1::text[]) ORDER BY c.id", list(connection_ids))
+        return [_connection(row) for row in rows]
+
     async def list_in_state(self, *states: State) -> list[Connection]:
         """Return the connections that are in one of `states`."""
         with database_errors():

@@ -13,7 +13,7 @@ from urllib.parse import quote, unquote, urlencode
 from aiohttp import web
 from pydantic import Field, ValidationError
 
-from services.connection_api.models.base import PRINTABLE, Input
+from services.connection_api.models.base import LONGEST_CURSOR, PRINTABLE, Input
 from services.connection_api.requests import make_cursor, read_cursor, refusal
 from services.connection_api.status import LATE_AFTER, Word
 from shared.connections import LiveBy, State
@@ -43,7 +43,7 @@ class AccountFilter(Input):
 
     q: str | None = Field(default=None, max_length=100, pattern=PRINTABLE)
     status: Word | None = None
-    cursor: str | None = Field(default=None, max_length=1000, pattern=r"^[A-Za-z0-9_\-]+$")
+    cursor: str | None = Field(default=None, max_length=LONGEST_CURSOR, pattern=r"^[A-Za-z0-9_\-]+$")
 
     @property
     def is_narrow(self) -> bool:

@@ -169,7 +169,7 @@ class ConnectionLife:
 
     async def _describe(self, connection_id: str, *, status: int = 200) -> web.Response:
         connection = await self._state.connections.get(connection_id)
-        return write((await Reads(self._state.pool).describe([connection]))[0], status=status)
+        return write(await Reads(self._state.pool).describe(connection), status=status)
 
 
 def _describe_resource(row: Resource) -> models.ResourceAnswer:

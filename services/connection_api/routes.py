@@ -8,6 +8,7 @@ from datetime import datetime
 from aiohttp import web
 
 from services.connection_api import models
+from services.connection_api.account_filter import AccountFilter
 from services.connection_api.auth import actor_of
 from services.connection_api.connect import NewConnection
 from services.connection_api.openapi import describe
@@ -73,16 +74,10 @@ class Connections:
 
     async def list(self, request: web.Request) -> web.Response:
         """Show a page of connections."""
-        query = read_query(request, models.PageQuery)
-        [after] = read_cursor(query.cursor, parts=1) or [""]
-        found = await self._state.connections.list_page(after=after, limit=query.limit + 1)
-        page = found[: query.limit]
-        return write(
-            models.Page[models.ConnectionAnswer](
-                data=await Reads(self._state.pool).describe(page),
-                next_cursor=make_cursor(page[-1].id) if len(found) > query.limit else None,
-            )
-        )
+        query = read_query(request, models.ConnectionQuery)
+        wanted = AccountFilter(q=query.q, status=query.status, cursor=query.cursor)
+        _ = wanted.place  # a wrong cursor is refused before the database is asked
+        return write(await Reads(self._state.pool).page(self._state.connections, wanted, limit=query.limit))
 
     async def get(self, request: web.Request) -> web.Response:
         """Show a connection."""
@@ -141,4 +136,4 @@ class Connections:
 
     async def _describe(self, connection_id: str) -> models.ConnectionAnswer:
         connection = await self._state.connections.get(connection_id)
-        return (await Reads(self._state.pool).describe([connection]))[0]
+        return await Reads(self._state.pool).describe(connection)

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 PAGE_SIZE = 25
 LARGEST_PAGE = 100
+LONGEST_CURSOR = 7000  # letters; one can hold an account's name, and an address has at most 8190
 PRINTABLE = r"^[^\x00-\x1f\x7f]+$"
 
 Id = Annotated[str, Field(pattern=r"^[a-z]{2,8}_[a-z0-9]{1,64}$")]
@@ -56,7 +57,10 @@ class PageQuery(Input):
 
     limit: int = Field(default=PAGE_SIZE, ge=1, le=LARGEST_PAGE)
     cursor: str | None = Field(
-        default=None, max_length=500, pattern=r"^[A-Za-z0-9_\-]+$", description="`next_cursor` of the page before."
+        default=None,
+        max_length=LONGEST_CURSOR,
+        pattern=r"^[A-Za-z0-9_\-]+$",
+        description="`next_cursor` of the page before.",
     )
 
 

@@ -171,8 +171,8 @@ class ConnectionAnswer(Answer):
     state: State
     cause_code: str | None
     cause: str | None
-    status: StatusAnswer | None = None
-    faults: tuple[FaultAnswer, ...] = ()
+    status: StatusAnswer
+    faults: tuple[FaultAnswer, ...]
     key_hint: str
     key_version: int
     start_date: datetime | None
@@ -183,8 +183,8 @@ class ConnectionAnswer(Answer):
     last_synced_at: datetime | None
     created_at: datetime
     destination_ids: tuple[str, ...]
-    backfill: BackfillAnswer | None = None
-    rows_today: int = Field(default=0, description="Rows inserted, updated and deleted since 00:00 UTC.")
+    backfill: BackfillAnswer | None
+    rows_today: int = Field(description="Rows inserted, updated and deleted since 00:00 UTC.")
 
 
 class PermissionAnswer(Answer):

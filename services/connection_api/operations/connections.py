@@ -22,9 +22,9 @@ CONNECTIONS = (
         name="list_connections",
         method="GET",
         path="/v1/connections",
-        summary="List connections.",
+        summary="List connections by the account's name, those of a name, an id or a status.",
         access=Access.READ,
-        query=models.PageQuery,
+        query=models.ConnectionQuery,
         answer=models.Page[models.ConnectionAnswer],
     ),
     Operation(

@@ -211,3 +211,39 @@ async def test_pause_sync_and_resume(api: Client, pool: Pool) -> None:
     assert (resumed.status, (await resumed.json())["state"]) == (200, "active")
     sync = await api.post("/v1/connections/con_1/syncs", headers=BEARER)
     assert (sync.status, (await sync.json())["kind"]) == (202, "reconcile")
+
+
+async def test_connections_are_found_by_name_id_and_status(api: Client, pool: Pool) -> None:
+    for number in range(6):
+        await insert_connection(pool, f"con_{number}", f"acct_{number}")
+    await pool.execute("UPDATE connections SET account_name = 'Zoë 🦆 ' || id WHERE id IN ('con_1', 'con_2')")
+    await pool.execute("UPDATE connections SET state = 'paused' WHERE id IN ('con_2', 'con_3')")
+    assert await walk(api, "/v1/connections", "id", limit=1, q="zoë") == ["con_1", "con_2"]
+    assert await walk(api, "/v1/connections", "id", limit=1, status="Paused") == ["con_3", "con_2"]
+    assert await walk(api, "/v1/connections", "id", limit=2, q="acct_5") == ["con_5"]
+    assert await walk(api, "/v1/connections", "id", limit=2, q="Ada", status="Paused") == ["con_3"]
+    assert await walk(api, "/v1/connections", "id", limit=2, q="nobody") == []
+
+
+async def test_long_name_makes_a_cursor_that_is_taken_back(api: Client, pool: Pool) -> None:
+    for number in range(3):
+        await insert_connection(pool, f"con_{number}", f"acct_{number}")
+    await pool.execute("UPDATE connections SET account_name = repeat('語', 500)")
+    assert await walk(api, "/v1/connections", "id", limit=1) == ["con_0", "con_1", "con_2"]
+
+
+async def test_connection_tells_the_status_that_people_see(api: Client, pool: Pool) -> None:
+    await insert_connection(pool)
+    await pool.execute("UPDATE connections SET events_complete_to = extract(epoch FROM now())")
+    assert (await get(api, "/v1/connections/con_1"))["status"]["word"] == "Live"
+    await pool.execute(
+        """INSERT INTO resource_faults (connection_id, resource, code, cause, permission, next_try_at)
+           VALUES ('con_1', 'customer', 'missing_permissions', 'Not any more.', 'rak_customer_read', now())"""
+    )
+    connection = await get(api, "/v1/connections/con_1")
+    status = connection["status"]
+    assert (status["word"], status["tone"], status["remedy"]) == ("Action required", "bad", "update_key")
+    assert "rak_customer_read" in status["sentence"]
+    [fault] = connection["faults"]
+    assert (fault["resource"], fault["permission"]) == ("customer", "rak_customer_read")
+    assert (connection["key_version"], connection["omitted_fields"]) == (1, {})
