@@ -280,17 +280,17 @@ class SyncStore:
             connection.id, Kind.MANUAL, trigger="requested", resources=[resource], object_id=object_id, db=db
         )
 
-    async def pause(self, sync_id: str) -> None:
+    async def pause(self, sync_id: str, *, db: Database | None = None) -> None:
         """Let the sync wait; its slices stop at their next checkpoint. Raises `NotFoundError`, `ConflictError`."""
-        await self._move(sync_id, Status.PAUSED, WAITING, "paused")
+        await self._move(sync_id, Status.PAUSED, WAITING, "paused", db)
 
-    async def resume(self, sync_id: str) -> None:
+    async def resume(self, sync_id: str, *, db: Database | None = None) -> None:
         """Let a paused sync go on from its checkpoints. Raises `NotFoundError`, `ConflictError`."""
-        await self._move(sync_id, Status.RUNNING, (Status.PAUSED,), "resumed")
+        await self._move(sync_id, Status.RUNNING, (Status.PAUSED,), "resumed", db)
 
-    async def cancel(self, sync_id: str) -> None:
+    async def cancel(self, sync_id: str, *, db: Database | None = None) -> None:
         """Give the sync up for good; what it has written stays. Raises `NotFoundError`, `ConflictError`."""
-        await self._move(sync_id, Status.CANCELLED, OPEN, "cancelled")
+        await self._move(sync_id, Status.CANCELLED, OPEN, "cancelled", db)
 
     async def get(self, sync_id: str) -> Sync:
         """Return the sync; raise `NotFoundError`."""
@@ -373,9 +373,9 @@ class SyncStore:
             for row in rows
         ]
 
-    async def _move(self, sync_id: str, to: Status, allowed: Sequence[Status], done: str) -> None:
+    async def _move(self, sync_id: str, to: Status, allowed: Sequence[Status], done: str, db: Database | None) -> None:
         with database_errors():
-            moved = await self._pool.execute(_MOVE, sync_id, to, list(allowed))
+            moved = await (db or self._pool).execute(_MOVE, sync_id, to, list(allowed))
         if moved == "UPDATE 1":
             return
         sync = await self.get(sync_id)

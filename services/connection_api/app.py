@@ -21,6 +21,7 @@ from services.connection_api.sessions import Credentials
 from services.connection_api.settings import ApiSettings
 from services.connection_api.sign_in import REDEEM_PATH, SIGN_OUT_PATH, SignIn
 from services.connection_api.state import State
+from services.connection_api.sync_routes import Syncs
 from shared.background import run_beside, until_available
 from shared.http import Access, add_route, make_app, serve
 from shared.kafka import Producer, ensure_topics
@@ -58,6 +59,7 @@ def create_app(
         Destinations(state),
         Connections(state, now),
         ConnectionLife(state),
+        Syncs(state),
         Events(state),
         sign_in,
         Tokens(state, now),

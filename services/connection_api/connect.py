@@ -130,13 +130,29 @@ class Connect:
                     connection.id, State.ACTION_REQUIRED, unless=others, cause_code=error.code, cause=error.message
                 )
 
-    async def sync_now(self, connection_id: str, *, by: Actor) -> str:
-        """Queue a comparison with Stripe and return the sync's id; raise `ConflictError` unless it is active."""
+    async def sync_now(
+        self,
+        connection_id: str,
+        *,
+        resources: Sequence[str] | None = None,
+        sought: tuple[str, str] | None = None,
+        by: Actor,
+    ) -> str:
+        """Queue a comparison with Stripe, a new reading of `resources`, or of the object `sought` (resource and id).
+
+        Returns the sync's id; raises `ConflictError` unless the connection is active, and `PayloadError` for a
+        resource that it does not sync.
+        """
         connection = await self._connections.get(connection_id)
         if connection.state is not State.ACTIVE:
             raise ConflictError("Only an active connection can be synced. Resume it, or update its key first.")
         async with transaction(self._pool) as db:
-            sync_id = await self._syncs.reconcile(connection, trigger="requested", now=self._now(), db=db)
+            if sought:
+                sync_id = await self._syncs.resync_object(connection, *sought, db=db)
+            elif resources:
+                sync_id = await self._syncs.resync(connection, resources, db=db)
+            else:
+                sync_id = await self._syncs.reconcile(connection, trigger="requested", now=self._now(), db=db)
             await append(db, by, "connection.sync_requested", connection_id, sync=sync_id)
         await self._wake(connection_id, sync_id)
         return sync_id

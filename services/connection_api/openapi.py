@@ -88,7 +88,7 @@ def _operation(operation: Operation, names: References) -> Json:
         described["parameters"] = parameters
     if operation.body:
         described["requestBody"] = {
-            "required": True,
+            "required": any(field.is_required() for field in operation.body.model_fields.values()),
             "content": {"application/json": {"schema": names[operation.body]}},
         }
     if operation.access is Access.PUBLIC:
@@ -99,7 +99,8 @@ def _operation(operation: Operation, names: References) -> Json:
 def _responses(operation: Operation, names: References) -> Json:
     success: Json = {"description": operation.summary}
     if operation.answer:
-        success["content"] = {"application/json": {"schema": names[operation.answer]}}
+        others = {content_type: {"schema": {"type": "string"}} for content_type in operation.also_answers}
+        success["content"] = {"application/json": {"schema": names[operation.answer]}} | others
     problem = {PROBLEM: {"schema": names[Problem]}}
     refusals = {status: {"description": REFUSALS[status], "content": problem} for status in _refusals(operation)}
     return {str(operation.status): success} | {str(status): refusals[status] for status in sorted(refusals)}

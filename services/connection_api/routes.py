@@ -1,4 +1,4 @@
-"""Answers what is asked about connections and syncs, and registers every operation of the table."""
+"""Answers what is asked about connections, and registers every operation of the table."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from services.connection_api.connect import NewConnection
 from services.connection_api.openapi import describe
 from services.connection_api.operations import OPENAPI_PATH, OPERATIONS
 from services.connection_api.reads import Reads
-from services.connection_api.requests import make_cursor, read_body, read_cursor, read_id, read_query, read_time, write
+from services.connection_api.requests import read_body, read_id, read_query, write
 from services.connection_api.state import State
 from shared.errors import NotFoundError, PayloadError
 from shared.http import Access, Handler, add_route
@@ -33,7 +33,7 @@ def register(app: web.Application, handlers: Mapping[str, Handler]) -> None:
 
 
 class Connections:
-    """The routes about connections and their syncs."""
+    """The routes about connections."""
 
     def __init__(self, state: State, now: Callable[[], datetime]) -> None:
         """`now` gives the time with its zone."""
@@ -49,9 +49,6 @@ class Connections:
             "get_connection": self.get,
             "pause_connection": self.pause,
             "resume_connection": self.resume,
-            "create_sync": self.create_sync,
-            "list_syncs": self.list_syncs,
-            "get_sync": self.get_sync,
         }
 
     async def create(self, request: web.Request) -> web.Response:
@@ -94,37 +91,6 @@ class Connections:
         connection_id = read_id(request)
         await self._state.connect.resume(connection_id, by=actor_of(request))
         return write(await self._describe(connection_id))
-
-    async def create_sync(self, request: web.Request) -> web.Response:
-        """Compare with Stripe now."""
-        sync_id = await self._state.connect.sync_now(read_id(request), by=actor_of(request))
-        return write(models.SyncAnswer.model_validate(await self._state.syncs.get(sync_id)), status=202)
-
-    async def list_syncs(self, request: web.Request) -> web.Response:
-        """Show a page of a connection's syncs."""
-        connection_id, query = read_id(request), read_query(request, models.PageQuery)
-        place = read_cursor(query.cursor, parts=2)
-        await self._state.connections.get(connection_id)
-        found = await self._state.syncs.list_newest(
-            connection_id, before=(read_time(place[0]), place[1]) if place else None, limit=query.limit + 1
-        )
-        page = found[: query.limit]
-        return write(
-            models.Page[models.SyncAnswer](
-                data=tuple(models.SyncAnswer.model_validate(sync) for sync in page),
-                next_cursor=make_cursor(page[-1].created_at.isoformat(), page[-1].id)
-                if len(found) > query.limit
-                else None,
-            )
-        )
-
-    async def get_sync(self, request: web.Request) -> web.Response:
-        """Show a sync with its progress."""
-        sync_id = read_id(request)
-        sync = models.SyncDetailAnswer.model_validate(await self._state.syncs.get(sync_id))
-        progress = await self._state.syncs.progress(sync_id)
-        lines = tuple(models.ProgressAnswer.model_validate(one) for one in progress)
-        return write(sync.model_copy(update={"progress": lines}))
 
     async def _require_destinations(self, destination_ids: Iterable[str]) -> None:
         """Raise `PayloadError` for an unknown one, before Stripe is asked anything."""

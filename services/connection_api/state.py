@@ -16,6 +16,7 @@ from services.connection_api.removals import Removals
 from services.connection_api.settings import ApiSettings
 from services.connection_api.setups import Setups
 from services.connection_api.start_dates import StartDates
+from services.connection_api.steering import Steering
 from shared.background import open_state
 from shared.connections import ConnectionStore
 from shared.crypto import KeyRing
@@ -147,6 +148,11 @@ class State:
     def syncs(self) -> SyncStore:
         """The syncs."""
         return SyncStore(self.pool)
+
+    @property
+    def steering(self) -> Steering:
+        """What a person does to syncs that are under way."""
+        return Steering(self.pool)
 
     @property
     def events(self) -> EventLog:

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from services.connection_api.models.base import Answer, CountsAnswer, Id, Input, PageQuery, ResourceName, StripeId
+from services.connection_api.models.base import (
+    Answer,
+    CountsAnswer,
+    Id,
+    Input,
+    Moment,
+    PageQuery,
+    ResourceName,
+    StripeId,
+)
 from shared.syncs import Kind, Status
 
 
@@ -26,24 +35,36 @@ class NewSync(Input):
     )
     object: ObjectReference | None = Field(default=None, description="Read this one object anew.")
 
+    @model_validator(mode="after")
+    def _choose_one(self) -> Self:
+        if self.resources and self.object:
+            raise ValueError("Give resources or an object, not both")
+        return self
+
 
 class SyncFilter(Input):
     """Which syncs are wanted."""
 
-    connection_id: Id | None = None
     kind: Kind | None = None
     status: Status | None = None
-    since: datetime | None = Field(default=None, description="Begun at or after this time.")
-    until: datetime | None = Field(default=None, description="Begun before this time.")
+    since: Moment | None = Field(default=None, description="Queued at or after this time.")
+    until: Moment | None = Field(default=None, description="Queued before this time.")
 
 
-class SyncQuery(SyncFilter, PageQuery):
-    """Which part of the list of syncs is wanted."""
+class ConnectionSyncQuery(SyncFilter, PageQuery):
+    """Which part of the list of a connection's syncs is wanted."""
+
+
+class SyncQuery(ConnectionSyncQuery):
+    """Which part of the list of all syncs is wanted."""
+
+    connection_id: Id | None = None
 
 
 class SyncExportQuery(SyncFilter):
     """Which syncs are to be exported, and how."""
 
+    connection_id: Id | None = None
     format: Literal["csv", "json"] = "csv"
 
 
@@ -69,6 +90,12 @@ class SyncAnswer(Answer):
     read: int
     share: float = Field(ge=0, le=1)
     counts: CountsAnswer
+
+
+class SyncExportAnswer(Answer):
+    """All syncs that were asked for. As CSV, each is a line whose columns the first line names."""
+
+    data: tuple[SyncAnswer, ...]
 
 
 class ProgressAnswer(Answer):

@@ -24,5 +24,6 @@ class Operation:
     status: int = 200
     body: type[BaseModel] | None = None
     query: type[BaseModel] | None = None
+    also_answers: tuple[str, ...] = ()  # content types besides JSON
     shows_secret: bool = False  # then its answer is never stored, and it takes no `Idempotency-Key`
     refusals: tuple[int, ...] = ()  # besides what its access, body, query and path bring by themselves

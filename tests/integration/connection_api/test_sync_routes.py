@@ -1,0 +1,125 @@
+"""Syncs over REST: found, exported, begun, paused, resumed, cancelled."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from shared.db import Pool, make_pool
+from shared.syncs import Kind, SyncStore
+from tests.integration.connection_api.serving import ready
+from tests.integration.connection_api.test_lists import SETTINGS, get, insert_connection, walk
+from tests.unit.connection_api.serving import BEARER, Client
+
+
+@pytest.fixture
+async def pool(database_url: str) -> AsyncIterator[Pool]:
+    pool = await make_pool(database_url, max_size=2)
+    yield pool
+    pool.terminate()
+
+
+@pytest.fixture
+async def api(database_url: str, pool: Pool) -> AsyncIterator[Client]:
+    async with ready(database_url, encryption_keys=SETTINGS.encryption_keys) as client:
+        for number in (1, 2):
+            await insert_connection(pool, f"con_{number}", f"acct_{number}")
+        yield client
+
+
+async def make(pool: Pool, count: int = 1, *, connection_id: str = "con_1", kind: Kind = Kind.BACKFILL) -> list[str]:
+    store = SyncStore(pool)
+    return [await store.create(connection_id, kind, trigger="test", resources=["customer"]) for _ in range(count)]
+
+
+async def post(api: Client, path: str, body: Any = None) -> tuple[int, dict[str, Any]]:
+    answer = await api.post(path, json=body, headers=BEARER)
+    return answer.status, await answer.json()
+
+
+async def test_syncs_of_all_connections_are_walked_newest_first(api: Client, pool: Pool) -> None:
+    first = await make(pool, 3)
+    second = await make(pool, 2, connection_id="con_2")
+    assert await walk(api, "/v1/syncs", "id", limit=2) == [*reversed(second), *reversed(first)]
+    assert await walk(api, "/v1/syncs", "id", limit=2, connection_id="con_2") == second[::-1]
+
+
+async def test_filters_narrow_every_list(api: Client, pool: Pool) -> None:
+    [old], [backfill], [manual] = await make(pool), await make(pool), await make(pool, kind=Kind.MANUAL)
+    await pool.execute("UPDATE syncs SET created_at = now() - interval '2 days', status = 'failed' WHERE id = $1", old)
+    yesterday = f"{datetime.now(UTC) - timedelta(days=1):%Y-%m-%d}"
+    for path in ("/v1/syncs", "/v1/connections/con_1/syncs"):
+        assert await walk(api, path, "id", limit=5, kind="manual") == [manual]
+        assert await walk(api, path, "id", limit=5, status="failed") == [old]
+        assert await walk(api, path, "id", limit=5, since=yesterday) == [manual, backfill]
+        assert await walk(api, path, "id", limit=5, until=yesterday, kind="backfill") == [old]
+
+
+async def test_export_has_all_that_is_wanted(api: Client, pool: Pool) -> None:
+    made = await make(pool, 205)
+    await make(pool, 3, kind=Kind.MANUAL)
+    await make(pool, 3, connection_id="con_2")
+    query = {"connection_id": "con_1", "kind": "backfill"}
+    answer = await api.get("/v1/syncs/export", params=query, headers=BEARER)
+    assert answer.content_type == "text/csv"
+    assert answer.headers["Content-Disposition"] == 'attachment; filename="syncs.csv"'
+    assert [row["id"] for row in csv.DictReader(io.StringIO(await answer.text()))] == made[::-1]
+    document = await get(api, "/v1/syncs/export", format="json", **query)
+    assert [row["id"] for row in document["data"]] == made[::-1]
+    assert document["data"][0] == (await get(api, "/v1/syncs", limit=1, **query))["data"][0]
+
+
+async def test_resources_and_objects_are_read_anew(api: Client) -> None:
+    path = "/v1/connections/con_1/syncs"
+    status, sync = await post(api, path, {"resources": ["customer"]})
+    assert (status, sync["kind"], sync["resources"]) == (202, "manual", ["customer"])
+    status, sync = await post(api, path, {"object": {"resource": "customer", "id": "cus_1A"}})
+    assert (status, sync["kind"], sync["object_id"]) == (202, "manual", "cus_1A")
+    status, sync = await post(api, path, {})
+    assert (status, sync["kind"]) == (202, "reconcile")
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"resources": ["charge"]}, "resources"),
+        ({"object": {"resource": "charge", "id": "ch_1"}}, "object"),
+        ({"object": {"resource": "customer", "id": "../../x"}}, "object.id"),
+        ({"resources": []}, "resources"),
+        ({"resources": ["customer"], "object": {"resource": "customer", "id": "cus_1"}}, None),
+    ],
+)
+async def test_what_cannot_be_read_anew_is_named(
+    api: Client, pool: Pool, body: dict[str, Any], field: str | None
+) -> None:
+    status, problem = await post(api, "/v1/connections/con_1/syncs", body)
+    assert (status, problem.get("field")) == (422, field)
+    assert await walk(api, "/v1/syncs", "id", limit=5) == []
+
+
+async def test_sync_is_paused_resumed_and_cancelled(api: Client, pool: Pool) -> None:
+    [sync_id] = await make(pool)
+    for action, status in (("pause", "paused"), ("resume", "queued"), ("cancel", "cancelled")):
+        assert await post(api, f"/v1/syncs/{sync_id}/{action}") == (200, await get_sync(api, sync_id, status))
+    for action in ("pause", "resume", "cancel"):
+        status, problem = await post(api, f"/v1/syncs/{sync_id}/{action}")
+        assert (status, problem["code"]) == (409, "conflict")
+    entries = (await get(api, "/v1/audit-log", subject=sync_id))["data"]
+    assert [entry["action"] for entry in entries] == ["sync.cancelled", "sync.resumed", "sync.paused"]
+
+
+async def get_sync(api: Client, sync_id: str, status: str) -> dict[str, Any]:
+    sync: dict[str, Any] = await get(api, f"/v1/syncs/{sync_id}")
+    assert sync.pop("progress") == []
+    assert sync["status"] == status
+    return sync
+
+
+@pytest.mark.parametrize("action", ["pause", "resume", "cancel"])
+async def test_sync_that_is_not_there_is_not_found(api: Client, action: str) -> None:
+    assert (await post(api, f"/v1/syncs/syn_9/{action}"))[0] == 404
