@@ -33,6 +33,8 @@ _FAULTS = tuple(
     )
 )
 
+_TEST_MODE = (r"rk_test_", "This is a test mode key (rk_test_…). Use a live mode key, which starts with rk_live_.")
+
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
@@ -48,6 +50,12 @@ class ApiKey:
         return f"{text[:8]}…{text[-4:]}"
 
 
+def text_rules(*, allow_test: bool) -> list[tuple[str, str]]:
+    """Return what `parse_api_key` refuses, in its order: expressions as browsers know them, each with its message."""
+    rules = [(pattern.pattern, message) for pattern, message in _FAULTS] + ([] if allow_test else [_TEST_MODE])
+    return [(f"^(?:{pattern})".replace(r"\Z", "$"), message) for pattern, message in rules]
+
+
 def parse_api_key(text: str, *, allow_test: bool) -> ApiKey:
     """Return the key in `text`, white space trimmed; raise `KeyRefusedError` with the reason and the fix."""
     text = text.strip().strip("\"'").strip()
@@ -56,6 +64,5 @@ def parse_api_key(text: str, *, allow_test: bool) -> ApiKey:
     if fault or not match:
         raise KeyRefusedError(fault or f"API Key is invalid. {_MAKE_ONE}", field="api_key")
     if match[1] == "test" and not allow_test:
-        message = "This is a test mode key (rk_test_…). Use a live mode key, which starts with rk_live_."
-        raise KeyRefusedError(message, field="api_key")
+        raise KeyRefusedError(_TEST_MODE[1], field="api_key")
     return ApiKey(SecretStr(text), livemode=match[1] == "live")

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from aiohttp import web
 
 from services.connection_api.access_routes import Audit, Tokens
+from services.connection_api.account_pages import add_account_pages
 from services.connection_api.auth import Attempts, Gate, add_security_headers, guarded_by
 from services.connection_api.dashboard import add_dashboard
 from services.connection_api.destinations import Destinations
@@ -68,7 +69,8 @@ def create_app(
     register(app, {name: handler for noun in nouns for name, handler in noun.handlers.items()})
     add_route(app, "GET", REDEEM_PATH, sign_in.redeem, Access.PUBLIC)
     add_route(app, "POST", SIGN_OUT_PATH, sign_in.sign_out, Access.PUBLIC)
-    add_dashboard(app, lambda: state.pool, now=now)
+    pages = add_dashboard(app, lambda: state.pool, list_setups=lambda: state.setups.list(), now=now)
+    add_account_pages(app, state, pages, settings, now)
     app.cleanup_ctx.append(_stopping(producer))
     run_beside(app, state.run)
     if has_kafka:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 
@@ -12,11 +12,15 @@ from aiohttp.typedefs import Middleware
 
 from services.connection_api.account_filter import read_account_filter
 from services.connection_api.assets import Assets
+from services.connection_api.dialogs import NOTICES
 from services.connection_api.feed import Feed, Snapshots
 from services.connection_api.overview import Overview
 from services.connection_api.pages import Pages
+from services.connection_api.setups import Setup
 from shared.db import Pool
 from shared.http import PROBLEM, Access, Handler, add_route
+
+ListSetups = Callable[[], Awaitable[Sequence[Setup]]]
 
 
 def utc_now() -> datetime:
@@ -24,18 +28,26 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+async def no_setups() -> Sequence[Setup]:
+    """Return that nothing is unfinished."""
+    return ()
+
+
 class Dashboard:
     """Answers the dashboard's routes."""
 
-    def __init__(self, snapshots: Snapshots, pages: Pages) -> None:
+    def __init__(self, snapshots: Snapshots, pages: Pages, list_setups: ListSetups) -> None:
         self._snapshots = snapshots
         self._pages = pages
+        self._list_setups = list_setups
 
     async def accounts(self, request: web.Request) -> web.Response:
         """The Accounts page, from what its feed shows too: the feed never brings something older."""
         wanted = read_account_filter(request)
         accounts = await self._snapshots.get(wanted)
-        page = self._pages.response("accounts.html", accounts=accounts, setups=(), notice=None)
+        setups = () if wanted.is_narrow else await self._list_setups()
+        notice = NOTICES.get(request.query.get("notice", ""))
+        page = self._pages.response("accounts.html", accounts=accounts, setups=setups, notice=notice)
         page.headers["HX-Replace-Url"] = wanted.address()
         return page
 
@@ -44,17 +56,23 @@ class Dashboard:
         return self._pages.response("sign_in.html")
 
 
-def add_dashboard(app: web.Application, pool_of: Callable[[], Pool], *, now: Callable[[], datetime] = utc_now) -> None:
+def add_dashboard(
+    app: web.Application,
+    pool_of: Callable[[], Pool],
+    *,
+    list_setups: ListSetups = no_setups,
+    now: Callable[[], datetime] = utc_now,
+) -> Pages:
     """Add the dashboard's routes to an app of `shared.http.make_app`, whose responses carry the security headers.
 
-    `pool_of` returns the state database's pool and raises `DatabaseUnavailableError` while there is none; `now` gives
-    the time with its zone.
+    Return what renders its pages. `pool_of` returns the state database's pool and raises `DatabaseUnavailableError`
+    while there is none; `list_setups` tells what is unfinished; `now` gives the time with its zone.
     """
     assets = Assets()
     pages = Pages(assets.url, now)
     overview = Overview()
     snapshots = Snapshots(lambda wanted: overview.read(pool_of(), wanted, now=now()))
-    dashboard = Dashboard(snapshots, pages)
+    dashboard = Dashboard(snapshots, pages, list_setups)
     feed = Feed(snapshots, lambda accounts: pages.text("cards.html", accounts=accounts))
     app.on_shutdown.append(feed.close)
     app.middlewares.insert(0, problems_as_pages(pages))
@@ -62,6 +80,7 @@ def add_dashboard(app: web.Application, pool_of: Callable[[], Pool], *, now: Cal
     add_route(app, "GET", "/events/accounts", feed.stream, Access.READ)
     add_route(app, "GET", "/sign-in", dashboard.sign_in, Access.PUBLIC)
     add_route(app, "GET", "/static/{name}", assets.serve, Access.PUBLIC)
+    return pages
 
 
 def problems_as_pages(pages: Pages) -> Middleware:

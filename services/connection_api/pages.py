@@ -20,6 +20,7 @@ STEPS = ((60, "s"), (3600, "min"), (86400, "h"))  # seconds below which a unit i
 HTMX = {
     "allowEval": False,
     "allowScriptTags": False,
+    "disableInheritance": True,
     "includeIndicatorStyles": False,
     "historyCacheSize": 0,
     "defaultSettleDelay": 0,

@@ -8,6 +8,7 @@ import pytest
 from playwright.async_api import Browser
 
 from shared.db import Pool, make_pool
+from tests.browser.managed import Managed, manage
 from tests.browser.site import make_dashboard, open_browser, serve
 
 
@@ -31,3 +32,10 @@ async def browser() -> AsyncIterator[Browser]:
     """A Chromium."""
     async with open_browser() as browser:
         yield browser
+
+
+@pytest.fixture
+async def managed(database_url: str, browser: Browser) -> AsyncIterator[Managed]:
+    """The whole service beside a simulated Stripe, and a person who is signed in."""
+    async with manage(database_url, browser) as managed:
+        yield managed

@@ -65,10 +65,11 @@
       dialog.scrollTop = 0;
       (dialog.querySelector("[autofocus]") ?? dialog.querySelector(".dialog-head [data-close]"))?.focus();
     }
-    if (target.matches(".problem[data-field]")) {
-      const field = target.closest("form")?.elements[target.dataset.field];
-      field?.setAttribute?.("aria-invalid", "true");
-      field?.focus?.();
+    if (target.id === "problem") {
+      const field = target.closest("form")?.elements[target.querySelector("[data-field]")?.dataset.field];
+      if (!field?.setAttribute) return;
+      field.setAttribute("aria-invalid", "true");
+      field.focus();
     }
   });
   document.addEventListener("htmx:responseError", (event) => {

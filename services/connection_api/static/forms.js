@@ -1,0 +1,92 @@
+// What forms do before the server is asked: a key's text is looked at while it is typed, buttons wait until they make
+// sense, and a moment is sent in UTC whatever the viewer's zone is. Everything works without it, only later.
+(() => {
+  const forms = () => document.querySelectorAll("form");
+  const setDisabled = (form, name, isDisabled) => {
+    for (const button of form.querySelectorAll(`[data-needs-${name}]`)) button.disabled = isDisabled;
+  };
+
+  // The rules are those of shared/api_keys.py; the first that matches tells what is wrong.
+  const clean = (text) => text.trim().replace(/^["']+|["']+$/g, "").trim();
+  const lookAtKey = (field) => {
+    const text = clean(field.value);
+    const hint = document.getElementById(`${field.id}-hint`);
+    hint.dataset.first ??= hint.textContent;
+    const fault = JSON.parse(field.dataset.rules).find(([pattern]) => new RegExp(pattern).test(text))?.[1];
+    const isBad = Boolean(text && fault);
+    hint.textContent = text ? fault ?? field.dataset.fine : hint.dataset.first;
+    hint.classList.toggle("tone-bad", isBad);
+    hint.classList.toggle("tone-good", Boolean(text) && !fault);
+    field.toggleAttribute("aria-invalid", false);
+    if (isBad) field.setAttribute("aria-invalid", "true");
+    for (const button of field.form.querySelectorAll("[data-check]")) button.disabled = Boolean(fault);
+  };
+  const forgetCheck = (form) => {
+    form.querySelector("#key-report")?.replaceChildren();
+    form.querySelector("#problem")?.replaceChildren();
+    setDisabled(form, "pass", true);
+  };
+  const compare = (field) => setDisabled(field.form, "match", field.value.trim() !== field.dataset.match);
+
+  const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  const takeMoment = (field) => {
+    const radio = field.form.querySelector("[data-custom]");
+    radio.checked = true;
+    const at = new Date(field.value);
+    radio.value = Number.isNaN(at.getTime()) ? "custom" : at.toISOString().replace(/\.\d+Z$/, "Z");
+  };
+  // The server writes the field's time in UTC, which it is without scripts; here it is shown in the viewer's zone.
+  const localise = (form) => {
+    const field = form.querySelector("#custom");
+    if (!field || field.dataset.zoned) return;
+    field.dataset.zoned = "yes";
+    form.querySelector("[data-zone]").textContent = `(${zone})`;
+    const local = (text) => {
+      const at = new Date(`${text}Z`);
+      return new Date(at.getTime() - at.getTimezoneOffset() * 60000).toISOString().slice(0, 19);
+    };
+    field.max = local(field.max);
+    if (!field.value) return;
+    field.value = local(field.value.length === 16 ? `${field.value}:00` : field.value);
+    takeMoment(field);
+  };
+
+  const prepare = () => {
+    for (const form of forms()) {
+      if (form.dataset.prepared) continue;
+      form.dataset.prepared = "yes";
+      const key = form.querySelector("[data-rules]");
+      if (key) {
+        for (const button of form.querySelectorAll("[data-check]")) button.disabled = true;
+        setDisabled(form, "pass", form.querySelector("[data-passed]")?.dataset.passed !== "yes" || !key.value);
+      }
+      const name = form.querySelector("[data-match]");
+      if (name) compare(name);
+      localise(form);
+    }
+    window.tillstream.refreshTimes?.();
+  };
+
+  document.addEventListener("input", ({ target }) => {
+    if (target.matches("[data-rules]")) {
+      forgetCheck(target.form);
+      lookAtKey(target);
+    } else if (target.matches("[data-match]")) compare(target);
+    else if (target.id === "custom") takeMoment(target);
+  });
+  document.addEventListener("click", ({ target }) => {
+    const line = target.closest("[data-add]")?.dataset.add;
+    if (!line) return;
+    const field = document.getElementById("omitted");
+    const [name] = line.split(":");
+    const others = field.value.split("\n").filter((one) => one.trim() && one.split(":")[0].trim() !== name);
+    field.value = [...others, line].join("\n");
+    field.dispatchEvent(new Event("change", { bubbles: true }));
+  });
+  document.addEventListener("htmx:afterSwap", ({ detail }) => {
+    prepare();
+    const passed = detail.target.id === "key-report" && detail.target.querySelector("[data-passed]");
+    if (passed) setDisabled(detail.target.closest("form"), "pass", passed.dataset.passed !== "yes");
+  });
+  prepare();
+})();
