@@ -37,7 +37,7 @@ NOTE = """
 UPDATE cleanups SET lease_until = now() + $3::interval, cause = NULL,
     affected = (SELECT coalesce(jsonb_object_agg(key, n), '{}') FROM (
         SELECT key, sum(value::bigint) AS n FROM (
-            SELECT * FROM jsonb_each_text(affected) UNION ALL SELECT * FROM jsonb_each_text($2)) both GROUP BY key) s)
+            SELECT * FROM jsonb_each_text(affected) UNION ALL SELECT * FROM jsonb_each_text($2)) u GROUP BY key) s)
 WHERE id = $1
 """
 FINISH = "UPDATE cleanups SET status = 'done', finished_at = now(), lease_until = NULL WHERE id = $1"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -12,6 +13,7 @@ from services.destination_writer.ledger import Ledger, Report
 from services.destination_writer.records import EventEntry, Parsed, Position, Refetch
 from shared.dead_letters import DeadLetter
 from shared.stripe_api import STAMP_MARGIN
+from tests.factories import make_record
 from tests.integration.destination_writer.state import State
 
 RECEIVED_AT_MS = 1_700_000_000_500
@@ -176,3 +178,65 @@ async def test_dead_letter_of_a_connection_that_is_gone_is_dropped(state: State)
     ]
     await Graveyard(state.pool).keep(letters)
     assert await state.rows("SELECT connection_id FROM dead_letters ORDER BY 1") == [("con_1",), (None,)]
+
+
+def live(offset: int, destination_id: str, outcome: Outcome, resource: str = "customer") -> Report:
+    return Report("con_1", destination_id, resource, outcome, Position("events", 0, offset), is_live=True)
+
+
+SYNCS = """
+SELECT trigger, status, resources, records, inserted, updated, ignored, failed FROM syncs WHERE kind = 'live'
+"""
+
+
+async def test_hour_with_live_changes_is_one_sync(ledger: Ledger, state: State, slice_id: int) -> None:
+    """Whatever the number of batches, destinations and writers."""
+    other = Ledger(state.pool, "cluster-2")
+    for one in (ledger, other):
+        reports_of_batch = [
+            live(0, "dst_1", Outcome.INSERTED),
+            live(0, "dst_2", Outcome.PARKED),
+            live(1, "dst_1", Outcome.UPDATED, "charge"),
+            live(1, "dst_2", Outcome.IGNORED, "charge"),
+        ]
+        for _ in range(2):
+            await one.record([event(0, "evt_0"), event(1)], reports_of_batch, [])
+    await ledger.record_late([live(0, "dst_2", Outcome.INSERTED)], [])
+    assert await state.rows(SYNCS) == [("webhooks", "running", ["charge", "customer"], 4, 3, 2, 2, 0)]
+    sql = """
+    SELECT range_start = date_trunc('hour', now(), 'UTC'), range_end - range_start = '1 hour', started_at <= now(),
+           id ~ '^[a-z]{2,8}_[a-z0-9]{1,64}$' FROM syncs WHERE kind = 'live'
+    """
+    assert await state.rows(sql) == [(True, True, True, True)]
+
+
+async def test_each_connection_and_hour_has_its_own_sync(ledger: Ledger, state: State, slice_id: int) -> None:
+    await state.add_connection("con_2", await state.add_destination("second"))
+    await state.pool.execute("UPDATE connections SET live_by = 'polling' WHERE id = 'con_2'")
+    batches = [live(0, "dst_1", Outcome.INSERTED), replace(live(1, "dst_1", Outcome.FAILED), connection_id="con_2")]
+    await ledger.record([event(0, "evt_0"), event(1, connection_id="con_2")], batches, [])
+    await state.pool.execute("UPDATE syncs SET id = id || 'before' WHERE connection_id = 'con_1' AND kind = 'live'")
+    await ledger.record([event(2)], [live(2, "dst_1", Outcome.INSERTED)], [])
+    assert await state.rows(f"{SYNCS} ORDER BY 1, 4, 5") == [
+        ("polling", "running", ["customer"], 1, 0, 0, 0, 1),
+        ("webhooks", "running", ["customer"], 1, 1, 0, 0, 0),
+        ("webhooks", "running", ["customer"], 1, 1, 0, 0, 0),
+    ]
+
+
+async def test_snapshots_and_what_is_not_written_make_no_live_sync(ledger: Ledger, state: State, slice_id: int) -> None:
+    items = batch(0, 1)
+    await ledger.record(items, reports(items, slice_id), [])
+    await ledger.record([event(0)], [], [])
+    await ledger.record_late(reports(items, slice_id), [])
+    assert await state.rows(SYNCS) == []
+
+
+async def test_event_whose_object_is_not_wanted_is_logged_as_not_synced(
+    ledger: Ledger, state: State, slice_id: int
+) -> None:
+    """Also when it made us ask for something else."""
+    hint = (Refetch("con_1", "customer", "cus_2", "hint", 0),)
+    dropped = replace(event(0), record=make_record(), refetches=hint)
+    await ledger.record([dropped], [], hint)
+    assert await state.value("SELECT outcome FROM event_log") == "not_synced"

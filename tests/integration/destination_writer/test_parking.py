@@ -5,21 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from dataclasses import replace
 from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 
 from services.destination_writer.delivery import Winner
-from services.destination_writer.destinations import Account, Destination, Written
+from services.destination_writer.destinations import Account, Written
 from services.destination_writer.destinations.postgres import PostgresDestination
-from services.destination_writer.dispatch import Dispatch, Result
-from services.destination_writer.ledger import Ledger
-from services.destination_writer.outlets import Outlets
-from services.destination_writer.parking import Parking
-from services.destination_writer.records import Parsed, Record
-from services.destination_writer.retry import Retry
-from services.destination_writer.routing import Routes
 from shared.destinations import parse_postgres_url
 from shared.errors import DestinationUnavailableError
 from shared.messages import Origin
@@ -27,6 +20,7 @@ from tests.contracts import ACCOUNT
 from tests.eventually import eventually
 from tests.factories import CONNECTION, make_record, make_winner
 from tests.fakes import MemoryDestination
+from tests.integration.destination_writer.office import Office
 from tests.integration.destination_writer.state import State
 from tests.proxy import Proxy
 
@@ -43,38 +37,6 @@ class Held(MemoryDestination):
         self.calls += 1
         await self.may_answer.wait()
         return await super().write(account, winners)
-
-
-class Office:
-    """Dispatch and retry over a real state database, with two destinations in memory."""
-
-    def __init__(self, state: State, bad: str, good: str) -> None:
-        self.state, self.bad_id, self.good_id = state, bad, good
-        self.destinations: dict[str, Destination] = {bad: MemoryDestination(), good: MemoryDestination()}
-        self.parking = Parking(state.pool)
-        routes = Routes(state.pool)
-        self.outlets = Outlets(state.destinations, lambda row, password: self.destinations[row.id])
-        self.dispatch = Dispatch(routes, self.outlets, self.parking, self.reject)
-        self.retry = Retry(self.parking, routes, self.dispatch, Ledger(state.pool, "cluster"))
-
-    async def reject(self, record: Record, destination_id: str, error: Exception) -> None:
-        raise AssertionError(f"{record.object_id} was rejected") from error
-
-    async def deliver(self, *records: Record, deadline_seconds: float = 0.1) -> Result:
-        batch = [Parsed(record.connection_id, record.position, record=record) for record in records]
-        return await self.dispatch.deliver(batch, deadline_seconds=deadline_seconds)
-
-    async def make_due(self) -> None:
-        await self.state.pool.execute("UPDATE parked_records SET next_try_at = now()")
-
-    async def rested(self) -> None:
-        """Wait until the bad destination may be tried again, and make its records due."""
-        outlet = await self.outlets.get(self.bad_id)
-        await eventually(lambda: not outlet.is_resting)
-        await self.make_due()
-
-    async def parked(self) -> list[tuple[Any, ...]]:
-        return await self.state.rows("SELECT object_id, stamp FROM parked_records ORDER BY 1")
 
 
 @pytest.fixture
@@ -150,6 +112,44 @@ async def test_parked_records_of_a_removed_connection_are_forgotten(office: Offi
     await office.retry.retry_due()
     assert await office.parked() == []
     assert await office.destinations[office.bad_id].rows("customers") == {}  # type: ignore[attr-defined]
+
+
+async def test_parked_record_is_judged_by_what_is_wanted_by_now(office: Office) -> None:
+    """The start date, the choice of resources and the omitted fields may have changed while it waited."""
+    records = [
+        make_record("cus_old", created=99),
+        make_record("cus_new", created=100, email="x@y.example"),
+        make_record("ch_1", resource="charge", created=100),
+    ]
+    await office.parking.park(office.bad_id, records, reason="away")
+    sql = "UPDATE connections SET start_date = to_timestamp(100), resources = '{customer}', omitted_fields = $1"
+    await office.state.pool.execute(sql, {"customer": ["email"]})
+    await office.make_due()
+    await office.retry.retry_due()
+    assert await office.parked() == []
+    tables = office.destinations[office.bad_id].tables  # type: ignore[attr-defined]
+    assert [(name, key[2], row["data"]) for name, rows in tables.items() for key, row in rows.items()] == [
+        ("customers", "cus_new", {"id": "cus_new", "object": "customer", "created": 100})
+    ]
+
+
+async def test_parked_records_of_a_destination_that_is_not_delivered_to_any_more_are_forgotten(office: Office) -> None:
+    await office.parking.park(office.bad_id, [make_record()], reason="away")
+    await office.state.pool.execute("DELETE FROM connection_destinations WHERE destination_id = $1", office.bad_id)
+    await office.make_due()
+    await office.retry.retry_due()
+    assert await office.parked() == []
+    assert await office.destinations[office.bad_id].rows("customers") == {}  # type: ignore[attr-defined]
+
+
+async def test_parked_record_that_nothing_can_be_left_out_of_ends_as_a_dead_letter(office: Office) -> None:
+    broken, office.may_reject = replace(make_record("cus_1"), body=b"{"), True
+    await office.parking.park(office.bad_id, [broken, make_record("cus_2")], reason="away")
+    await office.state.pool.execute("UPDATE connections SET omitted_fields = $1", {"customer": ["email"]})
+    await office.make_due()
+    await office.retry.retry_due()
+    assert (await office.parked(), office.rejected) == ([], [("cus_1", "MessageError")])
+    assert len(await office.destinations[office.bad_id].rows("customers")) == 1  # type: ignore[attr-defined]
 
 
 async def test_nobody_waits_to_park_while_a_try_is_under_way(office: Office) -> None:

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import pytest
 
 from services.destination_writer.delivery import Outcome
 from services.destination_writer.dispatch import Dispatch, Result
+from services.destination_writer.omission import make_omissions
 from services.destination_writer.outlets import Outlet, Outlets
 from services.destination_writer.parking import Parking
 from services.destination_writer.records import Parsed, Record, Refetch
 from services.destination_writer.routing import Route, Routes
 from shared.errors import DatabaseUnavailableError, KafkaUnavailableError
+from shared.messages import Origin
 from tests.contracts import ACCOUNT
 from tests.eventually import eventually
 from tests.factories import CONNECTION, lines, make_part, make_record
@@ -74,8 +76,10 @@ class World:
         return await self.deliver_batch(batch)
 
     async def deliver_batch(self, batch: Sequence[Parsed]) -> Result:
-        dispatch = Dispatch(cast(Routes, self.routes), cast(Outlets, self), cast(Parking, self.parking), self.reject)
-        return await dispatch.deliver(batch, deadline_seconds=DEADLINE)
+        return await self.dispatch().deliver(batch, deadline_seconds=DEADLINE)
+
+    def dispatch(self) -> Dispatch:
+        return Dispatch(cast(Routes, self.routes), cast(Outlets, self), cast(Parking, self.parking), self.reject)
 
 
 @pytest.fixture
@@ -196,3 +200,51 @@ async def test_part_of_a_child_set_that_can_not_be_written_is_asked_for_again(wo
     result = await world.deliver_batch(batch)
     assert result.refetches == [Refetch(CONNECTION, "invoice", "in_1", "cut list", 100)]
     assert len(await world.good.rows("invoice_line_items")) == 1
+
+
+def route_of(world: World, **changes: Any) -> None:
+    world.routes.routes[CONNECTION] = replace(world.routes.routes[CONNECTION], **changes)
+
+
+async def test_object_made_before_the_start_date_is_not_written_and_its_children_neither(world: World) -> None:
+    route_of(world, start=100)
+    old = make_record("in_1", resource="invoice", created=99, lines=lines("il_1", has_more=True))
+    new = make_record("in_2", resource="invoice", created=100, lines=lines("il_3", has_more=True))
+    parts = [
+        make_part(parent, [line], stamp=100, is_complete=True) for parent, line in (("in_1", "il_2"), ("in_2", "il_4"))
+    ]
+    batch = [Parsed(CONNECTION, record.position, record=record) for record in (old, new)]
+    result = await world.deliver_batch([*batch, *(Parsed(CONNECTION, part.position, part=part) for part in parts)])
+    for destination in (world.good, world.bad):
+        assert {key[2] for key in await destination.rows("invoices")} == {"in_2"}
+        assert {key[2] for key in await destination.rows("invoice_line_items")} == {"il_3", "il_4"}
+    assert {report.position for report in result.reports} == {new.position}
+    assert {refetch.object_id for refetch in result.refetches} == {"in_2"}
+
+
+async def test_what_is_omitted_is_neither_written_nor_parked(world: World) -> None:
+    route_of(world, omissions=make_omissions({"customer": ["email"], "invoice": ["lines.data.amount"]}))
+    world.bad.is_down = True
+    invoice = make_record("in_1", resource="invoice", lines=lines("il_1"))
+    await world.deliver(make_record(email="x@y.example", name="Ada"), invoice)
+    [row] = (await world.good.rows("customers")).values()
+    assert row["data"]["name"] == "Ada"
+    assert "email" not in row["data"]
+    [line] = (await world.good.rows("invoice_line_items")).values()
+    assert "amount" not in line["data"]
+    assert [b"email" in record.body or b"amount" in record.body for _, record in world.parking.parked] == [False, False]
+
+
+async def test_children_that_were_parked_with_their_parent_are_asked_for_once_it_is_written(world: World) -> None:
+    """The rest of a cut list follows its parent at once, and finds none there while that is parked."""
+    world.bad.is_down = True
+    cut = make_record("in_1", resource="invoice", origin=Origin.REFETCHED, lines=lines("il_1", has_more=True))
+    await world.deliver(cut)
+    world.bad.is_down = False
+    world.outlets["bad"] = Outlet(world.bad)
+    part = make_part("in_1", ["il_2"], stamp=100, is_complete=True)
+    result = await world.deliver_batch([Parsed(CONNECTION, part.position, part=part)])
+    assert (result.refetches, await world.bad.rows("invoice_line_items")) == ([], {})
+    late = Result(is_late=True)
+    await world.dispatch().write("bad", world.routes.routes[CONNECTION], [cut], late, DEADLINE)
+    assert late.refetches == [Refetch(CONNECTION, "invoice", "in_1", "cut list", 100)]

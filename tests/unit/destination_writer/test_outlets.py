@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, cast
 
 import pytest
+import structlog
+from pydantic import SecretStr
 
 from services.destination_writer.delivery import Winner
-from services.destination_writer.destinations import Account, Written
-from services.destination_writer.outlets import LONGEST_REST, Outlet
-from shared.errors import DestinationRejectedError, DestinationUnavailableError
+from services.destination_writer.destinations import Account, Cleaned, Destination, Written
+from services.destination_writer.outlets import LONGEST_REST, Outlet, Outlets
+from shared.catalogue import BY_NAME
+from shared.destinations import Destination as DestinationRow
+from shared.destinations import DestinationStore, PostgresAddress
+from shared.errors import DatabaseUnavailableError, DestinationRejectedError, DestinationUnavailableError
 from tests.contracts import ACCOUNT
+from tests.eventually import eventually
 from tests.factories import make_part, make_winner
 from tests.fakes import MemoryDestination
 
@@ -84,3 +92,118 @@ async def test_refused_record_does_not_open_the_breaker(clock: Clock) -> None:
 async def test_nothing_to_write_asks_nobody(clock: Clock) -> None:
     unused: Any = None
     assert await Outlet(unused, clock=clock).write(ACCOUNT, [], 1) == []
+
+
+@dataclass
+class FakeStore:
+    """The destinations of the state database."""
+
+    versions: dict[str, int] = field(default_factory=dict)
+    is_down: bool = False
+    page: int = 2
+
+    async def list_page(self, *, after: str = "") -> list[DestinationRow]:
+        if self.is_down:
+            raise DatabaseUnavailableError
+        return [await self.get(one) for one in sorted(self.versions) if one > after][: self.page]
+
+    async def get(self, destination_id: str) -> DestinationRow:
+        address = PostgresAddress("db.example", 5432, "shop", "writer", "stripe")
+        return DestinationRow(destination_id, destination_id, address, self.versions[destination_id], datetime.now(UTC))
+
+    async def password(self, destination_id: str) -> SecretStr:
+        return SecretStr("secret")
+
+
+class UnpreparedDestination(MemoryDestination):
+    """Never comes to the end of its preparation."""
+
+    async def prepare(self) -> None:
+        await asyncio.get_running_loop().create_future()
+
+
+class Opened:
+    """Outlets over a fake store; remembers what was opened. `dst_silent` does not answer."""
+
+    def __init__(self, *ids: str) -> None:
+        self.store = FakeStore(dict.fromkeys(ids, 1))
+        self.destinations: list[tuple[str, MemoryDestination]] = []
+        self.outlets = Outlets(cast(DestinationStore, self.store), self.open)
+
+    def open(self, row: DestinationRow, password: SecretStr) -> MemoryDestination:
+        kind = UnpreparedDestination if row.id == "dst_silent" else MemoryDestination
+        self.destinations.append((row.id, kind()))
+        return self.destinations[-1][1]
+
+    def closed(self) -> list[str]:
+        return [name for name, destination in self.destinations if destination.is_closed]
+
+
+async def test_destination_with_another_address_or_password_is_opened_anew() -> None:
+    opened = Opened("dst_1", "dst_2", "dst_3")
+    await opened.outlets.prepare_new()
+    before = await opened.outlets.get("dst_3")
+    opened.store.versions["dst_3"] = 2
+    await opened.outlets.close_outdated()
+    assert opened.closed() == ["dst_3"]
+    await opened.outlets.prepare_new()
+    after = await opened.outlets.get("dst_3")
+    assert after is not before
+    assert len(await after.write(ACCOUNT, [make_winner()], 1)) == 1
+    await opened.outlets.close_outdated()
+    assert opened.closed() == ["dst_3"]
+
+
+async def test_write_that_still_has_what_was_closed_is_unavailable_and_so_is_parked() -> None:
+    opened = Opened("dst_1")
+    outlet = await opened.outlets.get("dst_1")
+    opened.store.versions["dst_1"] = 2
+    await opened.outlets.close_outdated()
+    await fail(outlet)
+
+
+async def test_destination_that_was_deleted_is_closed() -> None:
+    opened = Opened("dst_1", "dst_2", "dst_3")
+    await opened.outlets.prepare_new()
+    del opened.store.versions["dst_2"]
+    await opened.outlets.close_outdated()
+    assert opened.closed() == ["dst_2"]
+
+
+async def test_changes_are_seen_within_two_seconds_also_while_another_destination_does_not_answer() -> None:
+    opened = Opened("dst_1", "dst_silent")
+    outlets = asyncio.create_task(opened.outlets.run())
+    try:
+        await eventually(lambda: len(opened.destinations) == 2)
+        opened.store.versions["dst_1"] = 2
+        await eventually(lambda: opened.closed() == ["dst_1"], within=2)
+    finally:
+        outlets.cancel()
+
+
+async def test_state_database_that_is_away_closes_nothing() -> None:
+    opened = Opened("dst_1")
+    await opened.outlets.prepare_new()
+    opened.store.is_down = True
+    with structlog.testing.capture_logs() as logs:
+        outlets = asyncio.create_task(opened.outlets.run())
+        await eventually(lambda: len(logs) >= 2)
+        outlets.cancel()
+    assert (opened.closed(), {line["event"] for line in logs}) == ([], {"look_at_destinations_delayed"})
+
+
+async def test_cleanup_leaves_alone_what_failed_a_moment_ago(clock: Clock) -> None:
+    destination = MemoryDestination()
+    outlet = Outlet(destination, clock=clock)
+    await outlet.write(ACCOUNT, [make_winner()], 1)
+
+    async def step(at: Destination, after: str | None) -> Cleaned:
+        return await at.delete_rows(ACCOUNT, BY_NAME["customer"], after=after)
+
+    destination.is_down = True
+    await fail(outlet)
+    destination.is_down = False
+    with pytest.raises(DestinationUnavailableError, match="a moment ago"):
+        await outlet.clean(step, None, 1)
+    clock.now += 0.5
+    assert (await outlet.clean(step, None, 1)).rows == {"customers": 1}
