@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from shared.db import Pool, Row, database_errors
+from shared.db import Connection, Pool, Row, database_errors
 from shared.errors import NotFoundError
 
 LEASE = timedelta(seconds=30)
@@ -26,6 +26,15 @@ LIST = """
 SELECT * FROM removals WHERE $1::timestamptz IS NULL OR (requested_at, id) < ($1, $2)
 ORDER BY requested_at DESC, id DESC LIMIT $3
 """
+KEEP = "UPDATE removals SET lease_until = now() + $2::interval WHERE id = $1 AND status = 'running'"
+COUNT = """
+UPDATE removals SET counts = counts || (
+    SELECT jsonb_object_agg(key, value::bigint + coalesce((counts ->> key)::bigint, 0)) FROM jsonb_each_text($2))
+WHERE id = $1
+"""
+LOCK = "SELECT steps, counts FROM removals WHERE id = $1 AND status = 'running' FOR UPDATE"
+FINISH_STEP = "UPDATE removals SET steps = $2, counts = '{}', cause = NULL WHERE id = $1"
+FINISH = "UPDATE removals SET status = 'done', finished_at = now(), lease_until = NULL WHERE id = $1"
 WAIT = "UPDATE removals SET cause = $2, lease_until = now() + $3::interval WHERE id = $1"
 
 
@@ -99,6 +108,42 @@ class RemovalStore:
         with database_errors():
             await self._pool.execute(WAIT, removal_id, cause, timedelta(seconds=seconds))
 
+    async def keep(self, removal_id: str) -> None:
+        """Keep it lent for another half minute."""
+        with database_errors():
+            await self._pool.execute(KEEP, removal_id, LEASE)
+
+    async def count(self, db: Connection, removal_id: str, counts: Mapping[str, int]) -> None:
+        """Add to what the current step has counted, within the caller's transaction."""
+        if counts:
+            await db.execute(COUNT, removal_id, dict(counts))
+
+    async def finish_step(
+        self,
+        db: Connection,
+        removal_id: str,
+        step: Step,
+        *,
+        counts: Mapping[str, int] | None = None,
+        note: str | None = None,
+    ) -> tuple[DoneStep, ...]:
+        """Note within the caller's transaction that the step is done, with `counts` and what it had counted before.
+
+        Returns what is done by now; nothing when somebody else has noted this step meanwhile.
+        """
+        row = await db.fetchrow(LOCK, removal_id)
+        if row is None or any(done["name"] == step for done in row["steps"]):
+            return ()
+        added = counts or {}
+        counted = {name: row["counts"].get(name, 0) + added.get(name, 0) for name in [*row["counts"], *added]}
+        steps = [*row["steps"], _as_json(DoneStep(step, datetime.now(UTC), counted, note))]
+        await db.execute(FINISH_STEP, removal_id, steps)
+        return _steps(steps)
+
+    async def finish(self, db: Connection, removal_id: str) -> None:
+        """Make the removal its own receipt, within the caller's transaction."""
+        await db.execute(FINISH, removal_id)
+
     async def _find(self, column: str, value: str) -> Removal:
         with database_errors():
             row = await self._pool.fetchrow(f"SELECT * FROM removals WHERE {column} = $1", value)
@@ -107,16 +152,18 @@ class RemovalStore:
         return _removal(row)
 
 
-def as_json(step: DoneStep) -> dict[str, Any]:
+def _as_json(step: DoneStep) -> dict[str, Any]:
     """Return a step as the table keeps it."""
     return {"name": step.name, "at": step.at.isoformat(), "counts": dict(step.counts), "note": step.note}
 
 
-def _removal(row: Row) -> Removal:
-    steps = tuple(
-        DoneStep(Step(one["name"]), datetime.fromisoformat(one["at"]), one["counts"], one["note"])
-        for one in row["steps"]
+def _steps(kept: Sequence[Mapping[str, Any]]) -> tuple[DoneStep, ...]:
+    return tuple(
+        DoneStep(Step(one["name"]), datetime.fromisoformat(one["at"]), one["counts"], one["note"]) for one in kept
     )
+
+
+def _removal(row: Row) -> Removal:
     return Removal(
         row["id"],
         row["connection_id"],
@@ -124,7 +171,7 @@ def _removal(row: Row) -> Removal:
         row["livemode"],
         row["deletes_rows"],
         row["status"] == "done",
-        steps,
+        _steps(row["steps"]),
         row["cause"],
         row["requested_at"],
         row["finished_at"],

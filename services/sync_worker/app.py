@@ -20,6 +20,7 @@ from services.sync_worker.polling import Polling
 from services.sync_worker.publishing import Publisher
 from services.sync_worker.refetch import Refetch
 from services.sync_worker.refused_keys import RefusedKeys
+from services.sync_worker.removal import Removing
 from services.sync_worker.schedule import Schedule
 from services.sync_worker.settings import WorkerSettings
 from services.sync_worker.slices import Slices
@@ -34,6 +35,7 @@ from shared.log import configure
 from shared.settings import load
 from shared.syncs import SyncStore
 from shared.topics import COMMANDS
+from shared.webhook_endpoints import WebhookEndpoints
 
 
 class Worker:
@@ -79,6 +81,7 @@ class Worker:
             shortest_seconds=settings.poll_seconds,
             longest_seconds=settings.poll_seconds_quiet,
         )
+        endpoints = WebhookEndpoints(pool, settings.key_ring, public_url="")  # it makes none
         broker = make_broker(settings)
         subscribe(broker, settings, COMMANDS, Handlers(completion, wake).take_commands, producer=producer)
         async with asyncio.TaskGroup() as tasks:
@@ -90,6 +93,7 @@ class Worker:
             tasks.create_task(RefusedKeys(pool, connections, clients, syncs).run())
             tasks.create_task(polling.run())
             tasks.create_task(Schedule(pool, connections, syncs, interval_seconds=settings.reconcile_seconds).run())
+            tasks.create_task(Removing(pool, connections, clients, endpoints).run())
             tasks.create_task(consuming(broker))
             self._is_working = True
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import aiohttp
@@ -22,6 +23,7 @@ from services.sync_worker.polling import Polling
 from services.sync_worker.publishing import Publisher
 from services.sync_worker.refetch import Refetch
 from services.sync_worker.refused_keys import RefusedKeys
+from services.sync_worker.removal import Removing
 from services.sync_worker.schedule import Schedule
 from services.sync_worker.settings import WorkerSettings
 from services.sync_worker.slices import Slices
@@ -36,6 +38,7 @@ from shared.messages import RecordHeaders
 from shared.stripe_api import parse_item
 from shared.syncs import Kind, SyncStore
 from shared.topics import SNAPSHOTS, Topic
+from shared.webhook_endpoints import WebhookEndpoints
 from simulator.app import SIMULATION, create_app
 from simulator.config import Config
 from simulator.simulation import Simulation
@@ -43,6 +46,7 @@ from tests.fakes import FakeProducer
 
 CONNECTION = "con_1"
 CLUSTER = "cluster-1"
+PUBLIC_URL = "https://tillstream.example"
 SYNCED = [
     "charge",
     "customer",
@@ -87,6 +91,11 @@ class World:
 
     def refused_keys(self) -> RefusedKeys:
         return RefusedKeys(self.pool, self.connections, self.clients, self.syncs)
+
+    def removing(self, *, patience: float = 0.0, settled_after: timedelta = timedelta()) -> Removing:
+        endpoints = WebhookEndpoints(self.pool, self.settings.key_ring, public_url=PUBLIC_URL)
+        parts = (self.pool, self.connections, self.clients, endpoints)
+        return Removing(*parts, settled_after=settled_after, patience_seconds=patience)
 
     def refetch(self) -> Refetch:
         return Refetch(self.pool, self.connections, self.clients, self.objects, self.faults())

@@ -1,0 +1,77 @@
+"""What the state database holds of a connection, and how it is deleted: much of it in batches, the rest at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from shared.db import Connection, Pool, affected, database_errors
+from shared.removals import Removal
+
+BATCH = 5_000  # rows; a transaction that deletes them takes a fraction of a second
+SYNC_BATCH = 500  # syncs, each with its slices
+
+
+def _batch(table: str, condition: str = "connection_id = $1") -> str:
+    return f"DELETE FROM {table} WHERE ctid = ANY (ARRAY(SELECT ctid FROM {table} WHERE {condition} LIMIT {BATCH}))"
+
+
+# A record that is parked is found by its destination: nothing else has an index on its connection.
+_PARKED = "connection_id = $1 AND destination_id = ANY (ARRAY(SELECT id FROM destinations))"
+# What may be large, by the name under which it is counted.
+LARGE: Mapping[str, str] = {
+    "event_log": _batch("event_log"),
+    "dead_letters": _batch("dead_letters"),
+    "parked_records": _batch("parked_records", _PARKED),
+    "refetches": _batch("refetches"),
+    "delivery_hours": _batch("delivery_hours"),
+}
+# Slices have no index on their connection either, so they go with their syncs; offsets and counts follow by themselves.
+SYNCS = f"SELECT id FROM syncs WHERE connection_id = $1 ORDER BY created_at DESC LIMIT {SYNC_BATCH}"
+SLICES_OF = "DELETE FROM slices WHERE sync_id = ANY ($1::text[])"
+SYNCS_OF = "DELETE FROM syncs WHERE id = ANY ($1::text[])"
+SMALL: Mapping[str, str] = {
+    "list_tails": "DELETE FROM list_tails WHERE connection_id = $1",
+    "resource_faults": "DELETE FROM resource_faults WHERE connection_id = $1",
+    "cleanups": "DELETE FROM cleanups WHERE connection_id = $1",
+    "leases": "DELETE FROM leases WHERE name IN ('poll:' || $1, 'set-up:' || $1)",
+}
+# Nobody can add to what refers to it from now on: whoever is about to waits, and finds it gone.
+HOLD = "SELECT FROM connections WHERE id = $1 FOR UPDATE"
+CONNECTION = "DELETE FROM connections WHERE id = $1"
+BUDGETS = "DELETE FROM stripe_budgets WHERE scope = $1 OR starts_with(scope, $1 || ' ')"
+# These refer to no connection, so a record that was on its way may come after the end; Kafka keeps it for a week.
+LATE = (
+    "DELETE FROM dead_letters t USING removals r WHERE t.connection_id = r.connection_id",
+    "DELETE FROM parked_records t USING removals r WHERE t.connection_id = r.connection_id",
+    "DELETE FROM leases t USING removals r WHERE t.name IN ('poll:' || r.connection_id, 'set-up:' || r.connection_id)",
+)
+IS_LATE = "AND r.status = 'done' AND r.finished_at > now() - interval '8 days'"
+
+
+async def delete_some(db: Connection, name: str, connection_id: str) -> dict[str, int]:
+    """Delete a batch of what is counted under `name`, within the caller's transaction; return how much it was."""
+    if name != "syncs":
+        return {name: affected(await db.execute(LARGE[name], connection_id))}
+    ids = [row["id"] for row in await db.fetch(SYNCS, connection_id)]
+    return {"slices": affected(await db.execute(SLICES_OF, ids)), "syncs": affected(await db.execute(SYNCS_OF, ids))}
+
+
+async def delete_rest(db: Connection, removal: Removal) -> dict[str, int]:
+    """Delete what is left and the connection itself, within the caller's transaction; return how much it was."""
+    counts: dict[str, int] = {}
+    await db.execute(HOLD, removal.connection_id)
+    for name in ("syncs", *LARGE):
+        more = await delete_some(db, name, removal.connection_id)
+        counts |= more
+    for name, statement in SMALL.items():
+        counts[name] = affected(await db.execute(statement, removal.connection_id))
+    counts["connections"] = affected(await db.execute(CONNECTION, removal.connection_id))
+    await db.execute(BUDGETS, f"{removal.account_id}:{'live' if removal.livemode else 'test'}")
+    return counts
+
+
+async def sweep(pool: Pool) -> None:
+    """Delete what came late of connections that were removed."""
+    with database_errors():
+        for statement in LATE:
+            await pool.execute(f"{statement} {IS_LATE}")
