@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
-import sys
 from typing import Annotated
 
 import typer
@@ -14,41 +12,86 @@ from rich.text import Text
 
 from local_stack.doctor import Outcome, examine
 from local_stack.state import read_state
-from services.console import connections, destinations, events, psql, syncs
+from services.console import (
+    audit,
+    choices,
+    connections,
+    destinations,
+    events,
+    keys,
+    psql,
+    removals,
+    resources,
+    start_dates,
+    syncs,
+    tokens,
+)
 from services.console.check import Report, check
-from services.console.client import ApiClient, connected, find_api
+from services.console.client import ApiClient, connected
 from services.console.demo import EXAMPLE_QUERY, DemoOptions, demo_running, newest_sync
-from services.console.running import home_folder, running
-from services.console.screen import ERRORS, OUT, StartUp, account_view, differences, report_table, show_facts
-from services.console.task import FAILED, main_task
-from shared.crypto import make_encryption_key
+from services.console.options import AsJson
+from services.console.parsing import Commands
+from services.console.report import account_view, differences, report_table
+from services.console.running import home_folder, homes, running
+from services.console.screen import ERRORS, OUT, show_facts, show_json
+from services.console.start_up import StartUp
+from services.console.task import FAILED, main_task, with_api
 from shared.db import migrate as migrate_database
 from shared.errors import ConfigError, TransientError
 from shared.settings import PREFIX
 from simulator.cli import cli as simulator_cli
 
+SYNCED, ACCESS, HERE = "What is synced", "Who may do what", "On this machine"  # groups of commands in the help text
+EXIT_CODES = "Exit codes: 0 done, 1 failed or refused, 2 wrong use (a setting or an argument), 130 interrupted."
 cli = typer.Typer(
+    cls=Commands,
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
     help="Keeps a Stripe account's data in the places where people work.",
-    epilog="Exit codes: 0 done, 1 failed, 2 wrong setting or argument, 130 interrupted.",
+    epilog=EXIT_CODES,
 )
-cli.add_typer(simulator_cli, name="simulator")
-simulator_cli.callback()(connections.use_running_simulator)
-cli.add_typer(connections.cli, name="connections")
-cli.add_typer(destinations.cli, name="destinations")
-cli.add_typer(syncs.cli, name="syncs")
-cli.command("listen")(events.listen)
-cli.command("psql", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(psql.open_psql)
+connections.cli.command("update-key")(keys.update_key)
+connections.cli.command("set-start-date")(start_dates.set_start_date)
+connections.cli.command("choose")(choices.choose)
+connections.cli.command("remove")(removals.remove)
+connections.cli.command("removals")(removals.removals)
+cli.add_typer(connections.cli, name="connections", rich_help_panel=SYNCED)
+cli.add_typer(keys.cli, name="keys", rich_help_panel=SYNCED)
+cli.add_typer(syncs.cli, name="syncs", rich_help_panel=SYNCED)
+cli.add_typer(destinations.cli, name="destinations", rich_help_panel=SYNCED)
+cli.add_typer(events.cli, name="events", rich_help_panel=SYNCED)
+cli.add_typer(resources.cli, name="resources", rich_help_panel=SYNCED)
+cli.add_typer(tokens.cli, name="tokens", rich_help_panel=ACCESS)
+cli.add_typer(audit.cli, name="audit", rich_help_panel=ACCESS)
+cli.command("listen", rich_help_panel=SYNCED)(events.listen)
 WITH_PASSWORDS = ("database_url", "destination_url")
-keys = typer.Typer(no_args_is_help=True, help="The keys that encrypt secrets.")
-cli.add_typer(keys, name="keys")
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
-@cli.command()
+@cli.command("sign-in", rich_help_panel=ACCESS)
+def sign_in(as_json: AsJson = False) -> None:
+    """Print a link that signs a browser in, once."""
+
+    async def show(api: ApiClient) -> None:
+        answer = await api.post("/v1/sign-in-links")
+        if as_json:
+            show_json(answer)
+        else:
+            OUT.print(answer["url"], markup=False, soft_wrap=True)
+
+    with_api(show, as_json=as_json)
+
+
+@simulator_cli.callback()
+def use_running_simulator() -> None:
+    """Control the Stripe that runs on this machine, by default that of the demo."""
+    urls = (state.addresses.get("simulator_url") for home in homes(os.environ) if (state := read_state(home)))
+    url = next((found for found in urls if found), None)
+    if url:
+        os.environ.setdefault("TILLSTREAM_SIMULATOR_URL", url)
+
+
+@cli.command(rich_help_panel=HERE)
 def demo(
     is_check: Annotated[bool, typer.Option("--check", help="Run without a person and judge every row.")] = False,
     objects: Annotated[int, typer.Option(min=100, max=1_000_000, help="Objects in the account's history.")] = 22_000,
@@ -124,7 +167,7 @@ async def _sign_in_link(api: ApiClient) -> str:
     return str((await api.post("/v1/sign-in-links"))["url"])
 
 
-@cli.command()
+@cli.command(rich_help_panel=HERE)
 def run() -> None:
     """Run everything on this machine, for a real Stripe account."""
     main_task(_run())
@@ -156,35 +199,23 @@ async def _run() -> int:
     return 0
 
 
-@cli.command("sign-in")
-def sign_in() -> None:
-    """Print a link that signs a browser in, once."""
-
-    async def show() -> int:
-        async with connected(*find_api(os.environ, connections.homes(os.environ))) as api:
-            OUT.print(await _sign_in_link(api), soft_wrap=True)
-        return 0
-
-    main_task(show())
-
-
-@cli.command()
+@cli.command(rich_help_panel=HERE)
 def status(as_json: AsJson = False) -> None:
     """Show what runs on this machine, and where."""
-    state = next((found for home in connections.homes(os.environ) if (found := read_state(home))), None)
+    state = next((found for home in homes(os.environ) if (found := read_state(home))), None)
     if state is None:
         ERRORS.print("Tillstream does not run here. Start it with `make run` or `make demo`.")
         raise typer.Exit(FAILED)
     addresses = {name: url for name, url in state.addresses.items() if name not in WITH_PASSWORDS}
     if as_json:
         children = [{"name": c.name, "pid": c.pid, "restarts": c.restarts, "log": c.log} for c in state.children]
-        typer.echo(json.dumps({"pid": state.pid, "addresses": addresses, "processes": children}))
+        show_json({"pid": state.pid, "addresses": addresses, "processes": children})
         return
     rows = [(c.name, f"process {c.pid or '—'}, {c.restarts} restarts, {c.log}") for c in state.children]
     show_facts(*addresses.items(), *rows)
 
 
-@cli.command()
+@cli.command(rich_help_panel=HERE)
 def doctor(as_json: AsJson = False) -> None:
     """Check whether this machine can run Tillstream."""
 
@@ -196,11 +227,7 @@ def doctor(as_json: AsJson = False) -> None:
             kafka_bootstrap_servers=os.environ.get(PREFIX + "KAFKA_BOOTSTRAP_SERVERS"),
         )
         if as_json:
-            typer.echo(
-                json.dumps(
-                    [{"name": c.name, "outcome": c.outcome, "sentence": c.sentence, "fix": c.fix} for c in checks]
-                )
-            )
+            show_json([{"name": c.name, "outcome": c.outcome, "sentence": c.sentence, "fix": c.fix} for c in checks])
         else:
             signs = {Outcome.OK: "[green]✓[/]", Outcome.WARN: "[yellow]![/]", Outcome.FAIL: "[red]✗[/]"}
             for one in checks:
@@ -210,7 +237,7 @@ def doctor(as_json: AsJson = False) -> None:
     main_task(show())
 
 
-@cli.command()
+@cli.command(rich_help_panel=HERE)
 def migrate() -> None:
     """Bring the database's schema up to date; run it before a new release."""
     url = os.environ.get(PREFIX + "DATABASE_URL")
@@ -225,7 +252,9 @@ def migrate() -> None:
     main_task(apply())
 
 
-@keys.command("generate")
-def generate_key(key_id: Annotated[str, typer.Argument(help="A name of your choice.")] = "k1") -> None:
-    """Print a new entry for TILLSTREAM_ENCRYPTION_KEYS."""
-    sys.stdout.write(make_encryption_key(key_id) + "\n")
+cli.command(
+    "psql",
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+    rich_help_panel=HERE,
+)(psql.open_psql)
+cli.add_typer(simulator_cli, name="simulator", rich_help_panel=HERE)

@@ -1,100 +1,198 @@
-"""Commands about connections."""
+"""Commands about connections: list, show, add, pause, resume, sync, and a new signing secret."""
 
 from __future__ import annotations
 
-import json
-import os
-import sys
-from collections.abc import Mapping
-from pathlib import Path
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
 
-from local_stack.state import read_state
-from services.console.client import connected, find_api
-from services.console.running import home_folder
-from services.console.screen import OUT, make_table, moment, show_facts
-from services.console.task import main_task
+from services.connection_api.status import Word
+from services.console import completion
+from services.console.client import ApiClient
+from services.console.connection_view import connection_view, status_of
+from services.console.consent import read_secret
+from services.console.listing import Column, Listing
+from services.console.options import AsJson, ConnectionName
+from services.console.picking import mode_of, pick_connection, pick_destination
+from services.console.screen import OUT, show_done, show_json
+from services.console.task import WrongUseError, with_api
+from services.console.times import ago, parse_start_date
 
-cli = typer.Typer(no_args_is_help=True, help="Synced Stripe accounts.")
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+cli = typer.Typer(no_args_is_help=True, help="Synced Stripe accounts: connect, watch, change and remove them.")
+KEY_PROMPT = "Restricted key (rk_live_…)"
+WORDS = ", ".join(word.lower() for word in Word)
 
 
-def homes(environ: Mapping[str, str]) -> tuple[Path, ...]:
-    """Return the folders in which a stack of this machine may run."""
-    return home_folder(environ, "run"), home_folder(environ, "demo")
-
-
-def use_running_simulator() -> None:
-    """Control the Stripe that runs on this machine, by default that of the demo."""
-    urls = (state.addresses.get("simulator_url") for home in homes(os.environ) if (state := read_state(home)))
-    url = next((found for found in urls if found), None)
-    if url:
-        os.environ.setdefault("TILLSTREAM_SIMULATOR_URL", url)
+def read_status(text: str | None) -> str | None:
+    """Return one of the API's seven words, however it is written; raise `WrongUseError`."""
+    if text is None:
+        return None
+    wanted = text.strip().lower().replace("-", " ").replace("_", " ")
+    word = next((word for word in Word if word.lower() == wanted), None)
+    if word is None:
+        raise WrongUseError(f"--status “{text}” is no status: give {WORDS}.", field="status")
+    return word.value
 
 
 @cli.command("list")
-def list_all(as_json: AsJson = False) -> None:
-    """Show all connections."""
+def list_all(
+    status: Annotated[str | None, typer.Option(help=f"Only those with this status: {WORDS}.")] = None,
+    search: Annotated[str | None, typer.Option(help="Only those with this in their account's name or id.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show all connections, or those that are looked for."""
 
-    async def show() -> int:
-        async with connected(*find_api(os.environ, homes(os.environ))) as api:
-            page = await api.get("/v1/connections", limit=100)
+    async def show(api: ApiClient) -> None:
+        rows = (await api.list("/v1/connections", q=search, status=read_status(status))).data
         if as_json:
-            typer.echo(json.dumps(page["data"]))
-            return 0
-        if not page["data"]:
+            show_json(rows)
+        elif rows:
+            OUT.print(connections_table(rows, datetime.now(UTC)))
+        elif status or search:
+            OUT.print("No connection fits. `tillstream connections list` shows all.")
+        else:
             OUT.print("No Stripe account is connected yet. Connect one with `tillstream connections add`.")
-            return 0
-        table = make_table(("id", "account", "mode", "state", "last sync"), ())
-        for row in page["data"]:
-            account = f"{row['account_name'][:24]} [dim]{row['account_id']}[/]"
-            mode = "live" if row["livemode"] else "test"
-            table.add_row(row["id"], account, mode, row["state"], moment(row["last_synced_at"]) or "never")
-        OUT.print(table)
-        return 0
 
-    main_task(show())
+    with_api(show, as_json=as_json)
+
+
+def connections_table(rows: list[dict[str, Any]], now: datetime) -> Listing:
+    """Return a row per connection."""
+    listing = Listing(
+        "id",
+        Column("account", may_fold=True),
+        Column("account id", is_extra=True),
+        "mode",
+        "status",
+        "last sync",
+        Column("today", is_number=True),
+    )
+    for row in rows:
+        account = (row["id"], row["account_name"], row["account_id"], mode_of(row))
+        listing.add(*account, status_of(row), ago(row["last_synced_at"], now), f"{row['rows_today']:,}")
+    return listing
 
 
 @cli.command()
-def show(connection_id: str, as_json: AsJson = False) -> None:
-    """Show one connection."""
+def show(connection: ConnectionName, as_json: AsJson = False) -> None:
+    """Show a connection: how it is, what is synced, what is wrong, its newest backfill."""
 
-    async def answer() -> int:
-        async with connected(*find_api(os.environ, homes(os.environ))) as api:
-            connection = await api.get(f"/v1/connections/{connection_id}")
+    async def answer(api: ApiClient) -> None:
+        found = await pick_connection(api, connection)
         if as_json:
-            typer.echo(json.dumps(connection))
-        else:
-            show_facts(*((name, _text(value)) for name, value in connection.items()))
-        return 0
+            show_json(found)
+            return
+        destinations = (await api.list("/v1/destinations")).data
+        names = {row["id"]: row["name"] for row in destinations}
+        OUT.print(connection_view(found, names, datetime.now(UTC)))
 
-    main_task(answer())
+    with_api(answer, as_json=as_json)
 
 
 @cli.command()
 def add(
-    destination: Annotated[list[str], typer.Option(help="Id of a destination; may be given more than once.")],
-    start_date: Annotated[str | None, typer.Option(help="Such as 2025-01-01; everything, if left out.")] = None,
+    destination: Annotated[
+        list[str],
+        typer.Option(
+            help="Where its rows go: id or name of a destination; may be given more than once.",
+            autocompletion=completion.destinations,
+        ),
+    ],
+    start_date: Annotated[
+        str,
+        typer.Option(help="Leave out what was made before: all, 2y, 1y, 90d, today, or a date such as 2025-01-31."),
+    ] = "all",
+    resource: Annotated[
+        list[str] | None,
+        typer.Option(help="Sync this resource, instead of the usual ones; may be given more than once."),
+    ] = None,
+    account_id: Annotated[
+        str | None, typer.Option(help="Needed only where Stripe does not tell the key which account it belongs to.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Connect a Stripe account; its restricted key is read from a prompt, or from standard input."""
-    key = typer.prompt("Restricted key (rk_live_…)", hide_input=True) if sys.stdin.isatty() else sys.stdin.read()
-    body = {"api_key": key, "destination_ids": destination, **({"start_date": start_date} if start_date else {})}
 
-    async def connect() -> int:
-        async with connected(*find_api(os.environ, homes(os.environ))) as api:
-            connection = await api.post("/v1/connections", body)
+    async def connect(api: ApiClient) -> None:
+        body = {
+            "destination_ids": [(await pick_destination(api, named))["id"] for named in destination],
+            "start_date": parse_start_date(start_date, datetime.now(UTC)),
+            **({"resources": resource} if resource else {}),
+            **({"account_id": account_id} if account_id else {}),
+            "api_key": read_secret(KEY_PROMPT, what="key"),
+        }
+        connection = await api.post("/v1/connections", body)
         if as_json:
-            typer.echo(json.dumps(connection))
+            show_json(connection)
         else:
-            OUT.print(f"Connected {connection['account_name']} as {connection['id']}; the backfill has begun.")
-        return 0
+            show_done(f"Connected {connection['account_name']} as {connection['id']}; the backfill has begun.")
 
-    main_task(connect())
+    with_api(connect, as_json=as_json)
 
 
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
+@cli.command()
+def pause(connection: ConnectionName, as_json: AsJson = False) -> None:
+    """Stop calling Stripe; webhooks that arrive are still written."""
+    _change(connection, "pause", "{} is paused; `tillstream connections resume` goes on.", as_json=as_json)
+
+
+@cli.command()
+def resume(connection: ConnectionName, as_json: AsJson = False) -> None:
+    """Go on after a pause; what changed meanwhile is fetched."""
+    _change(connection, "resume", "{} goes on; what changed meanwhile is fetched.", as_json=as_json)
+
+
+@cli.command("rotate-webhook-secret")
+def rotate_webhook_secret(connection: ConnectionName, as_json: AsJson = False) -> None:
+    """Replace the secret that Stripe signs webhooks with; none is lost meanwhile."""
+    _change(connection, "webhook-secret", "{} has a new webhook secret.", as_json=as_json)
+
+
+def _change(named: str, action: str, sentence: str, *, as_json: bool) -> None:
+    async def change(api: ApiClient) -> None:
+        found = await pick_connection(api, named)
+        changed = await api.post(f"/v1/connections/{found['id']}/{action}")
+        if as_json:
+            show_json(changed)
+        else:
+            show_done(sentence.format(changed["account_name"]))
+
+    with_api(change, as_json=as_json)
+
+
+@cli.command()
+def sync(
+    connection: ConnectionName,
+    resource: Annotated[
+        list[str] | None,
+        typer.Option(help="Read this resource anew, from the start date on; may be given more than once."),
+    ] = None,
+    object_: Annotated[
+        str | None, typer.Option("--object", help="Read this one object anew, such as charge:ch_3Nf….")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare with Stripe now, or read resources or one object anew."""
+
+    async def begin(api: ApiClient) -> None:
+        body: dict[str, Any] = {"resources": resource} if resource else {}
+        if object_ is not None:
+            body["object"] = _read_object(object_)
+        found = await pick_connection(api, connection)
+        begun = await api.post(f"/v1/connections/{found['id']}/syncs", body)
+        if as_json:
+            show_json(begun)
+        else:
+            show_done(f"Begun. Follow it with `tillstream syncs show {begun['id']} --follow`.")
+
+    with_api(begin, as_json=as_json)
+
+
+def _read_object(text: str) -> dict[str, str]:
+    resource, _, object_id = text.partition(":")
+    if not (resource and object_id):
+        raise WrongUseError(
+            f"--object “{text}” names no object: give resource and id, such as charge:ch_3Nf….", field="object"
+        )
+    return {"resource": resource, "id": object_id}

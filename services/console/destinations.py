@@ -2,55 +2,157 @@
 
 from __future__ import annotations
 
-import json
-import os
-import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from rich.console import Group, RenderableType
+from rich.text import Text
 
-from services.console.client import connected, find_api
-from services.console.connections import homes
-from services.console.screen import OUT, make_table
-from services.console.task import main_task
+from services.console import completion
+from services.console.client import ApiClient
+from services.console.consent import consent, read_secret, tell
+from services.console.listing import Column, Listing
+from services.console.options import AsJson, DestinationName, Yes
+from services.console.picking import pick_destination
+from services.console.screen import OUT, plain, show_done, show_json, with_tone
+from services.console.task import FAILED, WrongUseError, with_api
 
-cli = typer.Typer(no_args_is_help=True, help="Where rows go.")
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+cli = typer.Typer(no_args_is_help=True, help="Databases that rows go to: add, test, change and remove them.")
+ADDRESS_PROMPT = "postgresql://user:password@host:5432/database"
+Schema = Annotated[str, typer.Option(help="Schema that the tables are made in.")]
 
 
 @cli.command()
 def add(
-    name: str,
-    schema: Annotated[str, typer.Option(help="Schema that the tables are made in.")] = "stripe",
+    name: Annotated[str, typer.Argument(help="What people call it.")],
+    schema: Schema = "stripe",
     as_json: AsJson = False,
 ) -> None:
     """Add a Postgres database, after a test; its address is read from a prompt, or from standard input."""
-    prompt = "postgresql://user:password@host:5432/database"
-    url = typer.prompt(prompt, hide_input=True) if sys.stdin.isatty() else sys.stdin.read().strip()
 
-    async def create() -> int:
-        async with connected(*find_api(os.environ, homes(os.environ))) as api:
-            destination = await api.post("/v1/destinations", {"name": name, "url": url, "schema": schema})
-        typer.echo(json.dumps(destination) if as_json else f"Added {name} as {destination['id']}.")
-        return 0
+    async def create(api: ApiClient) -> None:
+        url = read_secret(ADDRESS_PROMPT, what="address")
+        destination = await api.post("/v1/destinations", {"name": name, "url": url, "schema": schema})
+        if as_json:
+            show_json(destination)
+        else:
+            show_done(f"Added {name} as {destination['id']}.")
 
-    main_task(create())
+    with_api(create, as_json=as_json)
+
+
+@cli.command("test")
+def try_out(
+    destination: Annotated[
+        str | None,
+        typer.Argument(
+            help="Its id, or a unique part of its name; without it, an address is read.",
+            autocompletion=completion.destinations,
+        ),
+    ] = None,
+    schema: Schema = "stripe",
+    as_json: AsJson = False,
+) -> None:
+    """Try a destination, or an address from a prompt or standard input; exit with 1 if something fails."""
+
+    async def attempt(api: ApiClient) -> int:
+        if destination:
+            found = await pick_destination(api, destination)
+            answer = await api.post(f"/v1/destinations/{found['id']}/test")
+        else:
+            url = read_secret(ADDRESS_PROMPT, what="address")
+            answer = await api.post("/v1/destinations/test", {"url": url, "schema": schema})
+        if as_json:
+            show_json(answer)
+        else:
+            OUT.print(test_view(answer))
+        return 0 if answer["passed"] else FAILED
+
+    with_api(attempt, as_json=as_json)
+
+
+def test_view(answer: dict[str, Any]) -> RenderableType:
+    """Return a line per thing that was tried; below one that failed, what to do about it."""
+    parts: list[RenderableType] = []
+    for step in answer["steps"]:
+        tone = "passed" if step["passed"] else "bad"
+        parts.append(with_tone(tone, f"{step['name']}: {step['message']}"))
+        parts += [Text(f"  {plain(step['fix'])}")] if step["fix"] else []
+        parts += [Text(), Text(plain(step["sql"])), Text()] if step["sql"] else []
+    return Group(*parts)
+
+
+@cli.command()
+def change(
+    destination: DestinationName,
+    name: Annotated[str | None, typer.Option(help="A new name.")] = None,
+    address: Annotated[
+        bool, typer.Option("--address", help="Read a new address from a prompt, or from standard input.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Give a destination another name or address; an address is tried before it is kept."""
+
+    async def alter(api: ApiClient) -> None:
+        if name is None and not address:
+            raise WrongUseError("Nothing would change: give --name, --address or both.")
+        found = await pick_destination(api, destination)
+        body = {
+            **({"name": name} if name is not None else {}),
+            **({"url": read_secret(ADDRESS_PROMPT, what="address")} if address else {}),
+        }
+        changed = await api.patch(f"/v1/destinations/{found['id']}", body)
+        if as_json:
+            show_json(changed)
+        else:
+            show_done(f"{changed['name']} is now {address_of(changed)}, schema {changed['schema']}.")
+
+    with_api(alter, as_json=as_json)
 
 
 @cli.command("list")
 def list_all(as_json: AsJson = False) -> None:
     """Show all destinations."""
 
-    async def show() -> int:
-        async with connected(*find_api(os.environ, homes(os.environ))) as api:
-            page = await api.get("/v1/destinations", limit=100)
+    async def show(api: ApiClient) -> None:
+        rows = (await api.list("/v1/destinations")).data
         if as_json:
-            typer.echo(json.dumps(page["data"]))
-            return 0
-        table = make_table(("id", "name", "address", "schema"), ())
-        for row in page["data"]:
-            table.add_row(row["id"], row["name"], f"{row['host']}:{row['port']}/{row['database']}", row["schema"])
-        OUT.print(table if page["data"] else "There is no destination yet. Add one with `tillstream destinations add`.")
-        return 0
+            show_json(rows)
+        elif rows:
+            OUT.print(destinations_table(rows))
+        else:
+            OUT.print("There is no destination yet. Add one with `tillstream destinations add`.")
 
-    main_task(show())
+    with_api(show, as_json=as_json)
+
+
+def destinations_table(rows: list[dict[str, Any]]) -> Listing:
+    """Return a row per destination."""
+    name, address = Column("name", may_fold=True), Column("address", may_fold=True)
+    listing = Listing("id", name, address, "schema", "user", Column("TLS", is_extra=True))
+    for row in rows:
+        listing.add(row["id"], row["name"], address_of(row), row["schema"], row["user"], row["sslmode"])
+    return listing
+
+
+@cli.command()
+def remove(destination: DestinationName, yes: Yes = False, as_json: AsJson = False) -> None:
+    """Forget a destination that no connection uses; its rows stay."""
+
+    async def forget(api: ApiClient) -> None:
+        found = await pick_destination(api, destination)
+        if not yes:
+            tell(f"{found['name']}, {address_of(found)}: its address and password are forgotten, its rows stay.")
+        consent("Remove it?", yes=yes)
+        await api.delete(f"/v1/destinations/{found['id']}")
+        if as_json:
+            show_json({"id": found["id"], "removed": True})
+        else:
+            show_done(f"Removed {found['name']}.")
+
+    with_api(forget, as_json=as_json)
+
+
+def address_of(row: dict[str, Any]) -> str:
+    """Return where a destination is, without its password."""
+    return f"{row['host']}:{row['port']}/{row['database']}"

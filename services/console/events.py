@@ -1,53 +1,138 @@
-"""Follows events as they reach their destinations."""
+"""Commands about events: search them, show the way of one, follow them as they reach their destinations."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-import os
-from typing import Annotated
+import sys
+from datetime import UTC, datetime
+from typing import Annotated, Any
 
 import typer
+from rich.console import Group, RenderableType
+from rich.text import Text
 
-from services.console.client import connected, find_api
-from services.console.connections import homes
-from services.console.screen import OUT, moment
-from services.console.task import main_task
+from services.console.client import ApiClient, path_of
+from services.console.listing import Column, Listing
+from services.console.options import AsJson, Limit, OfConnection
+from services.console.picking import pick_connection
+from services.console.screen import ERRORS, OUT, facts_view, plain, show_json, with_tone
+from services.console.task import with_api
+from services.console.times import clock, moment
 
+cli = typer.Typer(no_args_is_help=True, help="What Stripe sent, and what became of it; `listen` follows it live.")
 POLL_INTERVAL = 0.5  # seconds
 REMEMBERED = 1000  # events, to show each once
 
 
+@cli.command("list")
+def list_newest(
+    connection: OfConnection = None,
+    object_id: Annotated[str | None, typer.Option("--object", help="Only about this object, such as ch_3Nf….")] = None,
+    limit: Limit = 25,
+    as_json: AsJson = False,
+) -> None:
+    """Show events of the last 35 days, newest first."""
+
+    async def show(api: ApiClient) -> None:
+        connection_id = (await pick_connection(api, connection))["id"] if connection else None
+        found = await api.list("/v1/events", at_most=limit, connection_id=connection_id, object_id=object_id)
+        if as_json:
+            show_json(found.data)
+            return
+        OUT.print(events_table(found.data) if found.data else "No event fits.")
+        if found.has_more:
+            ERRORS.print(f"These are the newest {limit}; --limit shows more.")
+
+    with_api(show, as_json=as_json)
+
+
+def events_table(rows: list[dict[str, Any]]) -> Listing:
+    """Return a row per event."""
+    listing = Listing("id", "type", Column("object", is_extra=True), "written", "outcome")
+    for row in rows:
+        listing.add(row["event_id"], row["type"], row["object_id"] or "", moment(row["written_at"]), row["outcome"])
+    return listing
+
+
+@cli.command()
+def show(
+    event_id: Annotated[str, typer.Argument(help="Stripe's id, such as evt_1Nf….")], as_json: AsJson = False
+) -> None:
+    """Show an event's way: received, published, and what became of it at each destination."""
+
+    async def answer(api: ApiClient) -> None:
+        event = await api.get(path_of("/v1/events", event_id))
+        if as_json:
+            show_json(event)
+        else:
+            OUT.print(event_view(event))
+
+    with_api(answer, as_json=as_json)
+
+
+def event_view(event: dict[str, Any]) -> RenderableType:
+    """Return an event from Stripe to the destinations, for each connection that got it."""
+    made = datetime.fromtimestamp(event["created"], UTC).isoformat()
+    facts = [("Id", event["event_id"]), ("Object", event["object_id"] or ""), ("Made at Stripe", moment(made))]
+    parts: list[RenderableType] = [
+        Text(plain(event["type"]), style="bold"),
+        facts_view([(name, value) for name, value in facts if value]),
+    ]
+    for path in event["paths"]:
+        parts += [Text(), facts_view(_path(path)), *map(_destination, path["destinations"])]
+    return Group(*parts)
+
+
+def _path(path: dict[str, Any]) -> list[tuple[str, str | Text]]:
+    place = f"{path['topic']}, partition {path['partition']}, offset {path['offset']}" if path["topic"] else ""
+    facts = [
+        ("Connection", path["connection_id"]),
+        ("Received", moment(path["received_at"]) or "not by a webhook: Stripe was asked for it"),
+        ("Published", place),
+        ("Dealt with", f"{moment(path['written_at'])}, {path['outcome']}"),
+    ]
+    return [(name, value) for name, value in facts if value]
+
+
+def _destination(destination: dict[str, Any]) -> Text:
+    outcome = destination["outcome"] or "as the event as a whole"
+    tone = "warning" if destination["is_waiting"] else "bad" if destination["code"] else "passed"
+    waits = ", waits until the destination can take it" if destination["is_waiting"] else ""
+    reason = f": {destination['reason']}" if destination["reason"] else ""
+    return with_tone(tone, f"{destination['destination_name']}  {outcome}{waits}{reason}")
+
+
 def listen(
-    connection: Annotated[str | None, typer.Option(help="Id of a connection; all of them, if left out.")] = None,
+    connection: OfConnection = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per line.")] = False,
 ) -> None:
     """Follow live events until Ctrl-C."""
-    main_task(_follow({"connection_id": connection} if connection else {}, as_json=as_json))
+
+    async def follow(api: ApiClient) -> None:
+        connection_id = (await pick_connection(api, connection))["id"] if connection else None
+        await _follow(api, connection_id, as_json=as_json)
+
+    with_api(follow, as_json=as_json)
 
 
-async def _follow(query: dict[str, str], *, as_json: bool) -> int:
+async def _follow(api: ApiClient, connection_id: str | None, *, as_json: bool) -> None:
     seen: dict[str, None] = {}
-    async with connected(*find_api(os.environ, homes(os.environ))) as api:
-        while True:
-            page = await api.get("/v1/events", limit=100, **query)
-            for event in reversed(page["data"]):
-                if event["event_id"] not in seen:
-                    seen[event["event_id"]] = None
-                    _print(event, as_json=as_json)
-            for old in list(seen)[:-REMEMBERED]:
-                del seen[old]
-            await asyncio.sleep(POLL_INTERVAL)
+    while True:
+        page = await api.get("/v1/events", limit=100, connection_id=connection_id)
+        for event in reversed(page["data"]):
+            if event["event_id"] not in seen:
+                seen[event["event_id"]] = None
+                _print(event, as_json=as_json)
+        for old in list(seen)[:-REMEMBERED]:
+            del seen[old]
+        await asyncio.sleep(POLL_INTERVAL)
 
 
-def _print(event: dict[str, str], *, as_json: bool) -> None:
+def _print(event: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
-        typer.echo(json.dumps(event))
-    else:
-        columns = (
-            moment(event["written_at"])[-8:],
-            f"{event['type']:<36}",
-            f"{event['object_id'] or '':<30}",
-            event["outcome"],
-        )
-        OUT.print(" ".join(columns), soft_wrap=True)
+        show_json(event)
+        sys.stdout.flush()
+        return
+    about = event["object_id"] or ""
+    line = f"{clock(event['written_at'])} {event['type']:<36} {about:<30} {event['outcome']}"
+    OUT.print(plain(line), soft_wrap=True, markup=False)

@@ -10,7 +10,7 @@ import typer
 
 from local_stack.postgres import find_binaries
 from local_stack.state import read_state
-from services.console.connections import homes
+from services.console.running import homes
 from shared.errors import ConfigError
 
 

@@ -46,6 +46,11 @@ def home_folder(environ: Mapping[str, str], name: str) -> Path:
     return Path(environ.get("TILLSTREAM_HOME") or Path(".tillstream") / name).absolute()
 
 
+def homes(environ: Mapping[str, str]) -> tuple[Path, ...]:
+    """Return the folders in which a stack of this machine may run."""
+    return home_folder(environ, "run"), home_folder(environ, "demo")
+
+
 @asynccontextmanager
 async def running(
     home: Path,

@@ -1,0 +1,82 @@
+"""One connection on a terminal: how it is first, then facts, faults and the newest backfill."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from services.connection_api.status import percent_of
+from services.console.listing import Column, Listing
+from services.console.picking import mode_of
+from services.console.progress import TONES, calls_of, written
+from services.console.screen import facts_view, plain, with_tone
+from services.console.times import ago, moment, utc_moment
+
+REMEDIES = {
+    "update_key": "tillstream connections update-key {}",
+    "resume": "tillstream connections resume {}",
+}
+LIVE_BY = {"webhooks": "webhooks", "polling": "asking Stripe for its events"}
+Connection = dict[str, Any]
+
+
+def status_of(connection: Connection) -> Text:
+    """Return the status as the dashboard shows it."""
+    return with_tone(connection["status"]["tone"], connection["status"]["text"])
+
+
+def connection_view(connection: Connection, destinations: dict[str, str], now: datetime) -> RenderableType:
+    """Return all of a connection; `destinations` are names by id."""
+    status = connection["status"]
+    name = Text.assemble(
+        (plain(connection["account_name"]), "bold"), f"  {connection['account_id']}  {mode_of(connection)}"
+    )
+    parts: list[RenderableType] = [name, Text.assemble(status_of(connection), "  ", plain(status["sentence"]))]
+    if status["remedy"]:
+        parts.append(Text.assemble(("→ ", "bold"), REMEDIES[status["remedy"]].format(connection["id"])))
+    parts += [Text(), facts_view(_facts(connection, destinations, now))]
+    if connection["faults"]:
+        parts += [Text(), Text("Stopped resources", style="bold"), _faults(connection, now)]
+    if connection["backfill"]:
+        parts += [Text(), Text("Newest backfill", style="bold"), facts_view(_backfill(connection["backfill"]))]
+    return Group(*parts)
+
+
+def _facts(connection: Connection, destinations: dict[str, str], now: datetime) -> list[tuple[str, str | Text]]:
+    last, start = connection["last_synced_at"], connection["start_date"]
+    omitted = [f"{resource}:{path}" for resource, paths in connection["omitted_fields"].items() for path in paths]
+    facts = [
+        ("Id", connection["id"]),
+        ("Last sync", f"{ago(last, now)}, {moment(last)}" if last else "never"),
+        ("Rows today", f"{connection['rows_today']:,}"),
+        ("Live by", LIVE_BY[connection["live_by"]]),
+        ("Start date", utc_moment(start) if start else "everything that Stripe has"),
+        ("Key", f"{connection['key_hint']}, version {connection['key_version']}"),
+        ("Destinations", ", ".join(f"{destinations.get(one, '')} ({one})" for one in connection["destination_ids"])),
+        ("Resources", f"{len(connection['resources'])}: {', '.join(connection['resources'])}"),
+        ("Left out", ", ".join(omitted)),
+        ("Connected", moment(connection["created_at"])),
+    ]
+    return [(name, value) for name, value in facts if value]
+
+
+def _faults(connection: Connection, now: datetime) -> Listing:
+    listing = Listing("resource", "since", "permission", Column("cause", may_fold=True))
+    for fault in connection["faults"]:
+        listing.add(fault["resource"], ago(fault["since"], now), fault["permission"] or "", fault["cause"])
+    return listing
+
+
+def _backfill(backfill: dict[str, Any]) -> list[tuple[str, str | Text]]:
+    is_running = backfill["status"] == "running"
+    share = f" {percent_of(backfill['share'])} %" if is_running else ""
+    return [
+        ("Id", backfill["id"]),
+        ("Status", with_tone(TONES[backfill["status"]], f"{backfill['status']}{share}")),
+        ("Read", f"{backfill['read']:,}"),
+        ("Written", f"{written(backfill['counts']):,}"),
+        ("Stripe calls", calls_of(backfill)),
+    ]
