@@ -11,12 +11,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import services.connection_api.app  # noqa: F401  # every error that can be answered is declared below it
+from services.connection_api.error_codes import answered_errors, meanings
 from services.connection_api.operations import OPERATIONS, Operation
-from shared.crypto import SecretUnreadableError
-from shared.errors import AppError, RejectedError, SignatureError, TransientError
+from shared.errors import AppError
 
-ANSWERED = (RejectedError, TransientError, SecretUnreadableError)
-OURS = ("shared.", "services.connection_api.")
 TABLE = r"(?m)(?P<head>^\| {first} \|.*\n\|[-|]+\n)(?:\|.*\n)*"
 
 
@@ -32,26 +30,8 @@ def operation_rows(operations: Sequence[Operation]) -> Iterator[str]:
 
 
 def code_rows(errors: Iterable[type[AppError]]) -> Iterator[str]:
-    """Yield a row per code, by status and name; a code that several errors share has the first one's meaning."""
-    by_code: dict[tuple[int, str], str] = {}
-    for error in errors:
-        by_code.setdefault((error.status, error.code), (error.__doc__ or "").strip().splitlines()[0])
-    return (f"| `{code}` | {status} | {meaning} |" for (status, code), meaning in sorted(by_code.items()))
-
-
-def answered_errors() -> Iterator[type[AppError]]:
-    """Yield the errors that a caller of the REST API can get; the first is a bug."""
-    yield AppError
-    for root in ANSWERED:
-        yield from (one for one in _with_subclasses(root) if one.__module__.startswith(OURS))
-
-
-def _with_subclasses(error: type[AppError]) -> Iterator[type[AppError]]:
-    if error is SignatureError:  # the webhooks' alone
-        return
-    yield error
-    for one in error.__subclasses__():
-        yield from _with_subclasses(one)
+    """Yield a row per code."""
+    return (f"| `{code}` | {status} | {meaning} |" for code, status, meaning in meanings(errors))
 
 
 def _replace(page: str, first: str, rows: Iterable[str]) -> str:

@@ -16,6 +16,7 @@ from services.connection_api.dialogs import NOTICES
 from services.connection_api.feed import Feed, Snapshots
 from services.connection_api.overview import Overview
 from services.connection_api.pages import Pages
+from services.connection_api.reference_page import add_reference
 from services.connection_api.setups import Setup
 from shared.db import Pool
 from shared.http import PROBLEM, Access, Handler, add_route
@@ -78,6 +79,7 @@ def add_dashboard(
     app.middlewares.insert(0, problems_as_pages(pages))
     add_route(app, "GET", "/", dashboard.accounts, Access.READ)
     add_route(app, "GET", "/events/accounts", feed.stream, Access.READ)
+    add_reference(app, pages)
     add_route(app, "GET", "/sign-in", dashboard.sign_in, Access.PUBLIC)
     add_route(app, "GET", "/static/{name}", assets.serve, Access.PUBLIC)
     return pages

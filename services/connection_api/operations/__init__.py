@@ -9,6 +9,13 @@ from services.connection_api.operations.events import EVENTS
 from services.connection_api.operations.operation import OPENAPI_PATH, Operation
 from services.connection_api.operations.syncs import SYNCS
 
-OPERATIONS: tuple[Operation, ...] = (*DESTINATIONS, *CONNECTIONS, *SYNCS, *EVENTS, *ACCESS)
+GROUPS: tuple[tuple[str, tuple[Operation, ...]], ...] = (
+    ("Destinations", DESTINATIONS),
+    ("Connections", CONNECTIONS),
+    ("Syncs", SYNCS),
+    ("Events", EVENTS),
+    ("Access and audit", ACCESS),
+)
+OPERATIONS: tuple[Operation, ...] = tuple(operation for _, operations in GROUPS for operation in operations)
 
-__all__ = ["OPENAPI_PATH", "OPERATIONS", "Operation"]
+__all__ = ["GROUPS", "OPENAPI_PATH", "OPERATIONS", "Operation"]

@@ -20,6 +20,7 @@ OPEN_ROUTES = {
     ("GET", "/readyz"): Access.PROBE,
     ("GET", "/metrics"): Access.PROBE,
     ("GET", "/openapi.json"): Access.PUBLIC,
+    ("GET", "/reference"): Access.PUBLIC,
     ("GET", "/sign-in"): Access.PUBLIC,
     ("GET", "/sign-in/{token}"): Access.PUBLIC,
     ("POST", "/sign-out"): Access.PUBLIC,

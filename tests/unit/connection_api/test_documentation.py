@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from services.connection_api.api_page import answered_errors, renew
+from services.connection_api.api_page import renew
+from services.connection_api.error_codes import answered_errors
 from services.connection_api.operations import OPERATIONS
 
 ROOT = Path(__file__).parents[3]
