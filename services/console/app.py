@@ -7,6 +7,7 @@ import os
 from typing import Annotated
 
 import typer
+from rich.console import RenderableType
 from rich.live import Live
 from rich.text import Text
 
@@ -27,7 +28,7 @@ from services.console import (
     tokens,
 )
 from services.console.check import Report, check
-from services.console.client import ApiClient, connected
+from services.console.client import ApiClient, ApiError, connected
 from services.console.demo import EXAMPLE_QUERY, DemoOptions, demo_running, newest_sync
 from services.console.options import AsJson
 from services.console.parsing import Commands
@@ -119,10 +120,11 @@ async def _demo(options: DemoOptions, *, is_check: bool) -> int:
                 ("Rows", f'.venv/bin/tillstream psql -c "{EXAMPLE_QUERY}"'),
                 ("Events", ".venv/bin/tillstream listen"),
                 ("Make a change", ".venv/bin/tillstream simulator scenario refund"),
+                ("Make a key", ".venv/bin/tillstream simulator keys create"),
                 ("Logs", str(running_demo.running.home / "logs")),
                 ("Stop", "Ctrl-C"),
             )
-            await _follow(running_demo.api, running_demo.connection_id)
+            await _follow(running_demo.api)
     return 0
 
 
@@ -149,18 +151,26 @@ def _show_report(report: Report) -> int:
     return FAILED
 
 
-async def _follow(api: ApiClient, connection_id: str) -> None:
-    """Show the backfill, then the events as they reach their rows, until Ctrl-C."""
+async def _follow(api: ApiClient) -> None:
+    """Show the backfill, then the events as they reach their rows, until Ctrl-C; a connection may go and come back."""
     with Live(console=OUT, refresh_per_second=4, vertical_overflow="visible") as live:
         while True:
             try:
-                connection = await api.get(f"/v1/connections/{connection_id}")
-                sync = await newest_sync(api, connection_id, "backfill")
-                events = (await api.get("/v1/events", connection_id=connection_id, limit=12))["data"]
-                live.update(account_view(connection, sync, events))
+                live.update(await _view(api))
             except TransientError:
                 live.update(Text("A part of Tillstream is being restarted …", style="yellow"))
+            except ApiError as error:  # it was removed between two questions
+                live.update(Text(error.message, style="yellow"))
             await asyncio.sleep(0.5)
+
+
+async def _view(api: ApiClient) -> RenderableType:
+    connections = (await api.get("/v1/connections", limit=1))["data"]
+    if not connections:
+        return Text("No account is connected. Connect one on the dashboard.", style="yellow")
+    sync = await newest_sync(api, connections[0]["id"], "backfill")
+    events = (await api.get("/v1/events", connection_id=connections[0]["id"], limit=12))["data"]
+    return account_view(connections[0], sync, events)
 
 
 async def _sign_in_link(api: ApiClient) -> str:
