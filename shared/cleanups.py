@@ -15,7 +15,7 @@ from shared.db import Connection, Pool, Row, database_errors
 
 # A batch that came before the change is done by then, also a large one at a slow destination.
 AFTER_A_CHANGE = timedelta(seconds=15)
-LEASE = timedelta(seconds=60)
+LEASE = timedelta(seconds=30)
 
 INSERT = """
 INSERT INTO cleanups (id, connection_id, destination_id, account_id, livemode, kind, created_before, resources, fields,
@@ -101,7 +101,7 @@ class CleanupStore:
         self._pool = pool
 
     async def claim(self) -> Cleanup | None:
-        """Return one that is due, lent for a minute; `None` when there is none.
+        """Return one that is due, lent for half a minute; `None` when there is none.
 
         A cleanup whose connection is gone is never lent.
         """

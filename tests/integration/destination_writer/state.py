@@ -30,6 +30,7 @@ def make_settings(database_url: str, kafka: str = "127.0.0.1:1", prefix: str = "
             "topic_prefix": prefix,
             "topic_partitions": 2,
             "encryption_keys": make_encryption_key("test"),
+            "write_deadline_seconds": 5,  # on a busy machine a first write takes its time, and would be parked
         }
     )
 

@@ -242,7 +242,7 @@ async def test_cleanup_that_was_cut_off_is_finished_by_another_writer(office: Of
     await asyncio.wait_for(store.is_cut_off.wait(), 10)
     killed.cancel()
     await asyncio.gather(killed, return_exceptions=True)
-    assert not await office.cleaning.clean_next()  # it is lent for a minute
+    assert not await office.cleaning.clean_next()  # it is lent for a while
     await office.state.pool.execute("UPDATE cleanups SET lease_until = now()")
     assert await office.cleaning.clean_next()
     cleanup = await cleanup_of(office)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -13,86 +10,18 @@ import asyncpg
 import pytest
 import structlog
 from aiohttp.test_utils import TestClient, TestServer
-from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from services.destination_writer.app import create_app
-from shared.kafka import Outgoing, Producer, ensure_topics
-from shared.messages import EventHeaders, Origin, RecordHeaders
-from shared.stripe_api import API_VERSION
-from shared.topics import EVENTS, SNAPSHOTS, Topic, group, record_key
+from shared.kafka import Outgoing
+from shared.topics import EVENTS, SNAPSHOTS, Topic
 from tests.eventually import eventually
-from tests.integration.destination_writer.state import State, make_settings, open_state
+from tests.integration.destination_writer.state import make_settings
+from tests.integration.destination_writer.world import World, event, open_world, running, snapshot
 
 BEGIN = 1_790_000_000
 ROWS_CHANGED = """
 SELECT sum(n_tup_ins), sum(n_tup_upd), sum(n_tup_del) FROM pg_stat_user_tables WHERE schemaname = 'copy'
 """
-
-
-def snapshot(object_id: str, stamp: int, slice_id: int | None = None, **fields: Any) -> Outgoing:
-    headers = RecordHeaders("con_1", "customer", stamp, Origin.LISTED, slice_id=slice_id)
-    body = {"id": object_id, "object": "customer", **fields}
-    return Outgoing(record_key("con_1", object_id), json.dumps(body).encode(), headers.encode())
-
-
-def event(number: int, object_id: str, created: int, kind: str = "customer.updated", **fields: Any) -> Outgoing:
-    body = {
-        "id": f"evt_{number}",
-        "object": "event",
-        "type": kind,
-        "created": created,
-        "livemode": True,
-        "api_version": API_VERSION,
-        "data": {"object": {"id": object_id, "object": "customer", **fields}},
-    }
-    headers = EventHeaders("con_1", received_at_ms=created * 1000)
-    return Outgoing(record_key("con_1", object_id), json.dumps(body).encode(), headers.encode())
-
-
-@dataclass
-class World:
-    """A connection `con_1` whose rows go to the schema `copy`, and Kafka."""
-
-    state: State
-    producer: Producer
-
-    async def publish(self, topic: Topic, records: Sequence[Outgoing]) -> int:
-        return len(await self.producer.publish_all(topic, records))
-
-    async def customers(self) -> dict[str, tuple[str | None, bool]]:
-        if not await self.state.value("SELECT to_regclass('copy.customers') IS NOT NULL"):
-            return {}
-        rows = await self.state.rows("SELECT id, data->>'name', _deleted FROM copy.customers")
-        return {object_id: (name, is_deleted) for object_id, name, is_deleted in rows}
-
-    def has(self, sql: str, *wanted: Any) -> Callable[[], Awaitable[bool]]:
-        async def check() -> bool:
-            return await self.state.rows(sql) == [wanted]
-
-        return check
-
-    def done(self, topic: Topic, records: int) -> Callable[[], Awaitable[bool]]:
-        """Tell whether the writers have reported so many records of the topic."""
-        name = topic.name(self.state.settings.topic_prefix)
-        return self.has(f"SELECT sum(next_offset)::bigint FROM writer_progress WHERE topic = '{name}'", records)
-
-    async def committed(self, topic: Topic, to: int | None = None) -> int:
-        """Return how many records the group has committed; with `to`, move every partition there first."""
-        settings = self.state.settings
-        consumer = AIOKafkaConsumer(
-            bootstrap_servers=settings.kafka_bootstrap_servers,
-            group_id=group(settings.topic_prefix, topic),
-            enable_auto_commit=False,
-        )
-        await consumer.start()
-        try:
-            partitions = [TopicPartition(topic.name(settings.topic_prefix), number) for number in range(2)]
-            if to is not None:
-                consumer.assign(partitions)
-                await consumer.commit(dict.fromkeys(partitions, to))
-            return sum([await consumer.committed(partition) or 0 for partition in partitions])
-        finally:
-            await consumer.stop()
 
 
 @pytest.fixture(autouse=True)
@@ -103,19 +32,8 @@ def logs() -> Iterator[list[Any]]:
 
 @pytest.fixture
 async def world(database_url: str, kafka_bootstrap_servers: str, topic_prefix: str) -> AsyncIterator[World]:
-    settings = make_settings(database_url, kafka_bootstrap_servers, topic_prefix)
-    await ensure_topics(settings)
-    producer = Producer(settings)
-    async with open_state(settings) as state:
-        await state.add_connection("con_1", await state.add_destination("copy"))
-        yield World(state, producer)
-    await producer.stop()
-
-
-@asynccontextmanager
-async def running(world: World) -> AsyncIterator[TestClient[Any, Any]]:
-    async with TestClient(TestServer(create_app(world.state.settings))) as client:
-        yield client
+    async with open_world(make_settings(database_url, kafka_bootstrap_servers, topic_prefix)) as world:
+        yield world
 
 
 def history() -> tuple[list[Outgoing], list[Outgoing]]:
