@@ -29,7 +29,9 @@ WITH input AS (
 INSERT INTO parked_records AS p
     (destination_id, connection_id, resource, object_id, stamp, body, origin, is_deleted, slice_id, topic, partition,
      record_offset, reason, next_try_at)
-SELECT $1, input.*, $13, now() + $14::interval FROM input ORDER BY connection_id, resource, object_id
+SELECT $1, input.*, $13, now() + $14::interval FROM input
+WHERE EXISTS (SELECT FROM connections c WHERE c.id = input.connection_id AND c.state <> 'removing')
+ORDER BY connection_id, resource, object_id
 ON CONFLICT (destination_id, connection_id, resource, object_id) DO UPDATE SET
     stamp = excluded.stamp, body = excluded.body, origin = excluded.origin, is_deleted = excluded.is_deleted,
     slice_id = coalesce(excluded.slice_id, p.slice_id), topic = excluded.topic, partition = excluded.partition,
@@ -83,7 +85,10 @@ class Parking:
         self._pool = pool
 
     async def park(self, destination_id: str, records: Sequence[Record], *, reason: str) -> set[tuple[str, str]]:
-        """Keep the newest record of each object; return resource and id of those that Stripe has to be asked for."""
+        """Keep the newest record of each object; return resource and id of those that Stripe has to be asked for.
+
+        Nothing is kept of a connection that is gone.
+        """
         if not records:
             return set()
         columns = map(list, zip(*map(_columns, records), strict=True))

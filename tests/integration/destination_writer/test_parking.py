@@ -152,6 +152,13 @@ async def test_parked_record_that_nothing_can_be_left_out_of_ends_as_a_dead_lett
     assert len(await office.destinations[office.bad_id].rows("customers")) == 1  # type: ignore[attr-defined]
 
 
+async def test_nothing_is_parked_of_a_removed_connection(office: Office) -> None:
+    """Its removal may begin while a batch of it is under way."""
+    await office.state.pool.execute("UPDATE connections SET state = 'removing'")
+    await office.parking.park(office.bad_id, [make_record()], reason="away")
+    assert await office.parked() == []
+
+
 async def test_nobody_waits_to_park_while_a_try_is_under_way(office: Office) -> None:
     """The retry waits up to 10 s for a silent destination; a live batch must not."""
     held = Held()
