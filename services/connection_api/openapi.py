@@ -32,7 +32,7 @@ IDEMPOTENCY_KEY: Json = {
     "in": "header",
     "required": False,
     "description": "Makes it safe to send the request again: within a day it is answered as the first time.",
-    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]([ -~]*[!-~])?$"},
 }
 References = dict[Any, Json]  # a model's class → the reference of its schema
 
