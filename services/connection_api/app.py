@@ -14,6 +14,7 @@ from services.connection_api.auth import Attempts, Gate, add_security_headers, g
 from services.connection_api.dashboard import add_dashboard
 from services.connection_api.destinations import Destinations
 from services.connection_api.event_routes import Events
+from services.connection_api.history_pages import add_history_pages
 from services.connection_api.idempotency import Replays, idempotent
 from services.connection_api.life_routes import ConnectionLife
 from services.connection_api.operations import OPERATIONS
@@ -71,6 +72,7 @@ def create_app(
     add_route(app, "POST", SIGN_OUT_PATH, sign_in.sign_out, Access.PUBLIC)
     pages = add_dashboard(app, lambda: state.pool, list_setups=lambda: state.setups.list(), now=now)
     add_account_pages(app, state, pages, settings, now)
+    add_history_pages(app, state, pages, now)
     app.cleanup_ctx.append(_stopping(producer))
     run_beside(app, state.run)
     if has_kafka:

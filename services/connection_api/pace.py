@@ -13,7 +13,7 @@ def duration_text(seconds: float) -> str:
     if seconds < 0.05:
         return "0 s"
     if seconds < 9.95:
-        return f"{seconds:.1f} s"
+        return f"{seconds:.1f} s".replace(".0 ", " ")
     whole = round(seconds)
     for size, unit, smaller, smaller_unit in UNITS:
         if whole >= size:

@@ -52,9 +52,9 @@ def read_query(request: web.Request, model: type[M]) -> M:
         raise refusal(error) from None
 
 
-def read_id(request: web.Request) -> str:
+def read_id(request: web.Request, *, name: str = "id") -> str:
     """Return the id in the path; raise `NotFoundError` for what can't be one."""
-    text = request.match_info["id"]
+    text = request.match_info[name]
     if not ID.match(text):
         raise NotFoundError
     return text

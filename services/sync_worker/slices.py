@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
-from services.sync_worker.planning import MOST_OF_RANGE, MOST_PARALLEL, Plan
+from services.sync_worker.planning import MOST_PARALLEL, Plan
 from shared.db import Connection, Pool, affected, database_errors, transaction
 from shared.errors import TransientError
 
@@ -85,11 +85,8 @@ SPLIT = """
 INSERT INTO slices (sync_id, connection_id, resource, walk, range_start, range_end)
 SELECT sync_id, connection_id, resource, walk, range_start, $2 FROM slices WHERE id = $1
 """
-# Each part may cost a call more than the pages that it holds. A range that was over before the sync began is what a
-# start date was moved by: a person was told how much it is, so it is cut into three at most.
-MAY_SPLIT = """
-SELECT count(*) FILTER (WHERE s.status = 'planned') < $4 AND (count(*) < $5 OR bool_and(y.range_end > y.started_at))
-FROM slices s JOIN syncs y ON y.id = s.sync_id WHERE s.sync_id = $1 AND s.resource = $2 AND s.walk = $3
+OPEN_OF_LIST = """
+SELECT count(*) FROM slices WHERE sync_id = $1 AND resource = $2 AND walk = $3 AND status = 'planned'
 """
 # First, since it waits for whoever pauses or cancels the sync: a page that was under way still counts in a pause.
 COST = """
@@ -162,8 +159,8 @@ class Slices:
     async def may_split(self, held: Slice) -> bool:
         """Tell whether the list of this slice may be fetched by one more worker."""
         with database_errors():
-            list_of = (held.sync_id, held.resource, held.walk)
-            return bool(await self._pool.fetchval(MAY_SPLIT, *list_of, MOST_PARALLEL, MOST_OF_RANGE))
+            count = await self._pool.fetchval(OPEN_OF_LIST, held.sync_id, held.resource, held.walk)
+        return bool(count < MOST_PARALLEL)
 
     async def fail(self, held: Slice, *, code: str, cause: str) -> None:
         """Give the slice up with its cause."""

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from typing import Any
 
 import pytest
-from playwright.async_api import Browser
+from aiohttp import ClientSession
+from playwright.async_api import Browser, Page
 
+from services.connection_api.app import create_app
+from services.connection_api.sessions import COOKIE
 from shared.db import Pool, make_pool
-from tests.browser.managed import Managed, manage
+from tests.browser.managed import Managed, make_session, manage
 from tests.browser.site import make_dashboard, open_browser, serve
+from tests.browser.visit import Look, visit
+from tests.eventually import eventually
+from tests.fakes import FakeProducer
+from tests.unit.connection_api.serving import make_settings
 
 
 @pytest.fixture
@@ -39,3 +48,22 @@ async def managed(database_url: str, browser: Browser) -> AsyncIterator[Managed]
     """The whole service beside a simulated Stripe, and a person who is signed in."""
     async with manage(database_url, browser) as managed:
         yield managed
+
+
+@pytest.fixture
+async def look(database_url: str, pool: Pool, browser: Browser) -> AsyncIterator[Look]:
+    """Opens a page of the whole service, signed in as a person is."""
+    app = create_app(make_settings(database_url=database_url), producer=FakeProducer())
+    async with serve(app) as url, ClientSession() as session:
+
+        async def is_ready() -> bool:
+            async with session.get(f"{url}/readyz") as answer:
+                return answer.status == 200
+
+        await eventually(is_ready, what="the service is ready")
+        cookie = {"name": COOKIE, "value": await make_session(pool), "url": url}
+
+        def open_page(path: str, **options: Any) -> AbstractAsyncContextManager[Page]:
+            return visit(browser, url + path, storage_state={"cookies": [cookie], "origins": []}, **options)
+
+        yield open_page

@@ -70,7 +70,11 @@ async def manage(database_url: str, browser: Browser, **simulated: Any) -> Async
                     return answer.status == 200
 
             await eventually(is_ready, what="the service is ready")
-            credentials = Credentials(lambda: stage.pool)
-            link, _ = await credentials.make_link(by=Actor("test"))
-            session = await credentials.redeem(link, request_id="req_test")
-            yield Managed(stage, url, session, browser)
+            yield Managed(stage, url, await make_session(stage.pool), browser)
+
+
+async def make_session(pool: Pool) -> str:
+    """Return the secret of a new session."""
+    credentials = Credentials(lambda: pool)
+    link, _ = await credentials.make_link(by=Actor("test"))
+    return await credentials.redeem(link, request_id="req_test")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +13,9 @@ from playwright.async_api import Browser, Page
 
 AXE = Path(__file__).parent / "data" / "axe.min.js"
 Theme = Literal["light", "dark"]
+THEMES: tuple[Theme, ...] = ("light", "dark")
+OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+Look = Callable[..., AbstractAsyncContextManager[Page]]
 
 
 @asynccontextmanager

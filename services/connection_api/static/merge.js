@@ -15,11 +15,19 @@ window.tillstream = { ...window.tillstream };
   const isSame = (old, fresh) => old.nodeType === fresh.nodeType && old.nodeName === fresh.nodeName
     && (old.id ?? "") === (fresh.id ?? "");
   const keyOf = (node) => node.id || node.firstElementChild?.id;
+  const isBlank = (node) => node?.nodeType === Node.TEXT_NODE && !node.nodeValue.trim();
 
   const mergeChildren = (old, fresh) => {
     const byKey = new Map([...old.children].filter(keyOf).map((child) => [keyOf(child), child]));
     let at = old.firstChild;
+    const drop = () => {
+      const gone = at;
+      at = at.nextSibling;
+      gone.remove();
+    };
     for (const next of [...fresh.childNodes]) {
+      // Blanks between elements come and go with the template: they hide no element from its successor.
+      while (isBlank(at) && !isBlank(next)) drop();
       const known = byKey.get(keyOf(next)) ?? (at && !keyOf(at) && isSame(at, next) ? at : null);
       if (!known || !isSame(known, next)) {
         old.insertBefore(next, at);
@@ -29,11 +37,7 @@ window.tillstream = { ...window.tillstream };
       else old.insertBefore(known, at);
       mergeNode(known, next);
     }
-    while (at) {
-      const gone = at;
-      at = at.nextSibling;
-      gone.remove();
-    }
+    while (at) drop();
   };
   const mergeNode = (old, fresh) => {
     if (old.nodeType !== Node.ELEMENT_NODE) {

@@ -1,0 +1,231 @@
+"""How syncs are shown: one word and one icon for each state, in the order and the words that people read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from services.connection_api.overview import LABELS, NOTHING, RANKS
+from services.connection_api.pace import duration_text, rate_of, rate_text, remaining_seconds, remaining_text
+from services.connection_api.status import Tone, percent_of
+from shared.connections import Fault
+from shared.syncs import EVENT_FEED, Counts, Kind, ResourceProgress, Status, Sync
+
+OPEN = frozenset({Status.QUEUED, Status.RUNNING, Status.PAUSED})
+STEERABLE = frozenset({Kind.BACKFILL, Kind.MANUAL})  # what a person can pause and cancel
+NOT_HERE = "resource_unavailable"  # the account has no such product: nothing is wrong
+UNKNOWN_RANK = len(RANKS)
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """A state in one word, with the icon and the colour that say the same."""
+
+    text: str
+    tone: Tone
+    icon: str
+
+
+STATUSES: Mapping[Status, Word] = {
+    Status.QUEUED: Word("Queued", Tone.QUIET, "setting-up"),
+    Status.RUNNING: Word("Running", Tone.BUSY, "sync"),
+    Status.PAUSED: Word("Paused", Tone.QUIET, "paused"),
+    Status.SUCCEEDED: Word("Succeeded", Tone.GOOD, "live"),
+    Status.FAILED: Word("Failed", Tone.BAD, "missing"),
+    Status.CANCELLED: Word("Cancelled", Tone.QUIET, "unavailable"),
+}
+KINDS: Mapping[Kind, str] = {
+    Kind.BACKFILL: "Backfill",
+    Kind.GAP_FILL: "Gap fill",
+    Kind.LIVE: "Live",
+    Kind.RECONCILE: "Reconcile",
+    Kind.KEY_CHECK: "Key check",
+    Kind.MANUAL: "Manual",
+}
+MEANINGS: Mapping[Kind, str] = {
+    Kind.BACKFILL: "Copies the history that Stripe has, from the start date on.",
+    Kind.GAP_FILL: "Reads Stripe's event feed for what no webhook has told.",
+    Kind.LIVE: "The changes that Stripe sent within this hour.",
+    Kind.RECONCILE: "Compares with Stripe and brings what was missed.",
+    Kind.KEY_CHECK: "Asks Stripe whether the key works, and what it may read.",
+    Kind.MANUAL: "Reads again what a person chose.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Whose sync it is."""
+
+    id: str
+    account_id: str
+    account_name: str
+    livemode: bool
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return self.account_name or self.account_id
+
+
+@dataclass(frozen=True, slots=True)
+class SyncView:
+    """A sync as a row of the list, and as the head of its page."""
+
+    sync: Sync
+    account: Account
+    now: datetime
+
+    @property
+    def word(self) -> Word:
+        """How far it is."""
+        return STATUSES[self.sync.status]
+
+    @property
+    def kind(self) -> str:
+        """What it does, in a word."""
+        return KINDS[self.sync.kind]
+
+    @property
+    def meaning(self) -> str:
+        """What it does, in a sentence."""
+        return MEANINGS[self.sync.kind]
+
+    @property
+    def trigger(self) -> str:
+        """Why it began."""
+        return self.sync.trigger[:1].upper() + self.sync.trigger[1:]
+
+    @property
+    def begun_at(self) -> datetime:
+        """When it started; while it waits, when it was asked for."""
+        return self.sync.started_at or self.sync.created_at
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it has not ended."""
+        return self.sync.status in OPEN
+
+    @property
+    def elapsed_seconds(self) -> float | None:
+        """How long it took, or has taken so far; `None` before it has started."""
+        if self.sync.started_at is None:
+            return None
+        end = self.sync.finished_at or self.now
+        return max(0.0, (end - self.sync.started_at).total_seconds())
+
+    @property
+    def duration(self) -> str | None:
+        """How long it took, to be read."""
+        return None if self.elapsed_seconds is None else duration_text(self.elapsed_seconds)
+
+    @property
+    def percent(self) -> int:
+        """How much of the time range is covered."""
+        return 100 if self.sync.status is Status.SUCCEEDED else percent_of(self.sync.share)
+
+    @property
+    def rate(self) -> str | None:
+        """How many rows it reads in a second."""
+        return rate_text(rate_of(self.sync.read, self.elapsed_seconds or 0))
+
+    @property
+    def remaining(self) -> str | None:
+        """How long the rest will take; `None` when it can't be told."""
+        if self.sync.status is not Status.RUNNING:
+            return None
+        return remaining_text(remaining_seconds(self.sync.share, self.elapsed_seconds or 0))
+
+    @property
+    def can_pause(self) -> bool:
+        """Whether a person can hold it."""
+        return self.sync.kind in STEERABLE and self.sync.status in (Status.QUEUED, Status.RUNNING)
+
+    @property
+    def can_resume(self) -> bool:
+        """Whether a person can let it go on."""
+        return self.sync.kind in STEERABLE and self.sync.status is Status.PAUSED
+
+    @property
+    def can_cancel(self) -> bool:
+        """Whether a person can end it."""
+        return self.sync.kind in STEERABLE and self.is_open
+
+
+@dataclass(frozen=True, slots=True)
+class LineView:
+    """How far a sync is with one resource."""
+
+    name: str
+    label: str
+    percent: int
+    read: int
+    counts: Counts
+    word: Word
+    cause: str | None
+    rate: str | None
+    remaining: str | None
+
+    @property
+    def is_moving(self) -> bool:
+        """Whether a bar tells more than a word."""
+        return self.word is STATUSES[Status.RUNNING]
+
+
+WAITING = Word("Waiting", Tone.QUIET, "setting-up")
+DONE = Word("Done", Tone.GOOD, "live")
+FAILED = Word("Failed", Tone.BAD, "missing")
+NEEDS_PERMISSION = Word("Needs a permission", Tone.WARNING, "action-required")
+NOT_AVAILABLE = Word("Not available", Tone.QUIET, "unavailable")
+
+
+def lines_of(view: SyncView, progress: Iterable[ResourceProgress], faults: Sequence[Fault]) -> list[LineView]:
+    """Return a line for every resource of the sync, in the catalogue's order."""
+    known = {one.resource: one for one in progress}
+    stopped = {fault.resource: fault for fault in faults}
+    names = sorted(known.keys() | set(view.sync.resources), key=lambda name: (RANKS.get(name, UNKNOWN_RANK), name))
+    return [_line(view, name, known.get(name), stopped.get(name)) for name in names]
+
+
+def _line(view: SyncView, name: str, progress: ResourceProgress | None, fault: Fault | None) -> LineView:
+    word, cause = _state_of_line(view, progress, fault)
+    share = progress.share if progress else 0.0
+    read = progress.read if progress else 0
+    elapsed = view.elapsed_seconds or 0.0
+    is_moving = word is STATUSES[Status.RUNNING]
+    return LineView(
+        name=name,
+        label=label_of(name),
+        percent=100 if word is DONE else percent_of(share),
+        read=read,
+        counts=progress.counts if progress else NOTHING,
+        word=word,
+        cause=cause,
+        rate=rate_text(rate_of(read, elapsed)) if is_moving else None,
+        remaining=remaining_text(remaining_seconds(share, elapsed)) if is_moving else None,
+    )
+
+
+def _state_of_line(view: SyncView, progress: ResourceProgress | None, fault: Fault | None) -> tuple[Word, str | None]:
+    status = view.sync.status
+    if progress and progress.cause:
+        return (NOT_AVAILABLE if progress.cause_code == NOT_HERE else FAILED), progress.cause
+    if status is Status.SUCCEEDED or (progress and progress.confirmed):
+        return DONE, None
+    if fault and view.is_open:
+        return NEEDS_PERMISSION, _permission_sentence(fault)
+    if status is Status.RUNNING:
+        return (STATUSES[status] if progress and (progress.share or progress.read) else WAITING), None
+    if status is Status.QUEUED:
+        return WAITING, None
+    return STATUSES[status], None
+
+
+def _permission_sentence(fault: Fault) -> str:
+    slug = f" ({fault.permission})" if fault.permission else ""
+    return f"The key may not read this{slug}. It goes on by itself once the permission is there."
+
+
+def label_of(resource: str) -> str:
+    """Return a resource's name for people."""
+    return "Event feed" if resource == EVENT_FEED else LABELS.get(resource, resource)
