@@ -76,7 +76,8 @@ class Cleaning:
     async def _walk(self, cleanup: Cleanup) -> bool:
         """Walk through the tables once; tell whether anything was found there."""
         has_found = False
-        for resource in (BY_NAME[name] for name in cleanup.resources if name in BY_NAME):
+        names = cleanup.fields if cleanup.kind is Kind.FIELDS else cleanup.resources
+        for resource in (BY_NAME[name] for name in names if name in BY_NAME):
             if cleanup.kind is Kind.FIELDS:
                 omission = omission_for(cleanup, await self._route(cleanup), resource)
                 await self._parking.omit((cleanup.destination_id, cleanup.connection_id), resource.name, omission.tree)

@@ -180,7 +180,7 @@ async def test_children_whose_whole_list_is_omitted_go(office: Office) -> None:
 async def test_field_that_is_wanted_again_by_now_stays(office: Office) -> None:
     destination = await fill(office)
     await office.state.pool.execute("UPDATE connections SET omitted_fields = $1", {"customer": ["created_by"]})
-    await ask(office, kind=Kind.FIELDS, resources=["customer"], fields={"customer": ["email"]})
+    await ask(office, kind=Kind.FIELDS, resources=[], fields={"customer": ["email"], "no_longer_known": ["email"]})
     await office.cleaning.clean_next()
     assert ((await cleanup_of(office)).is_done, (await cleanup_of(office)).affected) == (True, {})
     assert all("email" in row["data"] for row in (await destination.rows("customers")).values())
