@@ -8,6 +8,7 @@ from datetime import datetime
 from aiohttp import web
 
 from services.connection_api.auth import actor_of
+from services.connection_api.connect_pages import add_connect_pages
 from services.connection_api.dialogs import Dialogs, done
 from services.connection_api.key_dialogs import add_key_dialogs
 from services.connection_api.life_dialogs import add_life_dialogs
@@ -55,3 +56,4 @@ def add_account_pages(
     add_route(app, "POST", "/connections/{id}/resume", account.resume, Access.MANAGE)
     add_key_dialogs(app, state, dialogs, settings)
     add_life_dialogs(app, state, dialogs, now)
+    add_connect_pages(app, state, dialogs, settings, now)

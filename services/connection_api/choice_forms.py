@@ -99,7 +99,7 @@ def consequences(connection: Connection, resources: Sequence[str], omitted: Mapp
     said = [sentence.format(_named(names)) for names, sentence in sentences if names]
     for name, paths in newly_omitted(connection, omitted).items():
         said.append(
-            f"{_named([name])}: {', '.join(paths)} is never written again, and taken out of the rows there are."
+            f"{_named([name])}: {', '.join(paths)} are never written again, and are taken out of the rows there are."
         )
     return said
 

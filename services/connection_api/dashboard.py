@@ -45,9 +45,11 @@ class Dashboard:
     async def accounts(self, request: web.Request) -> web.Response:
         """The Accounts page, from what its feed shows too: the feed never brings something older."""
         wanted = read_account_filter(request)
+        notice = NOTICES.get(request.query.get("notice", ""))
+        if notice:
+            self._snapshots.forget()
         accounts = await self._snapshots.get(wanted)
         setups = () if wanted.is_narrow else await self._list_setups()
-        notice = NOTICES.get(request.query.get("notice", ""))
         page = self._pages.response("accounts.html", accounts=accounts, setups=setups, notice=notice)
         page.headers["HX-Replace-Url"] = wanted.address()
         return page

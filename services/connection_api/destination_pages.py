@@ -32,6 +32,7 @@ STEP_TITLES = {
     "write": "Make a table and write",
     "delete": "Delete",
 }
+THEN_CONNECT = "connect"  # what a new destination is for: an account is being connected
 NOTICES = {
     "added": "The destination was added.",
     "changed": "The change was saved; rows go there within seconds.",
@@ -105,7 +106,7 @@ class DestinationPages:
         """Try an address, and keep nothing."""
         values = await _written(request)
         try:
-            wanted = await read_form(request, models.DestinationTest, also=("name",))
+            wanted = await read_form(request, models.DestinationTest, also=("name", "then"))
             form = Form(values, trial=Trial(await probe(*_place(wanted))))
         except RejectedError as error:
             form = Form(values, error)
@@ -115,15 +116,16 @@ class DestinationPages:
         """Keep an address that works."""
         values = await _written(request)
         try:
-            wanted = await read_form(request, models.NewDestination)
+            wanted = await read_form(request, models.NewDestination, also=("then",))
             place = _place(wanted)
             trial = Trial(await probe(*place))
             if not trial.passed:
                 return self._answer(request, Form(values, trial=trial), self._show_new)
-            await self._state.destinations.insert(wanted.name, *place, by=actor_of(request))
+            destination_id = await self._state.destinations.insert(wanted.name, *place, by=actor_of(request))
         except RejectedError as error:
             return self._answer(request, Form(values, error), self._show_new)
-        return go(request, "/destinations?notice=added")
+        goes_on = values["then"] == THEN_CONNECT
+        return go(request, f"/connect/key?destination_id={destination_id}" if goes_on else "/destinations?notice=added")
 
     async def show(self, request: web.Request) -> web.Response:
         """One destination."""
@@ -180,7 +182,7 @@ class DestinationPages:
 async def _written(request: web.Request) -> dict[str, str]:
     """Return what a person wrote and may be shown again: not the address, since the password is in it."""
     form = await request.post()
-    return {name: str(form.get(name, "")) for name in ("name", "schema")}
+    return {name: str(form.get(name, "")) for name in ("name", "schema", "then")}
 
 
 def _place(wanted: models.DestinationTest) -> tuple[PostgresAddress, SecretStr]:

@@ -35,6 +35,10 @@ class Snapshots:
         self._lock = asyncio.Lock()
         self._kept: dict[AccountFilter, tuple[float, Accounts]] = {}
 
+    def forget(self) -> None:
+        """Let what was just done show in the next look."""
+        self._kept.clear()
+
     async def get(self, wanted: AccountFilter) -> Accounts:
         """Return the page that is wanted, at most an interval old; raise `DatabaseUnavailableError`."""
         async with self._lock:

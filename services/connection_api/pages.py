@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 from aiohttp import hdrs, web
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from services.connection_api.status import Word
 
 TEMPLATES = Path(__file__).parent / "templates"
 HEADERS = {hdrs.CACHE_CONTROL: "no-store"}
+INDENT = re.compile(r"\n\s+")
 STEPS = ((60, "s"), (3600, "min"), (86400, "h"))  # seconds below which a unit is used, and the unit
 
 # The content policy forbids what htmx would make of texts: code, styles and scripts. A refusal (422) is shown in place.
@@ -51,6 +54,7 @@ class Pages:
             "iso": lambda at: at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
             "exact": exact_time,
             "day": lambda at: f"{at.astimezone(UTC):%-d %b %Y}",
+            "tight": lambda html: Markup(INDENT.sub("\n", html)),  # noqa: S704 - it was escaped before
             "ago": lambda at: relative_time(at, now()),
         }
 

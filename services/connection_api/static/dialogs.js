@@ -68,6 +68,7 @@
     if (target.id === "problem") {
       const field = target.closest("form")?.elements[target.querySelector("[data-field]")?.dataset.field];
       if (!field?.setAttribute) return;
+      field.closest("[hidden]")?.removeAttribute("hidden");
       field.setAttribute("aria-invalid", "true");
       field.focus();
     }

@@ -65,6 +65,10 @@
       localise(form);
     }
     window.tillstream.refreshTimes?.();
+    // A viewer whose zone is UTC needs no second time.
+    for (const utc of document.querySelectorAll("[data-utc]")) {
+      utc.hidden = `(${utc.previousElementSibling.textContent})` === utc.textContent;
+    }
   };
 
   document.addEventListener("input", ({ target }) => {
@@ -82,6 +86,15 @@
     const others = field.value.split("\n").filter((one) => one.trim() && one.split(":")[0].trim() !== name);
     field.value = [...others, line].join("\n");
     field.dispatchEvent(new Event("change", { bubbles: true }));
+  });
+  document.addEventListener("change", ({ target }) => {
+    if (target.matches("[data-custom]")) document.getElementById("custom").focus();
+  });
+  // As long as no moment is given there is nothing to ask.
+  document.addEventListener("htmx:configRequest", (event) => {
+    if (event.target.id !== "estimate" || event.detail.parameters.get("start") !== "custom") return;
+    event.preventDefault();
+    event.target.replaceChildren();
   });
   document.addEventListener("htmx:afterSwap", ({ detail }) => {
     prepare();
