@@ -39,6 +39,11 @@ ON CONFLICT (connection_id) DO UPDATE SET connection_id = excluded.connection_id
 RETURNING id, stripe_id
 """
 FIND_OURS = "SELECT id, stripe_id FROM webhook_endpoints WHERE connection_id = $1"
+# A removal that is asked for meanwhile waits for the answer, so it either finds the endpoint or is found here.
+IS_WANTED = """
+SELECT c.state <> 'removing' FROM webhook_endpoints e JOIN connections c ON c.id = e.connection_id
+WHERE e.id = $1 FOR SHARE OF c
+"""
 STORE = "UPDATE webhook_endpoints SET stripe_id = $2, url = $3, enabled_events = $4 WHERE id = $1"
 RETIRE_SIGNING = """
 UPDATE webhook_secrets SET expires_at = least(expires_at, now() + $2::interval) WHERE endpoint_id = $1
@@ -197,12 +202,17 @@ class WebhookEndpoints:
         made = await self._make(endpoint_id, api, events)
         sealed = self._keys.encrypt(made.secret or "", owner=endpoint_id, name="secret")
         async with transaction(self._pool) as db:
+            is_wanted = await db.fetchval(IS_WANTED, endpoint_id)
             await db.execute(STORE, endpoint_id, made.id, self._url(endpoint_id), list(events))
             if keeps_old_secret:
                 await db.execute(RETIRE_SIGNING, endpoint_id, OLD_SECRET_LIVES)
             else:
                 await db.execute(VOID_SIGNING, endpoint_id)
-            await db.execute(ADD_SIGNING, endpoint_id, sealed)
+            if is_wanted:
+                await db.execute(ADD_SIGNING, endpoint_id, sealed)
+        if not is_wanted:
+            await api.delete(f"{PATH}/{made.id}")
+            raise ConflictError("This connection is being removed.")
         return made.created
 
     async def _make(self, endpoint_id: str, api: StripeApi, events: Sequence[str]) -> _AtStripe:

@@ -11,7 +11,7 @@ from shared.audit import AuditLog
 from shared.cleanups import CleanupStore
 from shared.connections import State
 from shared.crypto import hash_token
-from shared.errors import NotFoundError
+from shared.errors import ConflictError, NotFoundError
 from shared.removals import Step
 from shared.syncs import Kind
 from tests.eventually import eventually
@@ -21,6 +21,7 @@ from tests.integration.sync_worker.belongings import (
     OUTLIVING,
     ask,
     counts,
+    endpoints,
     endpoints_at_stripe,
     fill,
     free,
@@ -185,6 +186,18 @@ async def test_a_set_up_that_is_under_way_ends_first(here: World) -> None:
     await free(here)
     await here.removing().carry_out_one()
     assert (await receipt(here)).is_done
+
+
+async def test_an_endpoint_that_is_made_meanwhile_is_taken_back(here: World) -> None:
+    """Whoever makes it may have begun before the removal was asked for."""
+    connection = await here.connection()
+    key = await here.connections.stored_key(CONNECTION)
+    await ask(here)
+    with pytest.raises(ConflictError, match="is being removed"):
+        await endpoints(here).ensure(connection, here.clients.single(connection, key), ["customer.updated"])
+    assert await endpoints_at_stripe(here) == []
+    await here.removing().carry_out_one()
+    assert counts(await receipt(here))[Step.KEY]["webhook_secrets"] == 0
 
 
 async def test_writers_that_have_begun_end_first(here: World) -> None:

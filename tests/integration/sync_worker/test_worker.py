@@ -9,6 +9,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from services.sync_worker.app import create_app
 from tests.eventually import eventually
+from tests.integration.sync_worker.belongings import ask, receipt
 from tests.integration.sync_worker.worlds import CONNECTION, World
 
 Client = TestClient  # type: ignore[type-arg]
@@ -66,3 +67,12 @@ async def test_a_dead_key_leaves_the_worker_alive(here: World, worker: Client) -
     await eventually(is_noticed, within=30)
     assert await is_ready(worker)
     assert len([call for call in await here.calls() if call["status"] == 401]) <= 3
+
+
+async def test_a_removal_that_was_asked_for_is_carried_out(here: World, worker: Client) -> None:
+    await ask(here)
+
+    async def is_done() -> bool:
+        return (await receipt(here)).is_done
+
+    await eventually(is_done, within=60)
