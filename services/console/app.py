@@ -7,7 +7,6 @@ import os
 from typing import Annotated
 
 import typer
-from rich.console import RenderableType
 from rich.live import Live
 from rich.text import Text
 
@@ -28,11 +27,11 @@ from services.console import (
     tokens,
 )
 from services.console.check import Report, check
-from services.console.client import ApiClient, ApiError, connected
-from services.console.demo import EXAMPLE_QUERY, DemoOptions, demo_running, newest_sync
+from services.console.client import ApiClient, connected
+from services.console.demo import EXAMPLE_QUERY, DemoOptions, demo_running
 from services.console.options import AsJson
 from services.console.parsing import Commands
-from services.console.report import account_view, differences, report_table
+from services.console.report import account_now, differences, report_table
 from services.console.running import home_folder, homes, running
 from services.console.screen import ERRORS, OUT, show_facts, show_json
 from services.console.start_up import StartUp
@@ -156,21 +155,10 @@ async def _follow(api: ApiClient) -> None:
     with Live(console=OUT, refresh_per_second=4, vertical_overflow="visible") as live:
         while True:
             try:
-                live.update(await _view(api))
+                live.update(await account_now(api))
             except TransientError:
                 live.update(Text("A part of Tillstream is being restarted …", style="yellow"))
-            except ApiError as error:  # it was removed between two questions
-                live.update(Text(error.message, style="yellow"))
             await asyncio.sleep(0.5)
-
-
-async def _view(api: ApiClient) -> RenderableType:
-    connections = (await api.get("/v1/connections", limit=1))["data"]
-    if not connections:
-        return Text("No account is connected. Connect one on the dashboard.", style="yellow")
-    sync = await newest_sync(api, connections[0]["id"], "backfill")
-    events = (await api.get("/v1/events", connection_id=connections[0]["id"], limit=12))["data"]
-    return account_view(connections[0], sync, events)
 
 
 async def _sign_in_link(api: ApiClient) -> str:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from collections.abc import Callable
 from typing import Any
 
 from services.console.client import connected, find_api
 from services.console.running import homes
-from services.console.screen import plain
 from shared.errors import AppError
 
 PATIENCE = 2.0  # seconds that a person waits for Tab
 OFFERED = 100  # rows
+# A shell evaluates what it is offered, and an account may have any name.
+UNSAFE = re.compile(r"[^\w .,@+-]")
 Offers = list[tuple[str, str]]
 
 
@@ -48,7 +50,7 @@ def _offers(path: str, incomplete: str, describe: Callable[[dict[str, Any]], str
         rows = asyncio.run(_rows(path))
     except (AppError, TimeoutError):
         return []
-    return [(row["id"], plain(describe(row))) for row in rows if row["id"].startswith(incomplete)]
+    return [(row["id"], UNSAFE.sub(" ", describe(row))) for row in rows if row["id"].startswith(incomplete)]
 
 
 async def _rows(path: str) -> list[dict[str, Any]]:

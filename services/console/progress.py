@@ -42,8 +42,13 @@ def kind_of(sync: Sync) -> str:
 
 def status_of(sync: Sync) -> Text:
     """Return the status with its sign, and how far an open sync is."""
-    share = f" {percent_of(sync['share'])} %" if sync["status"] == "running" else ""
+    share = f" {percent_of(sync['share'])} %" if has_share(sync) else ""
     return with_tone(TONES[sync["status"]], f"{sync['status']}{share}")
+
+
+def has_share(sync: Sync) -> bool:
+    """Tell whether it can be said how far the sync is; an hour of live changes is on its way to nothing."""
+    return bool(sync["status"] == "running" and sync["kind"] != "live")
 
 
 def written(counts: dict[str, int]) -> int:
@@ -116,7 +121,7 @@ def _facts(sync: Sync, now: datetime) -> list[tuple[str, str | Text]]:
 def _pace(sync: Sync, now: datetime) -> list[tuple[str, str | Text]]:
     """Return how fast a running sync is, and what is left, as far as that can be told."""
     seconds = elapsed(sync, now)
-    if sync["status"] != "running" or seconds is None:
+    if seconds is None or not has_share(sync):
         return []
     rate = rate_text(rate_of(sync["read"], seconds))
     rest = remaining_text(remaining_seconds(sync["share"], seconds))

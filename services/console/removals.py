@@ -164,6 +164,6 @@ def _status(removal: dict[str, Any]) -> Text:
 def _steps(removal: dict[str, Any]) -> Listing:
     listing = Listing("step", "done", Column("what", may_fold=True))
     for step in removal["steps"]:
-        counts = ", ".join(f"{name.replace('_', ' ')} {number:,}" for name, number in step["counts"].items())
+        counts = ", ".join(f"{name.replace('_', ' ')} {number:,}" for name, number in step["counts"].items() if number)
         listing.add(STEPS[step["name"]], moment(step["at"]), ". ".join(filter(None, (counts, step["note"]))))
     return listing

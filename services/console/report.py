@@ -10,10 +10,29 @@ from rich.table import Table
 from rich.text import Text
 
 from services.console.check import Report
+from services.console.client import ApiClient, ApiError
+from services.console.demo import newest_sync
 from services.console.progress import ABOUT_TO_BEGIN, progress_table
 from services.console.screen import make_table, plain
 from services.console.times import clock
 from shared.catalogue import RESOURCES
+
+EVENTS_SHOWN = 12
+REMOVED = "No account is connected. Connect one on the dashboard, or with `tillstream connections add`."
+
+
+async def account_now(api: ApiClient) -> RenderableType:
+    """Return the account as it is now; a person may remove it and connect it again, and the demo goes on."""
+    try:
+        connections = (await api.get("/v1/connections", limit=1))["data"]
+        if not connections:
+            return Text(REMOVED, style="yellow")
+        connection_id = connections[0]["id"]
+        sync = await newest_sync(api, connection_id, "backfill")
+        events = (await api.get("/v1/events", connection_id=connection_id, limit=EVENTS_SHOWN))["data"]
+    except ApiError as error:  # it was removed between two questions
+        return Text(plain(error.message), style="yellow")
+    return account_view(connections[0], sync, events)
 
 
 def account_view(

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,7 @@ from services.console.app import cli
 from tests.infrastructure import REPOSITORY
 
 PATIENCE = 30.0  # seconds
+IMPATIENCE = 3.0  # seconds
 STEERING = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
@@ -82,8 +84,21 @@ class Terminal:
             assert self._read(), f"It ended before {text!r}: {self.text}"
 
     def type(self, text: str) -> None:
-        """Type a text; `\\x03` is Ctrl-C."""
+        """Type a text."""
         os.write(self._ours, text.encode())
+
+    def interrupt(self) -> int:
+        """Press Ctrl-C, and again if nothing happens, as people do; return the exit code.
+
+        A signal that comes in the instant before Python's `input` begins to wait is seen at the next key.
+        """
+        deadline = time.monotonic() + PATIENCE
+        while self._process.poll() is None:
+            assert time.monotonic() < deadline, self.text
+            self.type("\x03")
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(IMPATIENCE)
+        return self.end()
 
     def end(self) -> int:
         """Return the exit code once it has ended."""

@@ -38,6 +38,5 @@ def test_listening_shows_each_event_once_until_ctrl_c(api: PlayedApi) -> None:
     api.give("list_events", page(EVENT), page(EVENT | {"event_id": "evt_2", "type": "charge.updated"}, EVENT))
     with Terminal(("listen",), {}) as terminal:
         terminal.wait_for("charge.updated")
-        terminal.type("\x03")
-        assert terminal.end() == 130
+        assert terminal.interrupt() == 130
     assert terminal.text.count("charge.refunded") == 1

@@ -88,8 +88,7 @@ def test_ctrl_c_ends_following(api: PlayedApi) -> None:
     api.give("get_sync", RUNNING)
     with Terminal(("syncs", "show", "syn_backfillbackfillback1", "--follow"), {}) as terminal:
         terminal.wait_for("charge")
-        terminal.type("\x03")
-        assert terminal.end() == 130
+        assert terminal.interrupt() == 130
         assert "Traceback" not in terminal.text
 
 
@@ -126,3 +125,10 @@ def test_export_that_is_refused_leaves_no_file(api: PlayedApi, tmp_path: Path) -
     assert run("syncs", "export", "--output", str(file)).code == 1
     assert not file.exists()
     assert run("syncs", "export", "--output", str(tmp_path / "nowhere" / "syncs.csv")).code == 2
+
+
+def test_hour_of_live_changes_has_no_share(api: PlayedApi) -> None:
+    live = sync(kind="live", status="running", share=0.0, finished_at=None)
+    api.give("list_all_syncs", page(live))
+    api.give("get_sync", live | {"progress": []})
+    assert "%" not in run("syncs", "list").out + run("syncs", "show", live["id"]).out
