@@ -22,11 +22,12 @@ LIVE_SECONDS = 20.0
 POLL_INTERVAL = 0.25  # seconds
 PATIENCE = 120.0  # seconds for one step
 
-# Everything that the writers still have to do: parked records, questions for Stripe, syncs.
+# Everything that is still to be done: parked records, questions for Stripe, syncs. An hour of live changes is no work:
+# it is open until the hour is over.
 OPEN_WORK = f"""
 SELECT (SELECT count(*) FROM {STATE_SCHEMA}.parked_records)
      + (SELECT count(*) FROM {STATE_SCHEMA}.refetches)
-     + (SELECT count(*) FROM {STATE_SCHEMA}.syncs WHERE status IN ('queued', 'running'))
+     + (SELECT count(*) FROM {STATE_SCHEMA}.syncs WHERE status IN ('queued', 'running') AND kind <> 'live')
 """
 WRITTEN_AT = f"""
 SELECT event_id, resource, extract(epoch FROM written_at)::float8 AS at FROM {STATE_SCHEMA}.event_log
