@@ -129,3 +129,52 @@ CREATE TABLE idempotency_keys (
 CREATE INDEX ON idempotency_keys (created_at);
 
 ALTER TABLE api_tokens ADD COLUMN revoked_at timestamptz;
+
+-- The states of connections and syncs, edge by edge; ARCHITECTURE.md draws them. Whatever the code does, no row takes
+-- another way.
+CREATE TABLE state_edges (
+    kind  text NOT NULL,
+    above text NOT NULL,
+    below text NOT NULL,
+    PRIMARY KEY (kind, above, below)
+);
+INSERT INTO state_edges (kind, above, below) VALUES
+    ('connection', 'setting_up', 'active'),
+    ('connection', 'setting_up', 'action_required'),
+    ('connection', 'active', 'action_required'),
+    ('connection', 'active', 'paused'),
+    ('connection', 'paused', 'active'),
+    ('connection', 'action_required', 'active'),
+    ('connection', 'action_required', 'setting_up'),
+    ('connection', 'setting_up', 'removing'),
+    ('connection', 'active', 'removing'),
+    ('connection', 'paused', 'removing'),
+    ('connection', 'action_required', 'removing'),
+    ('sync', 'queued', 'running'),
+    ('sync', 'queued', 'paused'),
+    ('sync', 'running', 'paused'),
+    ('sync', 'paused', 'queued'),
+    ('sync', 'paused', 'running'),
+    ('sync', 'running', 'succeeded'),
+    ('sync', 'running', 'failed'),
+    ('sync', 'queued', 'cancelled'),
+    ('sync', 'running', 'cancelled'),
+    ('sync', 'paused', 'cancelled');
+
+CREATE FUNCTION require_edge() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    was  text := to_jsonb(OLD) ->> TG_ARGV[1];
+    will text := to_jsonb(NEW) ->> TG_ARGV[1];
+    ok   boolean;
+BEGIN
+    EXECUTE format('SELECT EXISTS (SELECT FROM %I.state_edges WHERE (kind, above, below) = ($1, $2, $3))',
+                   TG_TABLE_SCHEMA) INTO ok USING TG_ARGV[0], was, will;
+    IF NOT ok THEN
+        RAISE EXCEPTION 'A % does not go from % to %.', TG_ARGV[0], was, will;
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER require_edge BEFORE UPDATE OF state ON connections
+    FOR EACH ROW WHEN (OLD.state <> NEW.state) EXECUTE FUNCTION require_edge('connection', 'state');
+CREATE TRIGGER require_edge BEFORE UPDATE OF status ON syncs
+    FOR EACH ROW WHEN (OLD.status <> NEW.status) EXECUTE FUNCTION require_edge('sync', 'status');
