@@ -51,7 +51,9 @@ async def test_syncs_of_all_connections_are_walked_newest_first(api: Client, poo
 
 async def test_filters_narrow_every_list(api: Client, pool: Pool) -> None:
     [old], [backfill], [manual] = await make(pool), await make(pool), await make(pool, kind=Kind.MANUAL)
-    await pool.execute("UPDATE syncs SET created_at = now() - interval '2 days', status = 'failed' WHERE id = $1", old)
+    for status in ("running", "failed"):
+        sql = "UPDATE syncs SET created_at = now() - interval '2 days', status = $2 WHERE id = $1"
+        await pool.execute(sql, old, status)
     yesterday = f"{datetime.now(UTC) - timedelta(days=1):%Y-%m-%d}"
     for path in ("/v1/syncs", "/v1/connections/con_1/syncs"):
         assert await walk(api, path, "id", limit=5, kind="manual") == [manual]

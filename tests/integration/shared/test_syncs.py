@@ -141,6 +141,8 @@ async def test_a_comparison_reads_the_feed_and_what_changes_without_an_event(boo
 
 
 async def move(book: Book, sync_id: str, status: Status, *, has_begun: bool = True) -> None:
+    if status is not Status.QUEUED:
+        await book.pool.execute("UPDATE syncs SET status = 'running' WHERE id = $1", sync_id)
     sql = "UPDATE syncs SET status = $2, started_at = CASE WHEN $3 THEN now() END WHERE id = $1"
     await book.pool.execute(sql, sync_id, status, has_begun)
 
@@ -202,6 +204,7 @@ async def test_an_ended_sync_keeps_what_its_slices_added_up_to(book: Book) -> No
     sync_id = await book.create()
     slice_id = await book.slice(sync_id, "planned", at=500, records=10)
     await book.count(slice_id, "dst_1", inserted=7, unchanged=3)
+    await move(book, sync_id, Status.RUNNING)
     before = await book.syncs.get(sync_id)
     async with transaction(book.pool) as db:
         await freeze(db, [sync_id])

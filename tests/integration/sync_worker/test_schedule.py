@@ -16,6 +16,7 @@ async def reconciles(here: World) -> list[Sync]:
 
 
 async def age(here: World, interval: str) -> None:
+    await here.pool.execute("UPDATE syncs SET status = 'running' WHERE status = 'queued'")
     await here.pool.execute(f"UPDATE syncs SET status = 'succeeded', created_at = created_at - interval '{interval}'")
 
 
