@@ -10,7 +10,8 @@ from enum import StrEnum
 from pydantic import SecretStr
 
 from shared.api_keys import ApiKey
-from shared.crypto import KeyRing
+from shared.audit import Actor, append
+from shared.crypto import KeyRing, fingerprint
 from shared.db import Connection as Database
 from shared.db import Pool, Row, RowInUseError, affected, database_errors, transaction
 from shared.errors import ConflictError, ConnectionDisabledError, NotFoundError, PayloadError
@@ -143,9 +144,10 @@ class ConnectionStore:
         start_date: datetime | None,
         resources: Sequence[str],
         live_by: LiveBy,
+        by: Actor,
         omitted_fields: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
-        """Add a connection that is being set up. `account` is its id and name.
+        """Add a connection that is being set up, with an entry of the audit log. `account` is its id and name.
 
         Raises `ConflictError` when one of the destinations already receives this account and mode, and
         `PayloadError` when there is no such destination.
@@ -159,6 +161,8 @@ class ConnectionStore:
                 await db.execute(INSERT, connection_id, *values, omitted)
                 linked = await db.execute(LINK, connection_id, list(destination_ids), account_id, key.livemode)
                 self._require_linked(linked, destination_ids, account, key)
+                hashed = fingerprint(key.secret.get_secret_value())
+                await append(db, by, "connection.created", connection_id, account=account_id, key=hashed)
         except RowInUseError as error:
             raise PayloadError("There is no such destination any more.", field="destination_ids") from error
 

@@ -159,8 +159,8 @@ FROM syncs z LEFT JOIN LATERAL ({_SUMS.replace("$1", "z.id")}) p ON true
 WHERE y.id = z.id AND z.id = ANY ($1::text[])
 """
 _INSERT = """
-INSERT INTO syncs (id, connection_id, kind, trigger, status, resources, object_id, range_start, range_end)
-VALUES ($1, $2, $3, $4, 'queued', $5, $6, $7, $8)
+INSERT INTO syncs (id, connection_id, kind, trigger, status, resources, object_id, range_start, range_end, not_before)
+VALUES ($1, $2, $3, $4, 'queued', $5, $6, $7, $8, now() + $9::interval)
 """
 _MOVE = """
 UPDATE syncs SET status = CASE WHEN $2 = 'running' AND started_at IS NULL THEN 'queued' ELSE $2 END
@@ -218,15 +218,16 @@ class SyncStore:
         object_id: str | None = None,
         range_start: datetime | None = None,
         range_end: datetime | None = None,
+        after: timedelta | None = None,
         db: Database | None = None,
     ) -> str:
         """Queue a sync and return its id. A sync worker takes it up, also when no command wakes it.
 
-        With `object_id` it is about that object of its one resource; with `db` it is queued within the caller's
-        transaction.
+        With `object_id` it is about that object of its one resource; `after` is how long it waits; with `db` it is
+        queued within the caller's transaction.
         """
         sync_id = make_id("syn")
-        values = (connection_id, kind, trigger, list(resources), object_id, range_start, range_end)
+        values = (connection_id, kind, trigger, list(resources), object_id, range_start, range_end, after)
         with database_errors():
             await (db or self._pool).execute(_INSERT, sync_id, *values)
         return sync_id

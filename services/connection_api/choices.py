@@ -6,6 +6,7 @@ What is added gets its own backfill; what is left out from now on is taken out o
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
 
 from services.connection_api.at_stripe import AtStripe
 from services.connection_api.settings import ApiSettings
@@ -17,10 +18,15 @@ from shared.connections import Connection, ConnectionStore, State
 from shared.db import Connection as Database
 from shared.db import Pool, RowInUseError, transaction
 from shared.errors import ConflictError, PayloadError
+from shared.stripe_api import STAMP_MARGIN
 from shared.syncs import Kind, SyncStore
 
 # What the rule of versions and the start date read; a row without them could not be kept right.
 NEVER_OMITTED = frozenset({"id", "object", "created", "date"})
+
+# What is read has a stamp of a few seconds before its request. An event that was written without a field just before it
+# was let in again would be newer than a listing that came at once.
+BEHIND_EVENTS = timedelta(seconds=STAMP_MARGIN + 5)
 
 LOCK = "SELECT 1 FROM connections WHERE id = $1 FOR UPDATE"
 STORE = "UPDATE connections SET resources = $2, omitted_fields = $3 WHERE id = $1"
@@ -125,6 +131,7 @@ class Choices:
                 trigger="destination added" if is_new_place else "choice changed",
                 resources=resources,
                 range_start=connection.start_date,
+                after=BEHIND_EVENTS,
                 db=db,
             )
 

@@ -21,7 +21,7 @@ from shared.api_keys import ApiKey, parse_api_key
 from shared.audit import Actor, append
 from shared.catalogue import Resource
 from shared.connections import Connection, ConnectionStore, LiveBy, State
-from shared.crypto import fingerprint, make_id
+from shared.crypto import make_id
 from shared.db import Connection as Database
 from shared.db import Pool, database_errors, transaction
 from shared.errors import (
@@ -104,17 +104,14 @@ class Connect:
             raise PayloadError("Choose at least one destination.", field="destination_ids")
         check = await check_key(self._at_stripe.client(key.secret), resources, account_id=wanted.account_id)
         connection_id = make_id("con")
-        await self._insert(connection_id, wanted, key, check, resources)
+        await self._insert(connection_id, wanted, key, check, resources, by)
         try:
             await self._set_up(connection_id)
         except RejectedError:
-            await self._forget(connection_id)
+            await self._forget(connection_id, by)
             raise
         except TransientError as error:
             get_logger().warning("set_up_delayed", connection=connection_id, reason=error.message)
-        hashed = fingerprint(key.secret.get_secret_value())
-        async with transaction(self._pool) as db:
-            await append(db, by, "connection.created", connection_id, account=check.account_id, key=hashed)
         return connection_id
 
     async def resume_unfinished(self) -> None:
@@ -177,7 +174,13 @@ class Connect:
             raise ConflictError(f"The connection is {connection.state.replace('_', ' ')}, not {wanted}.")
 
     async def _insert(
-        self, connection_id: str, wanted: NewConnection, key: ApiKey, check: KeyCheck, resources: Sequence[Resource]
+        self,
+        connection_id: str,
+        wanted: NewConnection,
+        key: ApiKey,
+        check: KeyCheck,
+        resources: Sequence[Resource],
+        by: Actor,
     ) -> None:
         await self._connections.insert(
             connection_id,
@@ -188,6 +191,7 @@ class Connect:
             # One that can't be read would fail the whole backfill.
             resources=[resource.name for resource in resources if resource.name not in check.unreadable],
             live_by=LiveBy.WEBHOOKS if self._settings.public_url else LiveBy.POLLING,
+            by=by,
             omitted_fields=wanted.omitted_fields,
         )
 
@@ -219,10 +223,11 @@ class Connect:
         api = self._at_stripe.client(await self._connections.api_key(connection.id))
         return await self._at_stripe.ensure_endpoint(connection, api)
 
-    async def _forget(self, connection_id: str) -> None:
+    async def _forget(self, connection_id: str, by: Actor) -> None:
         """Take back a connection that could not be set up, so that the person can simply try again."""
-        with database_errors():
-            await self._pool.execute("DELETE FROM connections WHERE id = $1 AND state = 'setting_up'", connection_id)
+        async with transaction(self._pool) as db:
+            await db.execute("DELETE FROM connections WHERE id = $1 AND state = 'setting_up'", connection_id)
+            await append(db, by, "connection.set_up_refused", connection_id)
 
     async def _wake(self, connection_id: str, sync_id: str) -> None:
         command = RequestSync(connection_id=connection_id, sync_id=sync_id)

@@ -15,7 +15,7 @@ from services.connection_api.estimates import Range, in_words, largest, sample, 
 from services.connection_api.settings import ApiSettings
 from services.connection_api.setups import Setups
 from shared.audit import Actor, append
-from shared.catalogue import BY_NAME, DEFAULT_RESOURCES, TABLES
+from shared.catalogue import BY_NAME, DEFAULT_RESOURCES, RESOURCES, TABLES
 from shared.cleanups import request_cleanup
 from shared.connections import Connection, ConnectionStore, State
 from shared.db import Connection as Database
@@ -25,6 +25,7 @@ from shared.errors import ConflictError, DestinationUnavailableError, PayloadErr
 from shared.postgres_rows import count_rows
 from shared.syncs import Kind, SyncStore
 
+SINGLETONS = {row.table for row in RESOURCES if row.is_singleton}  # kept whatever their age
 READ_BEFORE = """
 SELECT s.resource, sum(s.records)::bigint AS records FROM slices s JOIN syncs y ON y.id = s.sync_id
 WHERE s.connection_id = $1 AND y.kind = 'backfill' GROUP BY s.resource
@@ -129,7 +130,7 @@ class StartDates:
                 connection.id,
                 destination_id,
                 (connection.account_id, connection.livemode),
-                resources=list(BY_NAME),
+                resources=[row.name for row in RESOURCES if not row.is_singleton],
                 created_before=start_date,
             )
 
@@ -163,7 +164,7 @@ class StartDates:
                 await self._destinations.password(destination_id),
                 connection.account_id,
                 connection.livemode,
-                list(TABLES),
+                [table for table in TABLES if table not in SINGLETONS],
                 created_before=start_date,
             )
             return sum(counts.values())

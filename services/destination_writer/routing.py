@@ -51,6 +51,8 @@ class Route:
     def _wants(self, record: Record) -> bool:
         if record.resource.name not in self.resources:
             return False
+        if record.resource.is_singleton:
+            return True  # there is one, whatever its age
         made = None if self.start is None else made_at(record.body)
         return made is None or self.start is None or made >= self.start
 

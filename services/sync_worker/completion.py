@@ -20,7 +20,8 @@ CLOCK_SLACK = 60  # seconds by which our clock may be behind Stripe's
 QUEUED = """
 SELECT y.id, y.resources, y.object_id, y.range_start, y.range_end
 FROM syncs y JOIN connections c ON c.id = y.connection_id
-WHERE y.status = 'queued' AND c.state = 'active' ORDER BY y.created_at
+WHERE y.status = 'queued' AND c.state = 'active' AND (y.not_before IS NULL OR y.not_before <= now())
+ORDER BY y.created_at
 """
 # A broker that is not the one that was published to has lost it all: the slice runs again.
 RESTART_LOST = """

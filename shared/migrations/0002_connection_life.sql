@@ -29,6 +29,7 @@ ALTER TABLE syncs
     ADD CONSTRAINT syncs_status_check
         CHECK (status IN ('queued', 'running', 'paused', 'succeeded', 'failed', 'cancelled')),
     ADD COLUMN object_id text,
+    ADD COLUMN not_before timestamptz,  -- when it may begin; NULL: at once
     ADD COLUMN records   bigint NOT NULL DEFAULT 0,
     ADD COLUMN inserted  bigint NOT NULL DEFAULT 0,
     ADD COLUMN updated   bigint NOT NULL DEFAULT 0,

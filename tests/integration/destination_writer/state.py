@@ -57,6 +57,7 @@ class State:
             destination_ids=destination_ids,
             start_date=None,
             resources=[row.name for row in DEFAULT_RESOURCES],
+            by=Actor("test"),
             live_by=LiveBy.WEBHOOKS,
         )
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from shared.api_keys import parse_api_key
+from shared.audit import Actor
 from shared.connections import ConnectionStore, LiveBy
 from shared.connections import State as ConnectionState
 from shared.crypto import SecretUnreadableError, make_encryption_key, parse_key_ring
@@ -48,6 +49,7 @@ async def test_the_other_mode_of_an_account_may_go_to_the_same_place(state: Stat
         destination_ids=[rows],
         start_date=None,
         resources=["charge"],
+        by=Actor("test"),
         live_by=LiveBy.POLLING,
     )
     assert not (await state.connections.get("con_2")).livemode

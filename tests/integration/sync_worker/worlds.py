@@ -246,6 +246,7 @@ async def _connect(
         destination_ids=[await destinations.insert(connection_id, address, password, by=Actor("test"))],
         start_date=None,
         resources=SYNCED,
+        by=Actor("test"),
         live_by=LiveBy.POLLING,
     )
     await connections.set_state(connection_id, State.ACTIVE)
