@@ -114,10 +114,21 @@ def test_architecture_explains_every_state(state: str) -> None:
 
 def test_architecture_explains_every_edge() -> None:
     states = section(text_of("ARCHITECTURE.md"), "## States")
-    drawn = re.findall(r"-->.*: ([A-Z])$", states, re.MULTILINE)
+    drawn = set(re.findall(r"-->.*: ([A-Z])$", states, re.MULTILINE))
     explained = re.findall(r"^\| ([A-Z]) \| .+ \| `[\w/.]+` \|$", states, re.MULTILINE)
     assert drawn
     assert sorted(drawn) == explained
+
+
+@pytest.mark.parametrize("kind", ["connection", "sync"])
+def test_architecture_draws_the_edges_that_the_database_allows(kind: str) -> None:
+    states = section(text_of("ARCHITECTURE.md"), "## States")
+    machine = states.partition("stateDiagram-v2")[2] if kind == "connection" else states.partition("state sync {")[2]
+    drawn = re.findall(r"^ +(\w+) --> (\w+): [A-Z]$", re.split(r"```|\n  }", machine)[0], re.MULTILINE)
+    sql = text_of("shared/migrations/0002_connection_life.sql")
+    allowed = re.findall(rf"\('{kind}', '(\w+)', '(\w+)'\)", sql)
+    assert allowed
+    assert sorted(drawn) == sorted(allowed)
 
 
 def test_every_invariant_names_the_code_that_holds_it() -> None:
