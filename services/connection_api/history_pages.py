@@ -7,6 +7,7 @@ from datetime import datetime
 
 from aiohttp import web
 
+from services.connection_api.audit_pages import add_audit_pages
 from services.connection_api.destination_pages import add_destination_pages
 from services.connection_api.event_pages import add_event_pages
 from services.connection_api.pages import Pages
@@ -17,5 +18,5 @@ from services.connection_api.sync_pages import add_sync_pages
 
 def add_history_pages(app: web.Application, state: State, pages: Pages, now: Callable[[], datetime]) -> None:
     """Add all these pages; `now` gives the time with its zone."""
-    for add in (add_sync_pages, add_event_pages, add_removal_pages, add_destination_pages):
+    for add in (add_sync_pages, add_event_pages, add_removal_pages, add_destination_pages, add_audit_pages):
         add(app, state, pages, now)

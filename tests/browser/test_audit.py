@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import pytest
+from playwright.async_api import expect
+
+from shared.audit import Actor, append
+from shared.db import Pool, transaction
+from tests.browser.visit import OVERFLOW, THEMES, Look, Theme, axe_violations
+
+PAGES = ("/audit", "/audit?subject=con_9", "/audit/verification")
+
+
+async def note(pool: Pool, action: str, subject: str) -> None:
+    async with transaction(pool) as db:
+        await append(db, Actor("session", "req_1"), action, subject, key_version=2)
+
+
+async def test_who_changed_what_is_found_by_what_it_was_done_to(pool: Pool, look: Look) -> None:
+    await note(pool, "connection.key_updated", "con_1")
+    await note(pool, "sync.paused", "syn_1")
+    async with look("/syncs") as page:
+        await page.get_by_role("link", name="audit log").click()
+        await page.get_by_role("searchbox").fill("con_1")
+        await page.keyboard.press("Enter")
+
+        await expect(page.get_by_role("row")).to_have_count(2)
+        for text in ("Key updated", "con_1", "session", "req_1", "key version: 2"):
+            await expect(page.get_by_role("row").nth(1)).to_contain_text(text)
+        assert page.url.endswith("/audit?subject=con_1")
+
+
+@pytest.mark.parametrize("has_scripts", [True, False])
+async def test_a_changed_entry_is_found(pool: Pool, look: Look, has_scripts: bool) -> None:
+    await note(pool, "connection.key_updated", "con_1")
+    await note(pool, "sync.paused", "syn_1")
+    async with look("/audit", java_script_enabled=has_scripts) as page:
+        await page.get_by_role("button", name="Verify").click()
+        await expect(page.get_by_text("The chain holds")).to_be_visible()
+        await pool.execute("UPDATE audit_log SET actor = 'somebody' WHERE subject = 'syn_1'")
+        await page.goto(page.url.partition("/audit")[0] + "/audit")
+        await page.get_by_role("button", name="Verify").click()
+
+        await expect(page.get_by_text("The chain breaks")).to_be_visible()
+
+
+@pytest.mark.parametrize("theme", THEMES)
+async def test_everyone_can_use_the_audit_log_also_on_a_phone(pool: Pool, look: Look, theme: Theme) -> None:
+    await note(pool, "connection.webhook_secret_rotated", "con_1Qh9xK2mT4bVwL7e")
+    for path in PAGES:
+        async with look(path, theme=theme, width=320, reduced_motion="reduce") as page:
+            assert await axe_violations(page) == [], path
+            assert await page.evaluate(OVERFLOW) == 0, path
