@@ -148,4 +148,4 @@ async def test_the_id_is_copied(page: Page) -> None:
 async def test_syncs_are_viewed_for_this_connection_alone(page: Page) -> None:
     await button(page).click()
 
-    await expect(entry(page, "View syncs")).to_have_attribute("href", "/syncs?connection_id=con_1")
+    await expect(entry(page, "View syncs")).to_have_attribute("href", "/connections/con_1/syncs")

@@ -20,13 +20,20 @@ Look = Callable[..., AbstractAsyncContextManager[Page]]
 
 @asynccontextmanager
 async def visit(
-    browser: Browser, url: str, *, theme: Theme = "light", width: int = 1280, refused: bool = False, **options: Any
+    browser: Browser,
+    url: str,
+    *,
+    theme: Theme = "light",
+    width: int = 1280,
+    height: int = 900,
+    refused: bool = False,
+    **options: Any,
 ) -> AsyncIterator[Page]:
     """Open `url`; fail in the end if the browser complained, also about what its content policy forbids.
 
     `refused` allows the one complaint that an answer of 4xx makes.
     """
-    page = await browser.new_page(viewport={"width": width, "height": 900}, color_scheme=theme, **options)
+    page = await browser.new_page(viewport={"width": width, "height": height}, color_scheme=theme, **options)
     complaints: list[str] = []
     page.on("console", lambda m: complaints.append(m.text) if m.type in ("error", "warning") else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))
