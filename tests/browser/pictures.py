@@ -75,7 +75,9 @@ async def test_address(page: Page, managed: Managed) -> None:
     await page.get_by_label("Address of the Postgres database").fill(url)
     await page.get_by_role("button", name="Test", exact=True).click()
     await page.wait_for_selector(".probe-steps")
-    await page.get_by_label("Address of the Postgres database").fill("postgresql://tillstream:…@127.0.0.1:5432/analytics")
+    await page.get_by_label("Address of the Postgres database").fill(
+        "postgresql://tillstream:…@127.0.0.1:5432/analytics"
+    )
 
 
 async def wait_for_estimate(page: Page, _managed: Managed) -> None:

@@ -136,7 +136,7 @@ async def test_it_goes_without_scripts(managed: Managed) -> None:
 async def test_it_goes_by_keyboard_alone(managed: Managed) -> None:
     async with managed.look() as page:
         await wait_until_live(page)
-        await page.get_by_role("link", name="Connect account").press("Enter")
+        await page.get_by_role("link", name="Connect a Stripe account").press("Enter")
         await page.get_by_role("radio", name="copy").press("Enter")
         await expect(page.get_by_label("Restricted key", exact=True)).to_be_focused()
         await page.keyboard.type(managed.key)
