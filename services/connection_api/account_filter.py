@@ -13,8 +13,8 @@ from urllib.parse import quote, unquote, urlencode
 from aiohttp import web
 from pydantic import Field, ValidationError
 
-from services.connection_api.models.base import LONGEST_CURSOR, PRINTABLE, Input
-from services.connection_api.requests import make_cursor, read_cursor, refusal
+from services.connection_api.rest.models.base import LONGEST_CURSOR, PRINTABLE, Input
+from services.connection_api.rest.requests import make_cursor, read_cursor, refusal
 from services.connection_api.status import LATE_AFTER, Word
 from shared.connections import LiveBy, State
 

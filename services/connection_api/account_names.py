@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from services.connection_api.sync_views import Account
+from services.connection_api.dashboard.sync_views import Account
 from shared.db import Pool, database_errors
 
 MOST_OFFERED = 200  # connections in a list to choose from; the address takes any of them

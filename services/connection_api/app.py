@@ -8,22 +8,22 @@ from datetime import UTC, datetime
 
 from aiohttp import web
 
-from services.connection_api.access_routes import Audit, Tokens
-from services.connection_api.account_pages import add_account_pages
-from services.connection_api.auth import Attempts, Gate, add_security_headers, guarded_by
-from services.connection_api.dashboard import add_dashboard
-from services.connection_api.destinations import Destinations
-from services.connection_api.event_routes import Events
-from services.connection_api.history_pages import add_history_pages
-from services.connection_api.idempotency import Replays, idempotent
-from services.connection_api.life_routes import ConnectionLife
-from services.connection_api.operations import OPERATIONS
+from services.connection_api.access.access_routes import Audit, Tokens
+from services.connection_api.access.auth import Attempts, Gate, add_security_headers, guarded_by
+from services.connection_api.access.idempotency import Replays, idempotent
+from services.connection_api.access.sessions import Credentials
+from services.connection_api.access.sign_in import REDEEM_PATH, SIGN_OUT_PATH, SignIn
+from services.connection_api.dashboard.account_pages import add_account_pages
+from services.connection_api.dashboard.dashboard import add_dashboard
+from services.connection_api.dashboard.history_pages import add_history_pages
+from services.connection_api.rest.destinations import Destinations
+from services.connection_api.rest.event_routes import Events
+from services.connection_api.rest.life_routes import ConnectionLife
+from services.connection_api.rest.operations import OPERATIONS
+from services.connection_api.rest.sync_routes import Syncs
 from services.connection_api.routes import Connections, register
-from services.connection_api.sessions import Credentials
 from services.connection_api.settings import ApiSettings
-from services.connection_api.sign_in import REDEEM_PATH, SIGN_OUT_PATH, SignIn
 from services.connection_api.state import State
-from services.connection_api.sync_routes import Syncs
 from shared.background import run_beside, until_available
 from shared.http import Access, add_route, make_app, serve
 from shared.kafka import Producer, ensure_topics

@@ -7,14 +7,14 @@ from datetime import datetime
 
 from aiohttp import web
 
-from services.connection_api import models
+from services.connection_api.access.auth import actor_of
 from services.connection_api.account_filter import AccountFilter
-from services.connection_api.auth import actor_of
-from services.connection_api.connect import NewConnection
-from services.connection_api.openapi import describe
-from services.connection_api.operations import OPENAPI_PATH, OPERATIONS
-from services.connection_api.reads import Reads
-from services.connection_api.requests import read_body, read_id, read_query, write
+from services.connection_api.life.connect import NewConnection
+from services.connection_api.rest import models
+from services.connection_api.rest.openapi import describe
+from services.connection_api.rest.operations import OPENAPI_PATH, OPERATIONS
+from services.connection_api.rest.reads import Reads
+from services.connection_api.rest.requests import read_body, read_id, read_query, write
 from services.connection_api.state import State
 from shared.errors import NotFoundError, PayloadError
 from shared.http import Access, Handler, add_route

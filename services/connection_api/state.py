@@ -7,16 +7,16 @@ from dataclasses import dataclass
 
 import aiohttp
 
-from services.connection_api.at_stripe import AtStripe
-from services.connection_api.choices import Choices
-from services.connection_api.connect import Connect
-from services.connection_api.event_log import EventLog
-from services.connection_api.keys import Keys
-from services.connection_api.removals import Removals
+from services.connection_api.life.at_stripe import AtStripe
+from services.connection_api.life.choices import Choices
+from services.connection_api.life.connect import Connect
+from services.connection_api.life.keys import Keys
+from services.connection_api.life.removals import Removals
+from services.connection_api.life.setups import Setups
+from services.connection_api.life.start_dates import StartDates
+from services.connection_api.life.steering import Steering
+from services.connection_api.rest.event_log import EventLog
 from services.connection_api.settings import ApiSettings
-from services.connection_api.setups import Setups
-from services.connection_api.start_dates import StartDates
-from services.connection_api.steering import Steering
 from shared.background import open_state
 from shared.connections import ConnectionStore
 from shared.crypto import KeyRing

@@ -10,8 +10,8 @@ import pytest
 from aiohttp import ClientSession
 from playwright.async_api import Browser, Page
 
+from services.connection_api.access.sessions import COOKIE
 from services.connection_api.app import create_app
-from services.connection_api.sessions import COOKIE
 from shared.db import Pool, make_pool
 from tests.browser.managed import Managed, make_session, manage
 from tests.browser.site import make_dashboard, open_browser, serve

@@ -9,8 +9,8 @@ from typing import Any
 
 from playwright.async_api import Browser, Page
 
+from services.connection_api.access.sessions import COOKIE, Credentials
 from services.connection_api.app import create_app
-from services.connection_api.sessions import COOKIE, Credentials
 from shared.audit import Actor
 from shared.connections import Connection
 from shared.db import Pool

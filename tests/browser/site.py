@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 from playwright.async_api import Browser, async_playwright
 
-from services.connection_api.auth import add_security_headers
-from services.connection_api.dashboard import add_dashboard
+from services.connection_api.access.auth import add_security_headers
+from services.connection_api.dashboard.dashboard import add_dashboard
 from shared.db import Pool
 from shared.http import make_app
 

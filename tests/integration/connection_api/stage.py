@@ -11,8 +11,8 @@ from typing import Any
 import aiohttp
 from pydantic import SecretStr
 
-from services.connection_api.at_stripe import AtStripe
-from services.connection_api.connect import Connect, NewConnection
+from services.connection_api.life.at_stripe import AtStripe
+from services.connection_api.life.connect import Connect, NewConnection
 from services.connection_api.settings import ApiSettings
 from services.connection_api.state import UseCases, make_use_cases
 from shared.audit import Actor

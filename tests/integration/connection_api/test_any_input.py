@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from yarl import URL
 
-from services.connection_api.operations import OPERATIONS, Operation
+from services.connection_api.rest.operations import OPERATIONS, Operation
 from tests.integration.connection_api.serving import ready
 from tests.unit.connection_api.serving import BEARER
 

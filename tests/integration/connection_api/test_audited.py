@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from services.connection_api.operations import OPERATIONS
+from services.connection_api.rest.operations import OPERATIONS
 from tests.integration.connection_api.serving import execute, ready
 from tests.integration.simulator.running import Running, run_simulator
 from tests.unit.connection_api.serving import BEARER, Client

@@ -25,8 +25,8 @@ from schemathesis.checks import (
 )
 from schemathesis.schemas import APIOperation
 
-from services.connection_api.openapi import describe
-from services.connection_api.operations import OPERATIONS
+from services.connection_api.rest.openapi import describe
+from services.connection_api.rest.operations import OPERATIONS
 from tests.integration.connection_api.serving import execute, ready
 from tests.integration.simulator.running import run_simulator
 from tests.unit.connection_api.serving import BEARER, Client

@@ -10,8 +10,8 @@ import asyncpg
 import pytest
 from aiohttp import ClientResponse
 
-from services.connection_api.idempotency import HEADER, REPLAYED
-from services.connection_api.operations import OPERATIONS
+from services.connection_api.access.idempotency import HEADER, REPLAYED
+from services.connection_api.rest.operations import OPERATIONS
 from tests.eventually import eventually
 from tests.integration.connection_api.serving import execute, ready
 from tests.unit.connection_api.serving import BEARER, Client

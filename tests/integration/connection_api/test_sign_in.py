@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 from aiohttp import CookieJar
 
-from services.connection_api.sessions import COOKIE
+from services.connection_api.access.sessions import COOKIE
 from shared.crypto import hash_token, make_token
 from tests.integration.connection_api.serving import execute, ready
 from tests.unit.connection_api.serving import BEARER, Client

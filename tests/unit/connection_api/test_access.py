@@ -8,8 +8,14 @@ from collections.abc import AsyncIterator
 import pytest
 from aiohttp.test_utils import make_mocked_request
 
+from services.connection_api.access.auth import (
+    ADDRESSES_KEPT,
+    BAD_TOKENS,
+    Attempts,
+    TooManyAttemptsError,
+    require_same_origin,
+)
 from services.connection_api.app import create_app
-from services.connection_api.auth import ADDRESSES_KEPT, BAD_TOKENS, Attempts, TooManyAttemptsError, require_same_origin
 from services.connection_api.settings import ApiSettings
 from shared.errors import ConfigError, ForbiddenError
 from shared.http import ROUTE_ACCESS, Access

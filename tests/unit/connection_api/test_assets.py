@@ -6,8 +6,8 @@ import gzip
 import hashlib
 from pathlib import Path
 
-from services.connection_api.assets import FOLDER
-from services.connection_api.pages import TEMPLATES
+from services.connection_api.dashboard.assets import FOLDER
+from services.connection_api.dashboard.pages import TEMPLATES
 
 SCRIPTS_LIMIT = 60_000  # bytes, compressed
 STYLES_LIMIT = 20_000

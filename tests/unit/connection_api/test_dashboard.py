@@ -9,11 +9,11 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from services.connection_api.account_filter import AccountFilter
-from services.connection_api.assets import Assets
-from services.connection_api.dashboard import add_dashboard
-from services.connection_api.feed import Feed, Snapshots, event
+from services.connection_api.dashboard.assets import Assets
+from services.connection_api.dashboard.dashboard import add_dashboard
+from services.connection_api.dashboard.feed import Feed, Snapshots, event
+from services.connection_api.dashboard.pages import Pages, relative_time
 from services.connection_api.overview import Accounts, Card, Place, make_backfill, show_address
-from services.connection_api.pages import Pages, relative_time
 from services.connection_api.status import Status, Tone, Word
 from shared.connections import LiveBy, State
 from shared.errors import AuthError, DatabaseUnavailableError

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from services.connection_api.api_page import renew
-from services.connection_api.error_codes import answered_errors
-from services.connection_api.operations import OPERATIONS
+from services.connection_api.rest.api_page import renew
+from services.connection_api.rest.error_codes import answered_errors
+from services.connection_api.rest.operations import OPERATIONS
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "api.md").read_text()

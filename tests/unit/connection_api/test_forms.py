@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from services.connection_api import choice_forms, start_moments
 from services.connection_api.account_filter import AccountFilter
-from services.connection_api.stripe_links import create_key_address
+from services.connection_api.dashboard import choice_forms, start_moments
+from services.connection_api.dashboard.stripe_links import create_key_address
 from shared.catalogue import BY_NAME, RESOURCES
 from shared.errors import PayloadError
 

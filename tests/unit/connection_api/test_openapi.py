@@ -7,8 +7,8 @@ import re
 from typing import Any
 
 from services.connection_api.app import create_app
-from services.connection_api.openapi import describe
-from services.connection_api.operations import OPERATIONS
+from services.connection_api.rest.openapi import describe
+from services.connection_api.rest.operations import OPERATIONS
 from shared.http import ROUTE_ACCESS, Access
 from tests.unit.connection_api.serving import make_settings, running
 

@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from services.connection_api.error_codes import answered_errors
-from services.connection_api.openapi import describe
-from services.connection_api.operations import OPERATIONS
-from services.connection_api.reference import Entry, make_reference
+from services.connection_api.dashboard.reference import Entry, make_reference
+from services.connection_api.rest.error_codes import answered_errors
+from services.connection_api.rest.openapi import describe
+from services.connection_api.rest.operations import OPERATIONS
 from tests.unit.connection_api.serving import Client, make_settings, running
 
 REFERENCE = make_reference()

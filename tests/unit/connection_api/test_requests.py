@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from services.connection_api.models import NewConnectionBody
-from services.connection_api.requests import make_cursor, read_cursor
+from services.connection_api.rest.models import NewConnectionBody
+from services.connection_api.rest.requests import make_cursor, read_cursor
 from shared.errors import PayloadError
 from tests.unit.connection_api.serving import BEARER, Client, make_settings, running
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from services.connection_api.sync_export import COLUMNS, PIECE, as_csv, as_json, safe
+from services.connection_api.rest.sync_export import COLUMNS, PIECE, as_csv, as_json, safe
 from shared.syncs import Counts, Kind, Status, Sync
 
 AT = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC)

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from services.connection_api.event_pages import OUTCOMES, EventListFilter
-from services.connection_api.filters import SyncListFilter
-from services.connection_api.removal_pages import RemovalView
-from services.connection_api.sync_views import KINDS, MEANINGS, OPEN, STATUSES, Account, SyncView, lines_of
+from services.connection_api.dashboard.event_pages import OUTCOMES, EventListFilter
+from services.connection_api.dashboard.filters import SyncListFilter
+from services.connection_api.dashboard.removal_pages import RemovalView
+from services.connection_api.dashboard.sync_views import KINDS, MEANINGS, OPEN, STATUSES, Account, SyncView, lines_of
 from services.destination_writer.delivery import Outcome
 from shared.connections import Fault
 from shared.removals import DoneStep, Removal, Step

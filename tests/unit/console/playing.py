@@ -12,7 +12,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from pydantic import BaseModel, ValidationError
 
-from services.connection_api.operations import OPERATIONS, Operation
+from services.connection_api.rest.operations import OPERATIONS, Operation
 
 TOKEN = "played-token-0123456789"
 PROBLEM = "application/problem+json"

@@ -1,0 +1,59 @@
+"""A connection's actions: the dialogs that its menu opens, those that need none, and all of them on one page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from aiohttp import web
+
+from services.connection_api.access.auth import actor_of
+from services.connection_api.dashboard.connect_pages import add_connect_pages
+from services.connection_api.dashboard.dialogs import Dialogs, done
+from services.connection_api.dashboard.key_dialogs import add_key_dialogs
+from services.connection_api.dashboard.life_dialogs import add_life_dialogs
+from services.connection_api.dashboard.pages import Pages
+from services.connection_api.overview import Overview
+from services.connection_api.rest.requests import read_id
+from services.connection_api.settings import ApiSettings
+from services.connection_api.state import State
+from shared.http import Access, add_route
+
+
+class AccountPages:
+    """Answers the routes about one connection that are no dialog."""
+
+    def __init__(self, state: State, pages: Pages, now: Callable[[], datetime]) -> None:
+        self._state = state
+        self._pages = pages
+        self._now = now
+        self._overview = Overview()
+
+    async def actions(self, request: web.Request) -> web.Response:
+        """The menu as a page, for browsers without scripts."""
+        card = await self._overview.one(self._state.pool, read_id(request), now=self._now())
+        return self._pages.response("actions.html", card=card)
+
+    async def sync_now(self, request: web.Request) -> web.Response:
+        """Compare with Stripe now."""
+        await self._state.connect.sync_now(read_id(request), by=actor_of(request))
+        return done(request, "sync_queued")
+
+    async def resume(self, request: web.Request) -> web.Response:
+        """Go on after a pause."""
+        await self._state.connect.resume(read_id(request), by=actor_of(request))
+        return done(request, "resumed")
+
+
+def add_account_pages(
+    app: web.Application, state: State, pages: Pages, settings: ApiSettings, now: Callable[[], datetime]
+) -> None:
+    """Add the routes about one connection; `now` gives the time with its zone."""
+    dialogs = Dialogs(pages)
+    account = AccountPages(state, pages, now)
+    add_route(app, "GET", "/connections/{id}", account.actions, Access.READ)
+    add_route(app, "POST", "/connections/{id}/sync", account.sync_now, Access.MANAGE)
+    add_route(app, "POST", "/connections/{id}/resume", account.resume, Access.MANAGE)
+    add_key_dialogs(app, state, dialogs, settings)
+    add_life_dialogs(app, state, dialogs, now)
+    add_connect_pages(app, state, dialogs, settings, now)

@@ -1,0 +1,128 @@
+"""What is synced, as a form says it: resources with a tick, and a line of fields to leave out for each resource."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from services.connection_api.life.choices import check_omitted, choose_resources, newly_omitted, restored
+from services.connection_api.life.key_report import GROUPS
+from shared.catalogue import BY_NAME, RESOURCES, Resource
+from shared.connections import Connection
+from shared.errors import PayloadError
+
+LINE = re.compile(r"([a-z0-9_.]+)\s*:\s*(\S.*)\Z")
+PATH = re.compile(r"[a-z0-9_]{1,64}(\.[a-z0-9_]{1,64}){0,7}\Z")
+LONGEST_TEXT = 20_000  # characters
+# What of the resources that are synced by default is about a person.
+PERSONAL = (
+    ("Customers", "customer: address, email, name, phone, shipping"),
+    ("Charges", "charge: billing_details, receipt_email, shipping"),
+    ("Payment intents", "payment_intent: receipt_email, shipping"),
+    ("Payment methods", "payment_method: billing_details"),
+    ("Invoices", "invoice: customer_address, customer_email, customer_name, customer_phone, customer_shipping"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A resource that can be chosen."""
+
+    name: str
+    label: str
+    toggle: str
+    permission: str
+    is_default: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """The resources of one group."""
+
+    title: str
+    resources: tuple[Line, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """A line that may be added."""
+
+    label: str
+    line: str
+
+
+def form_values(resources: Iterable[str], omitted: Mapping[str, Sequence[str]]) -> dict[str, object]:
+    """Return what templates/choice_fields.html needs."""
+    return {
+        "groups": [
+            Block(title.removeprefix("All ").capitalize(), tuple(_line(row) for row in RESOURCES if row.group is group))
+            for group, title, _ in GROUPS
+            if group is not None
+        ],
+        "selected": frozenset(resources),
+        "omitted": "\n".join(f"{name}: {', '.join(paths)}" for name, paths in omitted.items()),
+        "suggestions": [Suggestion(label, line) for label, line in PERSONAL],
+    }
+
+
+def read_resources(values: Sequence[str]) -> list[str]:
+    """Return the ticked resources; raise `PayloadError` when there is none."""
+    return [row.name for row in choose_resources(values)]
+
+
+def read_omitted(text: str) -> dict[str, list[str]]:
+    """Return the fields by resource; raise `PayloadError` that says which line can't be used, and why."""
+    if len(text) > LONGEST_TEXT:
+        raise PayloadError("This is too long.", field="omitted")
+    fields: dict[str, list[str]] = {}
+    for number, line in enumerate(text.splitlines(), start=1):
+        if line.strip():
+            name, paths = _read_line(number, line.strip())
+            fields.setdefault(name, []).extend(paths)
+    try:
+        return check_omitted(fields)
+    except PayloadError as error:
+        raise PayloadError(error.message, field="omitted") from error
+
+
+def consequences(connection: Connection, resources: Sequence[str], omitted: Mapping[str, Sequence[str]]) -> list[str]:
+    """Say what follows from a change before it is saved."""
+    added = [name for name in resources if name not in connection.resources]
+    gone = [name for name in connection.resources if name not in resources]
+    again = [name for name in restored(connection, omitted) if name in resources and name not in added]
+    sentences = [
+        (added, "{} are added: their history is copied from the start date on."),
+        (gone, "{} are no longer updated. Their rows stay as they are."),
+        (again, "{} are read again, since a field that was left out is written from now on."),
+    ]
+    said = [sentence.format(_named(names)) for names, sentence in sentences if names]
+    for name, paths in newly_omitted(connection, omitted).items():
+        said.append(
+            f"{_named([name])}: {', '.join(paths)} are never written again, and are taken out of the rows there are."
+        )
+    return said
+
+
+def _line(row: Resource) -> Line:
+    return Line(row.name, label_of(row.name), row.toggle, row.read_permission, row.is_default)
+
+
+def label_of(name: str) -> str:
+    """Return how a resource is called on pages, such as `Payment intents`."""
+    return BY_NAME[name].table.replace("_", " ").capitalize()
+
+
+def _named(names: Iterable[str]) -> str:
+    return ", ".join(label_of(name) for name in names)
+
+
+def _read_line(number: int, line: str) -> tuple[str, list[str]]:
+    match = LINE.match(line)
+    paths = [path for path in re.split(r"[,\s]+", match[2]) if path] if match else []
+    if not match or not all(PATH.match(path) for path in paths):
+        raise PayloadError(
+            f"Line {number} can't be read. Write a resource, a colon and its fields, such as `customer: email, name`.",
+            field="omitted",
+        )
+    return match[1], paths

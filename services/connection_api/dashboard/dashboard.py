@@ -1,0 +1,109 @@
+"""The dashboard: the Accounts page with its live feed, the sign-in page, error pages and static files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+from functools import partial
+
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Middleware
+
+from services.connection_api.account_filter import read_account_filter
+from services.connection_api.dashboard.assets import Assets
+from services.connection_api.dashboard.dialogs import NOTICES
+from services.connection_api.dashboard.feed import Feed, Snapshots
+from services.connection_api.dashboard.pages import Pages
+from services.connection_api.dashboard.reference_page import add_reference
+from services.connection_api.life.setups import Setup
+from services.connection_api.overview import Overview
+from shared.db import Pool
+from shared.http import PROBLEM, Access, Handler, add_route
+
+ListSetups = Callable[[], Awaitable[Sequence[Setup]]]
+
+
+def utc_now() -> datetime:
+    """Return the time."""
+    return datetime.now(UTC)
+
+
+async def no_setups() -> Sequence[Setup]:
+    """Return that nothing is unfinished."""
+    return ()
+
+
+class Dashboard:
+    """Answers the dashboard's routes."""
+
+    def __init__(self, snapshots: Snapshots, pages: Pages, list_setups: ListSetups) -> None:
+        self._snapshots = snapshots
+        self._pages = pages
+        self._list_setups = list_setups
+
+    async def accounts(self, request: web.Request) -> web.Response:
+        """The Accounts page, from what its feed shows too: the feed never brings something older."""
+        wanted = read_account_filter(request)
+        notice = NOTICES.get(request.query.get("notice", ""))
+        if notice:
+            self._snapshots.forget()
+        accounts = await self._snapshots.get(wanted)
+        setups = () if wanted.is_narrow else await self._list_setups()
+        page = self._pages.response("accounts.html", accounts=accounts, setups=setups, notice=notice)
+        page.headers["HX-Replace-Url"] = wanted.address()
+        return page
+
+    async def sign_in(self, _request: web.Request) -> web.Response:
+        """How to get in."""
+        return self._pages.response("sign_in.html")
+
+
+def add_dashboard(
+    app: web.Application,
+    pool_of: Callable[[], Pool],
+    *,
+    list_setups: ListSetups = no_setups,
+    now: Callable[[], datetime] = utc_now,
+) -> Pages:
+    """Add the dashboard's routes to an app of `shared.http.make_app`, whose responses carry the security headers.
+
+    Return what renders its pages. `pool_of` returns the state database's pool and raises `DatabaseUnavailableError`
+    while there is none; `list_setups` tells what is unfinished; `now` gives the time with its zone.
+    """
+    assets = Assets()
+    pages = Pages(assets.url, now)
+    overview = Overview()
+    snapshots = Snapshots(lambda wanted: overview.read(pool_of(), wanted, now=now()))
+    dashboard = Dashboard(snapshots, pages, list_setups)
+    feed = Feed(snapshots, lambda accounts: pages.text("cards.html", accounts=accounts))
+    app.on_shutdown.append(feed.close)
+    app.middlewares.insert(0, problems_as_pages(pages))
+    add_route(app, "GET", "/", dashboard.accounts, Access.READ)
+    add_route(app, "GET", "/events/accounts", feed.stream, Access.READ)
+    add_reference(app, pages)
+    add_route(app, "GET", "/sign-in", dashboard.sign_in, Access.PUBLIC)
+    add_route(app, "GET", "/static/{name}", assets.serve, Access.PUBLIC)
+    return pages
+
+
+def problems_as_pages(pages: Pages) -> Middleware:
+    """Return a middleware that shows a person's browser a page where a program would get a problem document.
+
+    It has to lie around the one that translates errors.
+    """
+    return web.middleware(partial(_answer, pages))
+
+
+async def _answer(pages: Pages, request: web.Request, handler: Handler) -> web.StreamResponse:
+    response = await handler(request)
+    if not isinstance(response, web.Response) or response.content_type != PROBLEM:
+        return response
+    if "text/html" not in request.headers.get(hdrs.ACCEPT, ""):
+        return response
+    problem = json.loads(response.text or "{}")
+    template = "sign_in.html" if response.status == 401 else "error.html"
+    page = pages.response(template, status=response.status, problem=problem)
+    if retry_after := response.headers.get(hdrs.RETRY_AFTER):
+        page.headers[hdrs.RETRY_AFTER] = retry_after
+    return page

@@ -1,0 +1,159 @@
+"""The dialogs about a connection's course: start date, what is synced, pause and removal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from aiohttp import web
+
+from services.connection_api.access.auth import actor_of
+from services.connection_api.dashboard import choice_forms, start_moments
+from services.connection_api.dashboard.dialogs import Dialogs, connection_of, done, go, is_htmx
+from services.connection_api.rest.requests import read_id
+from services.connection_api.state import State
+from shared.connections import State as ConnectionState
+from shared.errors import AppError
+from shared.http import Access, add_route
+from shared.removals import RemovalStore
+
+
+class StartDate:
+    """Set sync start date: what it would cost is told before it is saved."""
+
+    def __init__(self, state: State, dialogs: Dialogs, now: Callable[[], datetime]) -> None:
+        self._state = state
+        self._dialogs = dialogs
+        self._now = now
+
+    async def show(self, request: web.Request, problem: AppError | None = None, **values: Any) -> web.Response:
+        """The presets, with the date as it is."""
+        connection = await connection_of(self._state, request)
+        form = start_moments.form_values(self._now(), connection.start_date)
+        return self._dialogs.show(request, "start_date_dialog.html", problem, connection=connection, **form | values)
+
+    async def estimate(self, request: web.Request) -> web.Response:
+        """Tell what a date would cost."""
+        start = start_moments.read_start(await request.post())
+        estimate = await self._state.start_dates.estimate(read_id(request), start)
+        if is_htmx(request):
+            return self._dialogs.part("estimate.html", estimate=estimate, start=start)
+        values: dict[str, Any] = start_moments.form_values(self._now(), start) | {"estimate": estimate}
+        return await self.show(request, **values)
+
+    async def submit(self, request: web.Request) -> web.Response:
+        """Move the date."""
+        form = await request.post()
+        await self._state.start_dates.set(
+            read_id(request),
+            start_moments.read_start(form),
+            delete_older=form.get("delete_older") == "yes",
+            by=actor_of(request),
+        )
+        return done(request, "start_date_set")
+
+
+class Choice:
+    """What is synced: resources, and fields that are left out."""
+
+    def __init__(self, state: State, dialogs: Dialogs) -> None:
+        self._state = state
+        self._dialogs = dialogs
+
+    async def show(self, request: web.Request, problem: AppError | None = None, **values: Any) -> web.Response:
+        """Everything that can be chosen, as it was sent or as it is."""
+        connection = await connection_of(self._state, request)
+        form = choice_forms.form_values(connection.resources, connection.omitted_fields)
+        if request.method == "POST":
+            sent = await request.post()
+            form |= {"selected": frozenset(map(str, sent.getall("resources", ()))), "omitted": sent.get("omitted", "")}
+        shown = form | {"follows": ()} | values
+        return self._dialogs.show(request, "choice_dialog.html", problem, connection=connection, **shown)
+
+    async def consequences(self, request: web.Request) -> web.Response:
+        """Tell what follows from a choice."""
+        connection = await connection_of(self._state, request)
+        follows = choice_forms.consequences(connection, *await read_choice(request))
+        if is_htmx(request):
+            return self._dialogs.part("consequences.html", follows=follows)
+        return await self.show(request, follows=follows)
+
+    async def submit(self, request: web.Request) -> web.Response:
+        """Change what is synced."""
+        resources, omitted = await read_choice(request)
+        await self._state.choices.choose(
+            read_id(request), resources=resources, omitted_fields=omitted, by=actor_of(request)
+        )
+        return done(request, "choice_changed")
+
+
+class Pause:
+    """Pause syncing."""
+
+    def __init__(self, state: State, dialogs: Dialogs) -> None:
+        self._state = state
+        self._dialogs = dialogs
+
+    async def show(self, request: web.Request, problem: AppError | None = None) -> web.Response:
+        """Ask whether it is meant."""
+        connection = await connection_of(self._state, request)
+        return self._dialogs.show(request, "pause_dialog.html", problem, connection=connection)
+
+    async def submit(self, request: web.Request) -> web.Response:
+        """Stop calling Stripe for this connection."""
+        await self._state.connect.pause(read_id(request), by=actor_of(request))
+        return done(request, "paused")
+
+
+class Removal:
+    """Remove connection: what goes is listed first, and the account's name is asked for."""
+
+    def __init__(self, state: State, dialogs: Dialogs) -> None:
+        self._state = state
+        self._dialogs = dialogs
+
+    async def show(self, request: web.Request, problem: AppError | None = None) -> web.Response:
+        """What would go; once it goes, how far it is."""
+        connection = await connection_of(self._state, request)
+        if connection.state is ConnectionState.REMOVING:
+            return go(request, f"/removals/{(await RemovalStore(self._state.pool).of_connection(connection.id)).id}")
+        return self._dialogs.show(
+            request,
+            "removal_dialog.html",
+            problem,
+            connection=connection,
+            preview=await self._state.removals.preview(connection.id),
+            values=await request.post(),
+        )
+
+    async def submit(self, request: web.Request) -> web.Response:
+        """Begin the removal, and show how far it is."""
+        form = await request.post()
+        removal_id = await self._state.removals.request(
+            read_id(request),
+            account_name=str(form.get("account_name", "")),
+            delete_rows=form.get("rows") == "delete",
+            by=actor_of(request),
+        )
+        return go(request, f"/removals/{removal_id}")
+
+
+async def read_choice(request: web.Request) -> tuple[list[str], dict[str, list[str]]]:
+    """Return resources and left-out fields that a form brings; raise `PayloadError`."""
+    form = await request.post()
+    resources = choice_forms.read_resources([str(name) for name in form.getall("resources", ())])
+    return resources, choice_forms.read_omitted(str(form.get("omitted", "")))
+
+
+def add_life_dialogs(app: web.Application, state: State, dialogs: Dialogs, now: Callable[[], datetime]) -> None:
+    """Add the routes of these dialogs; `now` gives the time with its zone."""
+    start, choice = StartDate(state, dialogs, now), Choice(state, dialogs)
+    dialogs.add(app, "/connections/{id}/start-date", start)
+    dialogs.add(app, "/connections/{id}/choice", choice)
+    dialogs.add(app, "/connections/{id}/pause", Pause(state, dialogs))
+    dialogs.add(app, "/connections/{id}/removal", Removal(state, dialogs))
+    estimate = dialogs.refusable(start.estimate, start.show)
+    add_route(app, "POST", "/connections/{id}/start-date/estimate", estimate, Access.MANAGE)
+    follows = dialogs.refusable(choice.consequences, choice.show)
+    add_route(app, "POST", "/connections/{id}/choice/consequences", follows, Access.MANAGE)

@@ -1,0 +1,116 @@
+"""Answers what is asked about destinations; an address is tried before it is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from aiohttp import web
+from pydantic import SecretStr
+
+from services.connection_api.access.auth import actor_of
+from services.connection_api.rest import models
+from services.connection_api.rest.requests import make_cursor, read_body, read_cursor, read_id, read_query, write
+from services.connection_api.state import State
+from shared.destinations import PostgresAddress, parse_postgres_url
+from shared.errors import PayloadError
+from shared.http import Handler
+from shared.postgres_probe import ProbeStep, probe
+
+
+class DestinationUnusableError(PayloadError):
+    """The destination can't be used as it is."""
+
+    def __init__(self, step: ProbeStep) -> None:
+        """Take the step that failed; its code becomes the error's."""
+        parts = (step.message, step.fix, step.sql)
+        super().__init__(" ".join(part for part in parts if part), field="url")
+        self.code = step.code or self.code  # type: ignore[misc]
+
+
+class Destinations:
+    """The routes about destinations."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    @property
+    def handlers(self) -> dict[str, Handler]:
+        """The handlers by their operations' names."""
+        return {
+            "test_destination": self.test,
+            "create_destination": self.create,
+            "list_destinations": self.list,
+            "get_destination": self.get,
+            "change_destination": self.change,
+            "try_destination": self.try_again,
+            "delete_destination": self.delete,
+        }
+
+    async def test(self, request: web.Request) -> web.Response:
+        """Tell what works at an address and what does not."""
+        wanted = await read_body(request, models.DestinationTest)
+        return _write_steps(await probe(*_address(wanted)))
+
+    async def try_again(self, request: web.Request) -> web.Response:
+        """Tell what works at a destination, with the password that is kept."""
+        destination = await self._state.destinations.get(read_id(request))
+        password = await self._state.destinations.password(destination.id)
+        return _write_steps(await probe(destination.address, password))
+
+    async def create(self, request: web.Request) -> web.Response:
+        """Keep an address that works."""
+        wanted = await read_body(request, models.NewDestination)
+        store = self._state.destinations
+        address, password = _address(wanted)
+        await _require_usable(address, password)
+        destination_id = await store.insert(wanted.name, address, password, by=actor_of(request))
+        return write(models.DestinationAnswer.of(await store.get(destination_id)), status=201)
+
+    async def list(self, request: web.Request) -> web.Response:
+        """Show a page of destinations."""
+        query = read_query(request, models.PageQuery)
+        [after] = read_cursor(query.cursor, parts=1) or [""]
+        found = await self._state.destinations.list_page(after=after, limit=query.limit + 1)
+        page = found[: query.limit]
+        return write(
+            models.Page[models.DestinationAnswer](
+                data=tuple(models.DestinationAnswer.of(one) for one in page),
+                next_cursor=make_cursor(page[-1].id) if len(found) > query.limit else None,
+            )
+        )
+
+    async def get(self, request: web.Request) -> web.Response:
+        """Show a destination."""
+        return write(models.DestinationAnswer.of(await self._state.destinations.get(read_id(request))))
+
+    async def change(self, request: web.Request) -> web.Response:
+        """Keep another name, or another address that works."""
+        wanted, store = await read_body(request, models.DestinationChange), self._state.destinations
+        known = await store.get(read_id(request))
+        place = None
+        if wanted.url:
+            place = parse_postgres_url(wanted.url.get_secret_value(), schema=known.address.schema)
+            await _require_usable(*place)
+        await store.change(known.id, name=wanted.name, place=place, by=actor_of(request))
+        return write(models.DestinationAnswer.of(await store.get(known.id)))
+
+    async def delete(self, request: web.Request) -> web.Response:
+        """Forget a destination."""
+        await self._state.destinations.delete(read_id(request), by=actor_of(request))
+        return web.Response(status=204)
+
+
+async def _require_usable(address: PostgresAddress, password: SecretStr) -> None:
+    """Raise `DestinationUnusableError` for an address at which rows can't be written."""
+    steps = await probe(address, password)
+    if not steps[-1].passed:
+        raise DestinationUnusableError(steps[-1])
+
+
+def _write_steps(steps: Sequence[ProbeStep]) -> web.Response:
+    answers = tuple(models.ProbeStepAnswer.model_validate(step) for step in steps)
+    return write(models.DestinationTestAnswer(passed=steps[-1].passed, steps=answers))
+
+
+def _address(wanted: models.DestinationTest) -> tuple[PostgresAddress, SecretStr]:
+    return parse_postgres_url(wanted.url.get_secret_value(), schema=wanted.schema_name)

@@ -1,0 +1,94 @@
+"""Bodies and answers about destinations."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Self
+
+from pydantic import Field, SecretStr, model_validator
+
+from services.connection_api.rest.models.base import PRINTABLE, Answer, Input
+from shared.destinations import DEFAULT_SCHEMA, Destination
+
+
+class DestinationTest(Input):
+    """A Postgres address that is to be tried."""
+
+    url: SecretStr = Field(
+        min_length=1, max_length=2000, description="`postgresql://user:password@host:5432/database?sslmode=require`"
+    )
+    schema_name: str = Field(
+        default=DEFAULT_SCHEMA, alias="schema", min_length=1, max_length=63, description="Where the tables are made."
+    )
+
+
+class NewDestination(DestinationTest):
+    """A Postgres database that rows shall go to."""
+
+    name: str = Field(min_length=1, max_length=100, pattern=PRINTABLE, description="What people call it.")
+
+
+class DestinationChange(Input):
+    """A new name or address of a destination; what is left out stays."""
+
+    name: str | None = Field(default=None, min_length=1, max_length=100, pattern=PRINTABLE)
+    url: SecretStr | None = Field(
+        default=None,
+        min_length=1,
+        max_length=2000,
+        description="`postgresql://user:password@host:5432/database`: tried before it is kept. The schema stays.",
+    )
+
+    @model_validator(mode="after")
+    def _change_something(self) -> Self:
+        if self.name is None and self.url is None:
+            raise ValueError("Give a name or a url")
+        return self
+
+
+class DestinationAnswer(Answer):
+    """A destination, without its password."""
+
+    id: str
+    name: str
+    host: str
+    port: int
+    database: str
+    user: str
+    schema_name: str = Field(serialization_alias="schema")
+    sslmode: str
+    created_at: datetime
+
+    @classmethod
+    def of(cls, destination: Destination) -> DestinationAnswer:
+        """Return what may be shown of the destination."""
+        address = destination.address
+        return cls(
+            id=destination.id,
+            name=destination.name,
+            host=address.host,
+            port=address.port,
+            database=address.database,
+            user=address.user,
+            schema_name=address.schema,
+            sslmode=address.sslmode,
+            created_at=destination.created_at,
+        )
+
+
+class ProbeStepAnswer(Answer):
+    """One thing that was tried at a destination."""
+
+    name: str
+    passed: bool
+    message: str
+    code: str | None
+    fix: str | None
+    sql: str | None = Field(description="Statements that an administrator of the database can run.")
+
+
+class DestinationTestAnswer(Answer):
+    """What was tried, in order, up to the first thing that failed."""
+
+    passed: bool
+    steps: tuple[ProbeStepAnswer, ...]

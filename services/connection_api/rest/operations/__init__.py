@@ -1,0 +1,21 @@
+"""The REST API as one table: `routes` registers from it and `openapi` describes from it, so they can't diverge."""
+
+from __future__ import annotations
+
+from services.connection_api.rest.operations.access import ACCESS
+from services.connection_api.rest.operations.connections import CONNECTIONS
+from services.connection_api.rest.operations.destinations import DESTINATIONS
+from services.connection_api.rest.operations.events import EVENTS
+from services.connection_api.rest.operations.operation import OPENAPI_PATH, Operation
+from services.connection_api.rest.operations.syncs import SYNCS
+
+GROUPS: tuple[tuple[str, tuple[Operation, ...]], ...] = (
+    ("Destinations", DESTINATIONS),
+    ("Connections", CONNECTIONS),
+    ("Syncs", SYNCS),
+    ("Events", EVENTS),
+    ("Access and audit", ACCESS),
+)
+OPERATIONS: tuple[Operation, ...] = tuple(operation for _, operations in GROUPS for operation in operations)
+
+__all__ = ["GROUPS", "OPENAPI_PATH", "OPERATIONS", "Operation"]
