@@ -286,3 +286,35 @@ async def add_rows(managed: Managed, account_id: str, count: int, *, created: in
         count,
         created,
     )
+
+
+async def test_start_date_choice_and_removal_go_by_keyboard_alone(managed: Managed) -> None:
+    connection = await managed.connected()
+    async with managed.look() as page:
+        await wait_until_live(page)
+        opener, keys = page.get_by_role("button", name="Actions for"), page.keyboard
+        await opener.press("Enter")
+        await keys.type("set")
+        await keys.press("Enter")
+        await page.get_by_role("radio", name="All time").press("ArrowDown")
+        await expect(page.locator(".estimate-line")).to_be_visible()
+        await page.get_by_role("button", name="Save").press("Enter")
+        await has_said(page, "The start date is set.")
+        await expect(opener).to_be_focused()
+        await keys.press("ArrowDown")
+        await keys.type("wh")
+        await keys.press("Enter")
+        await page.get_by_role("checkbox", name="Setup intents").press(" ")
+        await page.get_by_role("button", name="Save").press("Enter")
+        await has_said(page, "The choice is saved.")
+        await opener.press("ArrowUp")
+        await keys.press("Enter")
+        await page.get_by_label("Type Till Shop to confirm").focus()
+        await keys.type("Till Shop")
+        await keys.press("Enter")
+        await page.wait_for_url(re.compile(r"/removals/rem_"))
+
+    changed = await managed.connection(connection.id)
+    assert changed.start_date is not None
+    assert "setup_intent" in changed.resources
+    assert changed.state is State.REMOVING

@@ -37,6 +37,7 @@
   };
   const open = (from, which = 0) => {
     close();
+    typed = "";
     button = from;
     menu = document.createElement("div");
     menu.className = "menu";
