@@ -3,6 +3,7 @@ SHELL := /bin/sh
 PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
+WORKERS ?= 2
 
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header pyproject.toml
@@ -21,7 +22,7 @@ run: .venv/runtime.stamp ## Run everything on this machine for a real Stripe acc
 
 .PHONY: test
 test: lint types .venv/browser.stamp ## Run everything: lint, types and all tests (ARGS="-k word" to choose)
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
 
 .PHONY: test-unit
 test-unit: .venv/dev.stamp ## Run the fast tests alone

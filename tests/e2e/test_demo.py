@@ -9,7 +9,12 @@ from collections import Counter
 from pathlib import Path
 from urllib.parse import parse_qsl
 
+import pytest
+
 from tests.e2e.commands import Command, started
+
+# One stack at a time: each has a broker, a database and six processes of its own.
+pytestmark = pytest.mark.xdist_group("stack")
 
 CHECK = ("demo", "--check", "--objects", "4000")
 EQUAL = "0 missing, 0 extra, 0 different"

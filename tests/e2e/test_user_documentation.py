@@ -19,6 +19,9 @@ from tests.browser.site import CHROMIUMS, FLAGS
 from tests.e2e.commands import Command, started
 from tests.e2e.rest import Rest
 
+# One stack at a time: each has a broker, a database and six processes of its own.
+pytestmark = pytest.mark.xdist_group("stack")
+
 ACTION_WITHIN = 60.0  # seconds from the first failing call
 RESUMED_WITHIN = 10.0  # seconds from the validated key to the next row
 PATIENCE = 60_000  # milliseconds
