@@ -185,7 +185,7 @@ async def _run() -> int:
                 if public_url
                 else "no public URL: Stripe's events are polled every 2 s while things happen, every 60 s when quiet"
             )
-            connect = "tillstream destinations add …, then tillstream connections add"
+            connect = "on the dashboard, or: tillstream destinations add …, then tillstream connections add"
             show_facts(
                 ("Dashboard", link),
                 ("API", stack.api_url),
