@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 
 from pydantic import SecretStr
 
@@ -19,7 +20,7 @@ from shared.catalogue import BY_NAME, RESOURCES
 from shared.connections import Connection, ConnectionStore, LiveBy, State
 from shared.crypto import fingerprint
 from shared.db import Pool, transaction
-from shared.errors import ConflictError, KeyInvalidError, KeyRefusedError, PermissionMissingError
+from shared.errors import AppError, ConflictError, KeyInvalidError, KeyRefusedError, PermissionMissingError
 from shared.key_check import Grant, KeyAccountError, KeyCheck, KeyPermissionsError, explain_invalid, probe_key
 from shared.stripe_api import StripeApi
 from shared.syncs import SyncStore
@@ -69,7 +70,7 @@ class Keys:
             return (await self._check_next(connection, self._parse(api_key)))[0]
         key = self._parse(api_key)
         wanted = choose_resources(resources)
-        check, webhooks = await self._probe(key, account_id)
+        check, webhooks = await self._probe(key, self._at_stripe.client(key.secret), account_id)
         return make_report(key, check, webhooks=webhooks, wanted=[row.name for row in wanted])
 
     async def update(self, connection_id: str, api_key: SecretStr, *, by: Actor) -> None:
@@ -116,7 +117,22 @@ class Keys:
         return parse_api_key(api_key.get_secret_value(), allow_test=self._settings.allow_test_keys)
 
     async def _check_next(self, connection: Connection, key: ApiKey) -> tuple[KeyReport, StripeApi]:
-        """Check a key that shall replace the connection's; return the report and the client that was used."""
+        """Check a key that shall replace the connection's; return the report and the client that was used.
+
+        The check is a sync of its own, so that the connection's history tells of it.
+        """
+        self._require_mode(connection, key)
+        api, started_at = self._at_stripe.client(key.secret), datetime.fromtimestamp(self._now(), UTC)
+        try:
+            report = await self._probe_next(connection, key, api)
+        except AppError as error:
+            await self._syncs.note_key_check(connection.id, api.calls, started_at=started_at, fault=error)
+            raise
+        fault = None if report.passed else KeyPermissionsError(report.sentence)
+        await self._syncs.note_key_check(connection.id, api.calls, started_at=started_at, fault=fault)
+        return report, api
+
+    def _require_mode(self, connection: Connection, key: ApiKey) -> None:
         if key.livemode != connection.livemode:
             ours, theirs = ("live", "test") if connection.livemode else ("test", "live")
             raise KeyModeError(
@@ -124,15 +140,16 @@ class Keys:
                 f"Create a restricted key in {ours} mode.",
                 field="api_key",
             )
-        api = self._at_stripe.client(key.secret)
+
+    async def _probe_next(self, connection: Connection, key: ApiKey, api: StripeApi) -> KeyReport:
         wanted = [name for name in connection.resources if BY_NAME[name].is_default]
         if not self._at_stripe.has_endpoint(connection):
             check = await probe_key(api, RESOURCES, account_id=connection.account_id)
-            return make_report(key, check, webhooks=None, wanted=wanted), api
-        check, webhooks = await self._probe(key, connection.account_id)
+            return make_report(key, check, webhooks=None, wanted=wanted)
+        check, webhooks = await self._probe(key, api, connection.account_id)
         if not check.is_account_certain and webhooks is Grant.GRANTED:
             await self._require_same_account(connection, api)
-        return make_report(key, check, webhooks=webhooks, wanted=wanted), api
+        return make_report(key, check, webhooks=webhooks, wanted=wanted)
 
     async def _require_same_account(self, connection: Connection, api: StripeApi) -> None:
         """Raise `KeyAccountError` when Stripe shows the key another account's webhook endpoints."""
@@ -143,9 +160,8 @@ class Keys:
                 field="api_key",
             )
 
-    async def _probe(self, key: ApiKey, account_id: str | None) -> tuple[KeyCheck, Grant | None]:
+    async def _probe(self, key: ApiKey, api: StripeApi, account_id: str | None) -> tuple[KeyCheck, Grant | None]:
         """Probe reading and, with a public URL, writing endpoints, at the same time."""
-        api = self._at_stripe.client(key.secret)
         if not self._settings.public_url:
             return await probe_key(api, RESOURCES, account_id=account_id), None
         try:
