@@ -24,7 +24,7 @@ pytestmark = pytest.mark.xdist_group("stack")
 
 ACTION_WITHIN = 60.0  # seconds from the first failing call
 RESUMED_WITHIN = 10.0  # seconds from the validated key to the next row
-PATIENCE = 60_000  # milliseconds
+PATIENCE = 30_000  # milliseconds
 
 
 class Person:
@@ -41,7 +41,7 @@ class Person:
         return self.page.locator("article.card").first
 
     def open_accounts(self) -> None:
-        self.page.get_by_role("link", name="Accounts", exact=True).click()
+        self.page.get_by_role("navigation", name="Main").get_by_role("link", name="Accounts").click()
 
     def choose(self, entry: str) -> None:
         """Click the three-dot menu on the connection, then the entry."""
