@@ -6,6 +6,7 @@ import re
 from collections.abc import AsyncIterator
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import Browser, Locator, Page, expect
 
 from shared.db import Pool
@@ -25,7 +26,7 @@ ENTRIES = [
 ]
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def page(pool: Pool, site: str, browser: Browser) -> AsyncIterator[Page]:
     await add_destination(pool)
     await add_connection(pool, "con_1", "Halcyon Coffee")
