@@ -61,11 +61,17 @@ async def choose_a_year(page: Page, _managed: Managed) -> None:
 
 
 async def leave_out(page: Page, _managed: Managed) -> None:
-    """Add a resource and leave out personal data."""
+    """Add a resource and a destination, and leave out personal data."""
     await page.get_by_role("checkbox", name="Setup intents").check()
     await page.get_by_role("button", name="Customers", exact=True).click()
-    await page.wait_for_selector(".consequences li")
+    await page.get_by_role("checkbox", name="Analytics").check()
+    await page.get_by_text("Analytics gets all history.").wait_for()
     await page.locator("#dialog").evaluate("(dialog) => dialog.scrollTo(0, dialog.scrollHeight)")
+
+
+async def tick_invoices(page: Page, _managed: Managed) -> None:
+    """Choose what is read again."""
+    await page.get_by_role("checkbox", name="Invoices").check()
 
 
 async def test_address(page: Page, managed: Managed) -> None:
@@ -100,6 +106,7 @@ CONNECTED = (
     Picture("update-key-missing", "/", menu_entry("Update API Key", check_key("rak_charge_read")), height=860),
     Picture("start-date", "/", menu_entry("Set sync start date", choose_a_year)),
     Picture("what-is-synced", "/", menu_entry("What is synced", leave_out)),
+    Picture("sync-again", "/", menu_entry("Sync again", tick_invoices), height=760),
     Picture("rotate-secret", "/", menu_entry("Rotate webhook secret"), height=560),
     Picture("pause", "/", menu_entry("Pause"), height=560),
     Picture("remove", "/", menu_entry("Remove connection")),

@@ -21,6 +21,7 @@ FOCUS_IS_INSIDE = "document.activeElement === document.body || !!document.active
 DIALOGS = {
     "Set sync start date": "start-date",
     "What is synced": "choice",
+    "Sync again": "sync-again",
     "Pause": "pause",
     "Rotate webhook secret": "webhook-secret",
     "Remove connection": "removal",
@@ -128,6 +129,55 @@ async def test_what_is_synced_says_what_follows_before_it_is_saved(managed: Mana
     assert changed.omitted_fields["customer"] == ["address", "email", "name", "phone", "shipping"]
 
 
+async def test_destinations_are_chosen_and_what_follows_is_said(managed: Managed) -> None:
+    connection = await managed.connected()
+    analytics = await managed.stage.add_destination("analytics")
+    async with managed.look() as page:
+        await open_dialog(page, "What is synced")
+        destinations = page.get_by_role("group", name="Destinations")
+        own, other = (destinations.get_by_role("checkbox", name=name) for name in ("copy", "analytics"))
+        await expect(own).to_be_checked()
+        await expect(other).not_to_be_checked()
+        await expect(destinations).to_contain_text("· analytics")
+        await other.check()
+        await own.uncheck()
+        follows = page.locator(".consequences")
+        await expect(follows).to_contain_text("analytics gets all history.")
+        await expect(follows).to_contain_text("Rows in copy stay as they are and are not updated any more.")
+        await page.get_by_role("button", name="Save").click()
+        await has_said(page, "The choice is saved.")
+
+    assert (await managed.connection(connection.id)).destination_ids == (analytics,)
+    newest, *_ = await managed.stage.syncs(connection.id)
+    assert (newest.kind, newest.trigger) == (Kind.BACKFILL, "destination added")
+
+
+async def test_at_least_one_destination_stays(managed: Managed) -> None:
+    connection = await managed.connected()
+    await managed.stage.add_destination("analytics")
+    async with managed.look(refused=True) as page:
+        await open_dialog(page, "What is synced")
+        own = page.get_by_role("checkbox", name="copy")
+        await own.uncheck()
+        await expect(page.locator("#problem")).to_have_text("Choose at least one destination.")
+        await page.get_by_role("button", name="Save").click()
+        await expect(page.locator("#problem")).to_have_text("Choose at least one destination.")
+        await expect(page.locator("#problem")).to_be_in_viewport()
+
+    assert (await managed.connection(connection.id)).destination_ids == connection.destination_ids
+
+
+async def test_where_there_is_one_destination_none_is_asked_for(managed: Managed) -> None:
+    connection = await managed.connected()
+    async with managed.look() as page:
+        await open_dialog(page, "What is synced")
+        await expect(page.get_by_role("group", name="Destinations")).to_have_count(0)
+        await page.get_by_role("button", name="Save").click()
+        await has_said(page, "The choice is saved.")
+
+    assert (await managed.connection(connection.id)).destination_ids == connection.destination_ids
+
+
 async def test_a_line_that_can_not_be_read_is_named(managed: Managed) -> None:
     await managed.connected()
     async with managed.look(refused=True) as page:
@@ -214,6 +264,7 @@ async def test_a_removing_connection_shows_how_far_it_is(managed: Managed) -> No
 
 async def test_everything_goes_without_scripts(managed: Managed) -> None:
     connection = await managed.connected()
+    analytics = await managed.stage.add_destination("analytics")
     async with managed.look(java_script_enabled=False) as page:
         base = f"{managed.url}/connections/{connection.id}"
         await page.goto(f"{base}/start-date")
@@ -224,8 +275,10 @@ async def test_everything_goes_without_scripts(managed: Managed) -> None:
         await expect(page.locator("#notice")).to_contain_text("The start date is set.")
         await page.goto(f"{base}/choice")
         await page.get_by_role("checkbox", name="Setup intents").check()
+        await page.get_by_role("checkbox", name="analytics").check()
         await page.get_by_role("button", name="What would follow?").click()
         await expect(page.locator(".consequences")).to_contain_text("Setup intents are added")
+        await expect(page.locator(".consequences")).to_contain_text("analytics gets all history.")
         await page.get_by_role("button", name="Save").click()
         await expect(page.locator("#notice")).to_contain_text("The choice is saved.")
         for entry, button in (("Pause", "Pause"), ("Resume", None), ("Rotate webhook secret", "Rotate secret")):
@@ -238,6 +291,7 @@ async def test_everything_goes_without_scripts(managed: Managed) -> None:
     changed = await managed.connection(connection.id)
     assert changed.start_date is not None
     assert "setup_intent" in changed.resources
+    assert set(changed.destination_ids) == {*connection.destination_ids, analytics}
 
 
 @pytest.mark.parametrize("entry", DIALOGS)
@@ -260,6 +314,7 @@ async def test_escape_closes_each_and_the_focus_goes_back(managed: Managed, entr
 async def test_everyone_can_use_each(managed: Managed, theme: Theme) -> None:
     connection = await managed.connected()
     await add_rows(managed, connection.account_id, 3, created=1_500_000_000)
+    await managed.stage.add_destination("analytics")
     for entry, path in DIALOGS.items():
         async with managed.look(theme=theme, reduced_motion="reduce") as page:
             await open_dialog(page, entry)

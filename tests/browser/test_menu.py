@@ -19,6 +19,7 @@ ENTRIES = [
     "Set sync start date",
     "What is synced",
     "Sync now",
+    "Sync again",
     "Pause",
     "Rotate webhook secret",
     "Copy ID",
@@ -116,6 +117,7 @@ async def test_another_card_has_a_menu_of_its_own(page: Page) -> None:
     await expect(entry(page, "Resume")).to_be_visible()
     await expect(entry(page, "Pause")).to_have_count(0)
     await expect(entry(page, "Sync now")).to_have_attribute("aria-disabled", "true")
+    await expect(entry(page, "Sync again")).to_have_attribute("aria-disabled", "true")
     await expect(entry(page, "Rotate webhook secret")).to_have_attribute("aria-disabled", "true")
 
 

@@ -13,6 +13,7 @@ from services.connection_api.dashboard.dialogs import Dialogs, done
 from services.connection_api.dashboard.key_dialogs import add_key_dialogs
 from services.connection_api.dashboard.life_dialogs import add_life_dialogs
 from services.connection_api.dashboard.pages import Pages
+from services.connection_api.dashboard.sync_again_dialog import SyncAgain
 from services.connection_api.overview import Overview
 from services.connection_api.rest.requests import read_id
 from services.connection_api.settings import ApiSettings
@@ -55,5 +56,6 @@ def add_account_pages(
     add_route(app, "POST", "/connections/{id}/sync", account.sync_now, Access.MANAGE)
     add_route(app, "POST", "/connections/{id}/resume", account.resume, Access.MANAGE)
     add_key_dialogs(app, state, dialogs, settings)
+    dialogs.add(app, "/connections/{id}/sync-again", SyncAgain(state, dialogs))
     add_life_dialogs(app, state, dialogs, now)
     add_connect_pages(app, state, dialogs, settings, now)

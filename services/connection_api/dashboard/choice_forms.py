@@ -1,15 +1,19 @@
-"""What is synced, as a form says it: resources with a tick, and a line of fields to leave out for each resource."""
+"""What is synced, as a form says it: resources and destinations with a tick, and a line of fields to leave out for each
+resource.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from services.connection_api.life.choices import check_omitted, choose_resources, newly_omitted, restored
 from services.connection_api.life.key_report import GROUPS
+from services.connection_api.rest.requests import ID
 from shared.catalogue import BY_NAME, RESOURCES, Resource
 from shared.connections import Connection
+from shared.destinations import Destination
 from shared.errors import PayloadError
 
 LINE = re.compile(r"([a-z0-9_.]+)\s*:\s*(\S.*)\Z")
@@ -86,6 +90,15 @@ def read_omitted(text: str) -> dict[str, list[str]]:
         raise PayloadError(error.message, field="omitted") from error
 
 
+def read_destinations(values: Sequence[str]) -> list[str]:
+    """Return the ids of the ticked destinations; raise `PayloadError` when there is none, or what is no id."""
+    if not values:
+        raise PayloadError("Choose at least one destination.", field="destination_ids")
+    if not all(ID.match(one) for one in values):
+        raise PayloadError("There is no such destination.", field="destination_ids")
+    return list(dict.fromkeys(values))
+
+
 def consequences(connection: Connection, resources: Sequence[str], omitted: Mapping[str, Sequence[str]]) -> list[str]:
     """Say what follows from a change before it is saved."""
     added = [name for name in resources if name not in connection.resources]
@@ -102,6 +115,14 @@ def consequences(connection: Connection, resources: Sequence[str], omitted: Mapp
             f"{_named([name])}: {', '.join(paths)} are never written again, and are taken out of the rows there are."
         )
     return said
+
+
+def moves(destinations: Iterable[Destination], before: Collection[str], after: Collection[str]) -> list[str]:
+    """Say what follows from delivering to the destinations `after` rather than to those `before`."""
+    changed = [one for one in destinations if (one.id in before) != (one.id in after)]
+    return [f"{one.name} gets all history." for one in changed if one.id in after] + [
+        f"Rows in {one.name} stay as they are and are not updated any more." for one in changed if one.id in before
+    ]
 
 
 def _line(row: Resource) -> Line:

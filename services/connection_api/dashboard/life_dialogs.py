@@ -13,10 +13,14 @@ from services.connection_api.dashboard import choice_forms, start_moments
 from services.connection_api.dashboard.dialogs import Dialogs, connection_of, done, go, is_htmx
 from services.connection_api.rest.requests import read_id
 from services.connection_api.state import State
+from shared.connections import Connection
 from shared.connections import State as ConnectionState
+from shared.destinations import Destination
 from shared.errors import AppError
 from shared.http import Access, add_route
 from shared.removals import RemovalStore
+
+ASKS_DESTINATIONS = "asks_destinations"  # a form without it leaves the destinations as they are
 
 
 class StartDate:
@@ -65,16 +69,22 @@ class Choice:
         """Everything that can be chosen, as it was sent or as it is."""
         connection = await connection_of(self._state, request)
         form = choice_forms.form_values(connection.resources, connection.omitted_fields)
+        chosen = frozenset(connection.destination_ids)
         if request.method == "POST":
             sent = await request.post()
             form |= {"selected": frozenset(map(str, sent.getall("resources", ()))), "omitted": sent.get("omitted", "")}
-        shown = form | {"follows": ()} | values
+            if ASKS_DESTINATIONS in sent:
+                chosen = frozenset(map(str, sent.getall("destination_ids", ())))
+        shown = form | {"destinations": await self._offered(connection), "chosen": chosen, "follows": ()} | values
         return self._dialogs.show(request, "choice_dialog.html", problem, connection=connection, **shown)
 
     async def consequences(self, request: web.Request) -> web.Response:
         """Tell what follows from a choice."""
         connection = await connection_of(self._state, request)
         follows = choice_forms.consequences(connection, *await read_choice(request))
+        if wanted := await read_destinations(request):
+            offered = await self._offered(connection)
+            follows += choice_forms.moves(offered, connection.destination_ids, wanted)
         if is_htmx(request):
             return self._dialogs.part("consequences.html", follows=follows)
         return await self.show(request, follows=follows)
@@ -83,9 +93,19 @@ class Choice:
         """Change what is synced."""
         resources, omitted = await read_choice(request)
         await self._state.choices.choose(
-            read_id(request), resources=resources, omitted_fields=omitted, by=actor_of(request)
+            read_id(request),
+            resources=resources,
+            omitted_fields=omitted,
+            destination_ids=await read_destinations(request),
+            by=actor_of(request),
         )
         return done(request, "choice_changed")
+
+    async def _offered(self, connection: Connection) -> list[Destination]:
+        """Return the connection's own destinations, then the others."""
+        store = self._state.destinations
+        own = [await store.get(destination_id) for destination_id in connection.destination_ids]
+        return own + [one for one in await store.list_page() if one.id not in connection.destination_ids]
 
 
 class Pause:
@@ -144,6 +164,14 @@ async def read_choice(request: web.Request) -> tuple[list[str], dict[str, list[s
     form = await request.post()
     resources = choice_forms.read_resources([str(name) for name in form.getall("resources", ())])
     return resources, choice_forms.read_omitted(str(form.get("omitted", "")))
+
+
+async def read_destinations(request: web.Request) -> list[str] | None:
+    """Return the destinations that a form brings, `None` from one that does not ask for them; raise `PayloadError`."""
+    form = await request.post()
+    if ASKS_DESTINATIONS not in form:
+        return None
+    return choice_forms.read_destinations([str(one) for one in form.getall("destination_ids", ())])
 
 
 def add_life_dialogs(app: web.Application, state: State, dialogs: Dialogs, now: Callable[[], datetime]) -> None:

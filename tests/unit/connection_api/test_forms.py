@@ -10,9 +10,15 @@ from services.connection_api.account_filter import AccountFilter
 from services.connection_api.dashboard import choice_forms, start_moments
 from services.connection_api.dashboard.stripe_links import create_key_address
 from shared.catalogue import BY_NAME, RESOURCES
+from shared.destinations import Destination, PostgresAddress
 from shared.errors import PayloadError
 
 NOW = datetime(2026, 3, 4, 12, 0, 0, tzinfo=UTC)
+
+
+def destination(destination_id: str, name: str) -> Destination:
+    address = PostgresAddress("db.internal.example", 5432, "analytics", "tillstream", destination_id)
+    return Destination(destination_id, name, address, 1, NOW)
 
 
 class TestStart:
@@ -84,6 +90,25 @@ class TestOmitted:
         fields = {"charge": ["billing_details"], "customer": ["email", "name"]}
 
         assert choice_forms.read_omitted(str(choice_forms.form_values((), fields)["omitted"])) == fields
+
+
+class TestDestinations:
+    def test_each_is_read_once(self) -> None:
+        assert choice_forms.read_destinations(["dst_2", "dst_1", "dst_2"]) == ["dst_2", "dst_1"]
+
+    @pytest.mark.parametrize("values", [[], ["dst_1", "no id"], ["dst_1\x00"]])
+    def test_none_or_what_is_no_id_is_refused(self, values: list[str]) -> None:
+        with pytest.raises(PayloadError) as refused:
+            choice_forms.read_destinations(values)
+        assert refused.value.field == "destination_ids"
+
+    def test_what_follows_is_said_of_what_changes_alone(self) -> None:
+        offered = [destination("dst_1", "Warehouse"), destination("dst_2", "Analytics"), destination("dst_3", "Lake")]
+
+        assert choice_forms.moves(offered, ["dst_1", "dst_3"], ["dst_2", "dst_3"]) == [
+            "Analytics gets all history.",
+            "Rows in Warehouse stay as they are and are not updated any more.",
+        ]
 
 
 class TestKeyLink:

@@ -66,11 +66,15 @@
       (dialog.querySelector("[autofocus]") ?? dialog.querySelector(".dialog-head [data-close]"))?.focus();
     }
     if (target.id === "problem") {
-      const field = target.closest("form")?.elements[target.querySelector("[data-field]")?.dataset.field];
-      if (!field?.setAttribute) return;
-      field.closest("[hidden]")?.removeAttribute("hidden");
-      field.setAttribute("aria-invalid", "true");
-      field.focus();
+      const named = target.closest("form")?.elements[target.querySelector("[data-field]")?.dataset.field];
+      // Of boxes that share a name, the focus stays on the one that was changed.
+      const field = named instanceof RadioNodeList ? [...named].find((one) => one === document.activeElement) ?? named[0] : named;
+      if (field) {
+        field.closest("[hidden]")?.removeAttribute("hidden");
+        field.setAttribute("aria-invalid", "true");
+        field.focus();
+      }
+      target.scrollIntoView({ block: "nearest" });
     }
   });
   document.addEventListener("htmx:responseError", (event) => {
