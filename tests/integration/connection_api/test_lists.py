@@ -63,6 +63,7 @@ async def insert_connection(pool: Pool, connection_id: str = "con_1", account_id
         start_date=None,
         resources=["customer"],
         live_by=LiveBy.POLLING,
+        by=Actor("test"),
     )
     await ConnectionStore(pool, KEYS).set_state(connection_id, State.ACTIVE)
 

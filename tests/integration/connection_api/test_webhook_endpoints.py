@@ -10,6 +10,7 @@ import pytest
 from pydantic import SecretStr
 
 from shared.api_keys import ApiKey
+from shared.audit import Actor
 from shared.catalogue import DEFAULT_RESOURCES, webhook_events
 from shared.connections import Connection, ConnectionStore, LiveBy, State
 from shared.crypto import KeyRing, make_encryption_key, parse_key_ring
@@ -84,6 +85,7 @@ async def stage(database_url: str) -> AsyncIterator[Stage]:
             start_date=None,
             resources=["charge"],
             live_by=LiveBy.WEBHOOKS,
+            by=Actor("test"),
         )
         yield Stage(simulator, pool, keys, await store.get("con_1"))
     await pool.close()

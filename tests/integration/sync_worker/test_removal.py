@@ -68,7 +68,8 @@ async def test_the_audit_log_keeps_counts_and_the_hash_of_the_account(here: Worl
     await fill(here)
     await ask(here)
     await here.removing().carry_out_one()
-    [entry] = await AuditLog(here.pool).list_newest(subject=CONNECTION)
+    [entry, created] = await AuditLog(here.pool).list_newest(subject=CONNECTION)
+    assert created.action == "connection.created"
     assert (entry.actor, entry.action) == ("sync_worker", "connection.removed")
     assert entry.details["account"] == hash_token(here.simulation.platform.account_id).hex()
     assert entry.details["counts"]["history"]["event_log"] == 7
