@@ -8,10 +8,11 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from services.connection_api.dashboard.sync_views import label_of
 from services.connection_api.life.choices import check_omitted, choose_resources, newly_omitted, restored
 from services.connection_api.life.key_report import GROUPS
 from services.connection_api.rest.requests import ID
-from shared.catalogue import BY_NAME, RESOURCES, Resource
+from shared.catalogue import RESOURCES, Resource
 from shared.connections import Connection
 from shared.destinations import Destination
 from shared.errors import PayloadError
@@ -127,11 +128,6 @@ def moves(destinations: Iterable[Destination], before: Collection[str], after: C
 
 def _line(row: Resource) -> Line:
     return Line(row.name, label_of(row.name), row.toggle, row.read_permission, row.is_default)
-
-
-def label_of(name: str) -> str:
-    """Return how a resource is called on pages, such as `Payment intents`."""
-    return BY_NAME[name].table.replace("_", " ").capitalize()
 
 
 def _named(names: Iterable[str]) -> str:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from services.connection_api.access.auth import actor_of
-from services.connection_api.dashboard.choice_forms import label_of
 from services.connection_api.dashboard.dialogs import Dialogs, connection_of, go
+from services.connection_api.dashboard.sync_views import label_of
 from services.connection_api.rest.requests import STRIPE_ID, read_id
 from services.connection_api.state import State
 from shared.catalogue import RESOURCES
