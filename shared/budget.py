@@ -7,7 +7,9 @@ So any second holds at most `rate` calls, whoever makes them.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from datetime import timedelta
 
 from shared.db import Pool, database_errors
@@ -17,11 +19,27 @@ LIVE_RATE = 100.0
 TEST_RATE = 25.0
 ENDPOINT_RATE = 25.0
 
+TYPICAL_SECONDS = 0.2  # that Stripe takes for a page
+FEWEST_AT_ONCE = 3
+
 TAKE = """
 INSERT INTO stripe_budgets AS b (scope, next_at) VALUES ($1, now() + $2::interval)
 ON CONFLICT (scope) DO UPDATE SET next_at = greatest(b.next_at, now()) + $2::interval
 RETURNING extract(epoch FROM b.next_at - now() - $2::interval)::float8
 """
+
+
+def account_rate(*, livemode: bool, share: float) -> float:
+    """Return how many calls a second a `share` of the account's limit allows."""
+    return (LIVE_RATE if livemode else TEST_RATE) * share
+
+
+def calls_at_once(*, livemode: bool, share: float) -> int:
+    """Return how many calls have to be under way for the budget to be used, at Stripe's typical pace.
+
+    More would be no faster, and each of them is one more refusal when the key dies.
+    """
+    return max(FEWEST_AT_ONCE, math.ceil(account_rate(livemode=livemode, share=share) * TYPICAL_SECONDS))
 
 
 class AccountBudget:
@@ -39,15 +57,17 @@ class AccountBudget:
         """`share` is the part of Stripe's limits that may be used, from 0 to 1."""
         self._pool = pool
         self._account = f"{account_id}:{'live' if livemode else 'test'}"
-        self._account_step = 1 / ((LIVE_RATE if livemode else TEST_RATE) * share)
+        self._account_step = 1 / account_rate(livemode=livemode, share=share)
         self._endpoint_step = 1 / (ENDPOINT_RATE * share)
         self._sleep = sleep
 
-    async def wait(self, endpoint: str) -> None:
-        """Return when one call of `endpoint` may start; raise `DatabaseUnavailableError`."""
+    @asynccontextmanager
+    async def turn(self, endpoint: str) -> AsyncIterator[None]:
+        """Run the block, which makes one call of `endpoint`, when it may start; raise `DatabaseUnavailableError`."""
         # The account's turn is taken last: calls that waited for their endpoints would come on top of the others.
         await self._wait_for(f"{self._account} {endpoint}", self._endpoint_step)
         await self._wait_for(self._account, self._account_step)
+        yield
 
     async def _wait_for(self, scope: str, step: float) -> None:
         with database_errors():

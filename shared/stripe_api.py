@@ -11,6 +11,7 @@ import math
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Protocol, TypeVar
@@ -112,15 +113,16 @@ class Fetched:
 class Budget(Protocol):
     """Decides when the next call may start."""
 
-    async def wait(self, endpoint: str) -> None:
-        """Return when one call of `endpoint` may be made."""
+    def turn(self, endpoint: str) -> AbstractAsyncContextManager[None]:
+        """Return a block that begins when one call of `endpoint` may be made, and lasts as long as the call."""
 
 
 class Unlimited:
     """The budget of a key check, which may use all of Stripe's limit for its few calls."""
 
-    async def wait(self, endpoint: str) -> None:
-        """Return at once."""
+    def turn(self, endpoint: str) -> AbstractAsyncContextManager[None]:
+        """Return a block that begins at once."""
+        return nullcontext()
 
 
 @dataclass(slots=True)
@@ -200,9 +202,9 @@ class StripeApi:
     ) -> T:
         endpoint = f"{method} {OBJECT_ID.sub('/{id}', path)}"
         for attempt in range(self._attempts):
-            await self._budget.wait(endpoint)
             try:
-                answer = await self._send(method, path, params, headers or {})
+                async with self._budget.turn(endpoint):
+                    answer = await self._send(method, path, params, headers or {})
                 _raise_for_answer(answer)
                 return parse(answer)
             except TransientError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from weakref import WeakValueDictionary
 import aiohttp
 
 from services.sync_worker.settings import WorkerSettings
-from shared.budget import AccountBudget
+from shared.budget import AccountBudget, calls_at_once
 from shared.connections import Connection, ConnectionStore, StoredKey
 from shared.db import Pool, RowInUseError, database_errors
 from shared.errors import ConnectionDisabledError, KeyInvalidError, TerminalError
@@ -38,14 +39,18 @@ class CallsStoppedError(TerminalError):
 
 @dataclass(slots=True, weakref_slot=True)
 class _Gate:
-    """What the clients that call with one key at the same time know of it."""
+    """What the clients that call with one key at the same time share."""
 
+    turns: asyncio.Semaphore
     refusal: str | None = None  # what Stripe said when it refused the key
 
 
 @dataclass(frozen=True, slots=True)
 class _GuardedBudget:
-    """A budget that lets no call start once the key has been refused, whichever worker learned it."""
+    """A budget that lets no call start once the key has been refused, whichever worker learned it.
+
+    Calls that are under way by then are refused too, so it lets no more be so than the budget needs.
+    """
 
     budget: Budget
     gate: _Gate
@@ -53,15 +58,17 @@ class _GuardedBudget:
     connection_id: str
     key_version: int
 
-    async def wait(self, endpoint: str) -> None:
-        """Return when one call of `endpoint` may be made; raise when none may."""
-        await self.budget.wait(endpoint)
-        with database_errors():
-            may_call = await self.pool.fetchval(MAY_CALL, self.connection_id, self.key_version)
-        if self.gate.refusal:
-            raise KeyInvalidError(self.gate.refusal)
-        if not may_call:
-            raise CallsStoppedError
+    @asynccontextmanager
+    async def turn(self, endpoint: str) -> AsyncIterator[None]:
+        """Run the block, which makes one call of `endpoint`, when it may start; raise when none may."""
+        async with self.budget.turn(endpoint), self.gate.turns:
+            with database_errors():
+                may_call = await self.pool.fetchval(MAY_CALL, self.connection_id, self.key_version)
+            if self.gate.refusal:
+                raise KeyInvalidError(self.gate.refusal)
+            if not may_call:
+                raise CallsStoppedError
+            yield
 
 
 class Clients:
@@ -84,7 +91,7 @@ class Clients:
         `ConnectionDisabledError` when the connection was removed meanwhile.
         """
         key = await self._connections.stored_key(connection.id)
-        gate = self._gates.setdefault((connection.id, key.version), _Gate())
+        gate = self._gates.setdefault((connection.id, key.version), self._new_gate(connection))
         budget = _GuardedBudget(self._budget(connection), gate, self._pool, connection.id, key.version)
         try:
             yield self._client(key, budget)
@@ -101,6 +108,10 @@ class Clients:
     def single(self, connection: Connection, key: StoredKey) -> StripeApi:
         """Return a client whose calls are made once, also for a connection that makes none by itself."""
         return self._client(key, self._budget(connection), attempts=1)
+
+    def _new_gate(self, connection: Connection) -> _Gate:
+        at_once = calls_at_once(livemode=connection.livemode, share=self._settings.stripe_budget_share)
+        return _Gate(asyncio.Semaphore(at_once))
 
     def _client(self, key: StoredKey, budget: Budget, *, attempts: int = 5) -> StripeApi:
         return StripeApi(

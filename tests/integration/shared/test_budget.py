@@ -52,7 +52,8 @@ class Callers:
         clocked = ClockedPool(pool)
         budget = AccountBudget(clocked, account_id="acct_1", livemode=True, share=0.5)
         for _ in range(calls):
-            await budget.wait(endpoint)
+            async with budget.turn(endpoint):
+                pass
             self.turns.setdefault(endpoint, []).append(clocked.turn)
 
 
@@ -86,7 +87,8 @@ async def test_accounts_do_not_wait_for_each_other(database_url: str) -> None:
     pool = await make_pool(database_url)
     for n in range(20):
         budget = AccountBudget(pool, account_id=f"acct_{n}", livemode=True, share=0.5, sleep=note)
-        await budget.wait("GET /v1/charges")
+        async with budget.turn("GET /v1/charges"):
+            pass
     await pool.close()
     assert waits["later"] == 0
 
@@ -101,6 +103,7 @@ async def test_the_pace_is_the_share_of_the_mode(database_url: str, livemode: bo
     pool = await make_pool(database_url)
     budget = AccountBudget(pool, account_id="acct_1", livemode=livemode, share=0.1, sleep=note)
     for n in range(11):
-        await budget.wait(f"GET /v1/{n}")
+        async with budget.turn(f"GET /v1/{n}"):
+            pass
     await pool.close()
     assert waits[-1] == pytest.approx(10 / (rate * 0.1), abs=0.5)

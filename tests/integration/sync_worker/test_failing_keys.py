@@ -261,6 +261,30 @@ async def test_all_loops_of_all_workers_spend_few_calls_on_a_dead_key(database_u
         assert await refusals(here) <= 3
 
 
+@pytest.mark.parametrize(("livemode", "most"), [(False, 3), (True, 10)])
+async def test_a_key_that_dies_at_full_speed_is_refused_for_the_calls_under_way(
+    database_url: str, livemode: bool, most: int
+) -> None:
+    """At 200 ms a call, as many are under way as it takes to use half of Stripe's limit: 3 in a sandbox, 10 live."""
+    async with world(database_url, objects=3_000, share=0.5, livemode=livemode) as here:
+        await here.control("POST", "faults", {"latency_after_ms": 200})
+        await here.start(*SYNCED)
+        for identity in sorted(here.truth("charge"))[:60]:
+            await here.ask("charge", identity)
+        working = asyncio.create_task(work(here, "worker-1", fetchers=8))
+        await eventually(lambda: is_busy(here))
+        await here.control("POST", f"keys/{await here.key()}/expire")
+        await eventually(lambda: is_refused(here))
+        await asyncio.sleep(1)
+        working.cancel()
+        await asyncio.gather(working, return_exceptions=True)
+        assert 1 <= await refusals(here) <= most
+
+
+async def is_busy(here: World) -> bool:
+    return len(await here.calls()) >= 15
+
+
 async def is_refused(here: World) -> bool:
     return (await here.connection()).state is State.ACTION_REQUIRED
 
@@ -269,12 +293,12 @@ async def is_tried_again(here: World) -> bool:
     return bool(await here.pool.fetchval("SELECT key_tries > 1 FROM connections"))
 
 
-async def work(here: World, owner: str) -> None:
+async def work(here: World, owner: str, *, fetchers: int = 4) -> None:
     """Do all that one worker does, with clients of its own."""
     clients = Clients(here.session, here.settings, here.pool, here.connections)
     mine, wake = replace(here, clients=clients), asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
-        for _ in range(4):
+        for _ in range(fetchers):
             tasks.create_task(mine.backfill(owner).run(wake))
         for loop in (mine.refetch(), mine.polling(owner), mine.schedule(), mine.faults(), mine.refused_keys()):
             tasks.create_task(loop.run())

@@ -194,9 +194,9 @@ class World:
 
 @asynccontextmanager
 async def world(
-    database_url: str, *, objects: int = 1500, share: float = 1.0, **simulated: Any
+    database_url: str, *, objects: int = 1500, share: float = 1.0, livemode: bool = True, **simulated: Any
 ) -> AsyncIterator[World]:
-    app = create_app(Config(objects=objects, livemode=True, rate_limits=False, **simulated))
+    app = create_app(Config(objects=objects, livemode=livemode, rate_limits=False, **simulated))
     async with TestServer(app) as server, aiohttp.ClientSession() as session:
         settings = WorkerSettings.model_validate(
             {

@@ -60,8 +60,10 @@ class Script:
             await asyncio.Event().wait()
         return web.Response(body=answer.body, status=answer.status, headers=answer.headers)
 
-    async def wait(self, endpoint: str) -> None:
+    @asynccontextmanager
+    async def turn(self, endpoint: str) -> AsyncIterator[None]:
         self.endpoints.append(endpoint)
+        yield
 
     async def sleep(self, seconds: float) -> None:
         self.pauses.append(seconds)
