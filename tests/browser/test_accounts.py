@@ -3,15 +3,13 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 
-import pytest
 from playwright.async_api import Browser, expect
 
 from shared.db import Pool
 from tests.browser.sample import add_backfill, add_business, add_connection, add_destination, cursor_at
 from tests.browser.site import make_dashboard, serve
-from tests.browser.visit import Theme, axe_violations, visit, wait_until_live
+from tests.browser.visit import axe_violations, visit, wait_until_live
 
-THEMES: list[Theme] = ["light", "dark"]
 OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
 
@@ -113,13 +111,12 @@ async def test_the_chosen_theme_holds_after_a_reload(site: str, browser: Browser
         assert await page.evaluate("getComputedStyle(document.body).colorScheme") == "dark"
 
 
-@pytest.mark.parametrize("theme", THEMES)
-async def test_everyone_can_use_every_page(pool: Pool, site: str, browser: Browser, theme: Theme) -> None:
+async def test_everyone_can_use_every_page(pool: Pool, site: str, browser: Browser) -> None:
     for path, is_refused in (("/", False), ("/sign-in", False), ("/nowhere", True)):
-        async with visit(browser, site + path, theme=theme, refused=is_refused) as page:
+        async with visit(browser, site + path, refused=is_refused) as page:
             assert await axe_violations(page) == []
     await add_business(pool)
-    async with visit(browser, site, theme=theme, reduced_motion="reduce") as page:
+    async with visit(browser, site, reduced_motion="reduce") as page:
         await wait_until_live(page)
         assert await axe_violations(page) == []
 

@@ -2,13 +2,12 @@ from __future__ import annotations
 
 import re
 
-import pytest
 from playwright.async_api import Page, expect
 
 from shared.db import Pool
 from tests.browser.history_sample import add_history
 from tests.browser.sample import add_connection, add_destination
-from tests.browser.visit import OVERFLOW, THEMES, Look, Theme, axe_violations
+from tests.browser.visit import OVERFLOW, Look, axe_violations
 
 PAGES = ("/destinations", "/destinations/new", "/destinations/dst_1", "/destinations/dst_9/remove")
 CLOSED = "postgresql://tillstream:secret-9@127.0.0.1:1/analytics"
@@ -126,15 +125,14 @@ async def test_only_a_destination_that_nothing_uses_can_be_removed(pool: Pool, l
     assert await pool.fetchval("SELECT array_agg(id) FROM destinations") == ["dst_1"]
 
 
-@pytest.mark.parametrize("theme", THEMES)
-async def test_everyone_can_use_the_pages_about_destinations(pool: Pool, look: Look, theme: Theme) -> None:
-    async with look("/destinations", theme=theme) as page:
+async def test_everyone_can_use_the_pages_about_destinations(pool: Pool, look: Look) -> None:
+    async with look("/destinations") as page:
         assert await axe_violations(page) == []
     await add_history(pool)
     for path in PAGES:
-        async with look(path, theme=theme, reduced_motion="reduce") as page:
+        async with look(path, reduced_motion="reduce") as page:
             assert await axe_violations(page) == [], path
-    async with look("/destinations/new", theme=theme, reduced_motion="reduce") as page:
+    async with look("/destinations/new", reduced_motion="reduce") as page:
         await fill(page, CLOSED)
         await page.get_by_role("button", name="Test connection").click()
         await expect(page.get_by_text("Nothing listens")).to_be_visible()

@@ -8,7 +8,7 @@ from playwright.async_api import expect
 from shared.db import Pool
 from tests.browser.history_sample import add_dead_letter, add_event, add_history
 from tests.browser.sample import add_connection, add_destination
-from tests.browser.visit import OVERFLOW, THEMES, Look, Theme, axe_violations
+from tests.browser.visit import OVERFLOW, Look, axe_violations
 
 PAGES = ("/events", "/events/con_b4m7/evt_1Qh9xK2mT4bVwL5", "/events/con_b4m7/evt_1Qh9xK2mT4bVwL3")
 
@@ -102,14 +102,13 @@ async def test_an_event_that_is_not_there_is_not_found(pool: Pool, look: Look, p
         await expect(page.get_by_role("heading", name="This page does not exist")).to_be_visible()
 
 
-@pytest.mark.parametrize("theme", THEMES)
-async def test_everyone_can_use_the_pages_about_events(pool: Pool, look: Look, theme: Theme) -> None:
+async def test_everyone_can_use_the_pages_about_events(pool: Pool, look: Look) -> None:
     for path in ("/events", "/events?q=nothing"):
-        async with look(path, theme=theme) as page:
+        async with look(path) as page:
             assert await axe_violations(page) == []
     await add_history(pool)
     for path in PAGES:
-        async with look(path, theme=theme, reduced_motion="reduce") as page:
+        async with look(path, reduced_motion="reduce") as page:
             assert await axe_violations(page) == [], path
 
 

@@ -8,9 +8,7 @@ from playwright.async_api import Page, expect
 from shared.api_keys import parse_api_key
 from shared.errors import KeyRefusedError
 from tests.browser.managed import Managed
-from tests.browser.visit import Theme, axe_violations, wait_until_live
-
-THEMES: list[Theme] = ["light", "dark"]
+from tests.browser.visit import axe_violations, wait_until_live
 
 
 async def open_dialog(page: Page) -> None:
@@ -179,17 +177,16 @@ async def test_without_scripts_it_is_a_page(managed: Managed) -> None:
     assert (await managed.connection(connection.id)).key_version == 2
 
 
-@pytest.mark.parametrize("theme", THEMES)
-async def test_everyone_can_use_it(managed: Managed, theme: Theme) -> None:
+async def test_everyone_can_use_it(managed: Managed) -> None:
     connection = await managed.connected()
-    async with managed.look(theme=theme, reduced_motion="reduce") as page:
+    async with managed.look(reduced_motion="reduce") as page:
         await open_dialog(page)
         assert await axe_violations(page) == []
         await type_key(page, managed.make_key("rak_charge_read"))
         await page.get_by_role("button", name="Check").click()
         await expect(page.locator(".report")).to_be_visible()
         assert await axe_violations(page) == []
-    async with managed.look(f"/connections/{connection.id}/key", theme=theme) as page:
+    async with managed.look(f"/connections/{connection.id}/key") as page:
         assert await axe_violations(page) == []
-    async with managed.look(f"/connections/{connection.id}", theme=theme) as page:
+    async with managed.look(f"/connections/{connection.id}") as page:
         assert await axe_violations(page) == []

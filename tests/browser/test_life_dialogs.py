@@ -12,9 +12,8 @@ from playwright.async_api import Page, expect
 from shared.connections import State
 from shared.syncs import Kind
 from tests.browser.managed import Managed
-from tests.browser.visit import Theme, axe_violations, wait_until_live
+from tests.browser.visit import axe_violations, wait_until_live
 
-THEMES: list[Theme] = ["light", "dark"]
 OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 # Between the last and the first element of a dialog the focus is nowhere, or in the browser's own controls.
 FOCUS_IS_INSIDE = "document.activeElement === document.body || !!document.activeElement.closest('dialog')"
@@ -310,19 +309,18 @@ async def test_escape_closes_each_and_the_focus_goes_back(managed: Managed, entr
         await expect(page.get_by_role("button", name="Actions for")).to_be_focused()
 
 
-@pytest.mark.parametrize("theme", THEMES)
-async def test_everyone_can_use_each(managed: Managed, theme: Theme) -> None:
+async def test_everyone_can_use_each(managed: Managed) -> None:
     connection = await managed.connected()
     await add_rows(managed, connection.account_id, 3, created=1_500_000_000)
     await managed.stage.add_destination("analytics")
     for entry, path in DIALOGS.items():
-        async with managed.look(theme=theme, reduced_motion="reduce") as page:
+        async with managed.look(reduced_motion="reduce") as page:
             await open_dialog(page, entry)
             if path == "start-date":
                 await page.get_by_text("90 days").click()
                 await expect(page.locator(".older")).to_be_visible()
             assert await axe_violations(page) == [], entry
-        async with managed.look(f"/connections/{connection.id}/{path}", theme=theme, width=320) as page:
+        async with managed.look(f"/connections/{connection.id}/{path}", width=320) as page:
             assert await axe_violations(page) == [], path
             assert await page.evaluate(OVERFLOW) == 0, path
 

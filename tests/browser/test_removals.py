@@ -1,11 +1,10 @@
 from __future__ import annotations
 
-import pytest
 from playwright.async_api import expect
 
 from shared.db import Pool
 from tests.browser.history_sample import add_history, add_removal
-from tests.browser.visit import OVERFLOW, THEMES, Look, Theme, axe_violations
+from tests.browser.visit import OVERFLOW, Look, axe_violations
 
 PAGES = ("/removals", "/removals/rmv_done", "/removals/rmv_open", "/removals/rmv_kept")
 FINISH = """
@@ -66,11 +65,10 @@ async def test_no_removal_yet_says_what_will_be_here(look: Look) -> None:
         await expect(page.get_by_role("heading", name="No connection was removed yet")).to_be_visible()
 
 
-@pytest.mark.parametrize("theme", THEMES)
-async def test_everyone_can_use_the_pages_about_removals(pool: Pool, look: Look, theme: Theme) -> None:
+async def test_everyone_can_use_the_pages_about_removals(pool: Pool, look: Look) -> None:
     await add_history(pool)
     for path in PAGES:
-        async with look(path, theme=theme, reduced_motion="reduce") as page:
+        async with look(path, reduced_motion="reduce") as page:
             assert await axe_violations(page) == [], path
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 
-import pytest
 from playwright.async_api import Page, expect
 
 from shared.syncs import Kind, Sync
 from tests.browser.managed import Managed
-from tests.browser.visit import OVERFLOW, THEMES, Theme, axe_violations, wait_until_live
+from tests.browser.visit import OVERFLOW, axe_violations, wait_until_live
 
 SYNC_PAGE = re.compile(r"/syncs/(syn_\w+)")
 
@@ -118,11 +117,10 @@ async def test_a_paused_connection_is_not_synced(managed: Managed) -> None:
         await expect(page.locator("#problem")).to_contain_text("Only an active connection can be synced.")
 
 
-@pytest.mark.parametrize("theme", THEMES)
-async def test_everyone_can_ask_for_one_object(managed: Managed, theme: Theme) -> None:
+async def test_everyone_can_ask_for_one_object(managed: Managed) -> None:
     connection = await managed.connected()
     for width in (1280, 320):
-        async with managed.look(f"/connections/{connection.id}/sync-again", theme=theme, width=width) as page:
+        async with managed.look(f"/connections/{connection.id}/sync-again", width=width) as page:
             await page.get_by_text("One object").click()
             await expect(page.get_by_label("Object ID")).to_be_visible()
             assert await axe_violations(page) == []

@@ -3,13 +3,12 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 
-import pytest
 from playwright.async_api import expect
 
 from shared.db import Pool
 from tests.browser.history_sample import add_history, add_sync
 from tests.browser.sample import add_backfill, add_connection, add_destination, cursor_at
-from tests.browser.visit import OVERFLOW, THEMES, Look, Theme, axe_violations
+from tests.browser.visit import OVERFLOW, Look, axe_violations
 
 PAGES = ("/syncs", "/connections/con_d6r3/syncs", "/syncs/syn_a9x2", "/syncs/syn_h03", "/syncs/syn_a9x2/cancel")
 FAULT = """
@@ -237,13 +236,12 @@ async def test_what_a_person_can_not_steer_has_no_buttons(pool: Pool, look: Look
         await expect(page.get_by_role("button", name="Pause")).to_have_count(0)
 
 
-@pytest.mark.parametrize("theme", THEMES)
-async def test_everyone_can_use_the_pages_about_syncs(pool: Pool, look: Look, theme: Theme) -> None:
-    async with look("/syncs", theme=theme) as page:
+async def test_everyone_can_use_the_pages_about_syncs(pool: Pool, look: Look) -> None:
+    async with look("/syncs") as page:
         assert await axe_violations(page) == []
     await add_history(pool)
     for path in PAGES:
-        async with look(path, theme=theme, reduced_motion="reduce") as page:
+        async with look(path, reduced_motion="reduce") as page:
             assert await axe_violations(page) == [], path
 
 
