@@ -23,6 +23,7 @@ FINISHED_KEPT = 200  # finished backfills whose figures are kept in memory
 POSTGRES_PORT = 5432
 
 LABELS = {r.name: r.table.replace("_", " ").capitalize() for r in RESOURCES}
+LABELS["invoiceitem"] = "Invoice items"  # one word in Stripe's API, two in its pages
 RANKS = {r.name: rank for rank, r in enumerate(RESOURCES)}
 NOTHING = Counts()
 
