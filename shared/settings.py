@@ -83,6 +83,17 @@ class StripeSettings(BaseModel):
     stripe_timeout_seconds: float = Field(default=30.0, gt=0, description="Longest wait for one answer of Stripe.")
 
 
+class PublicUrlSettings(BaseModel):
+    """Where the webhook gateway is reached."""
+
+    public_url: str | None = Field(
+        default=None,
+        pattern=r"^https?://[^/\s?#]+(/[^\s?#]*)?$",
+        description="Where Stripe reaches the webhook gateway, such as `https://hooks.example.com`. Without it, "
+        "changes are found by polling.",
+    )
+
+
 def load(model: type[S], environ: Mapping[str, str]) -> S:
     """Build `model` from `environ`.
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
-from shared.catalogue import BY_NAME
-from shared.connections import Connection
+from shared.catalogue import BY_NAME, WEBHOOK_ENDPOINT
+from shared.connections import Connection, LiveBy
 from shared.crypto import make_id
 from shared.db import Connection as Database
 from shared.db import Pool, Row, database_errors
@@ -256,19 +256,19 @@ class SyncStore:
         window: timedelta = SILENT_WINDOW,
         db: Database | None = None,
     ) -> str:
-        """Queue a comparison with Stripe: its event feed, and the lists of what changes without an event.
+        """Queue a comparison with Stripe: its event feed, our endpoint, the lists of what changes without an event.
 
-        `window` says how far back those lists are read; it costs a call for every 100 objects. What the key may not
-        read is left out: it is read from the beginning of its fault on, once the permission is back.
+        `window` says how far back those lists are read, at a call for every 100 objects. What the key may not read is
+        left out: it is read from the beginning of its fault on, once the permission is back.
         """
-        since = datetime.fromtimestamp(now, UTC) - window
-        faulty = {fault.resource for fault in connection.faults}
+        own = (EVENT_FEED, WEBHOOK_ENDPOINT) if connection.live_by is LiveBy.WEBHOOKS else (EVENT_FEED,)
+        since, faulty = datetime.fromtimestamp(now, UTC) - window, {fault.resource for fault in connection.faults}
         silent = (n for n in connection.resources if not BY_NAME[n].is_in_event_feed or BY_NAME[n].changes_silently)
         return await self.create(
             connection.id,
             Kind.RECONCILE,
             trigger=trigger,
-            resources=[name for name in (EVENT_FEED, *silent) if name not in faulty],
+            resources=[name for name in (*own, *silent) if name not in faulty],
             range_start=max(since, connection.start_date) if connection.start_date else since,
             db=db,
         )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from shared.catalogue import permission_of
+from shared.catalogue import WEBHOOK_ENDPOINT, permission_of
 from shared.connections import Fault, LiveBy, State
 
 LATE_AFTER = 300.0  # seconds: polling a quiet account takes a minute, and a webhook that is tried again a few
@@ -117,7 +117,8 @@ def status_of(
         cause = connection.cause or "Syncing has stopped and needs you."
         return _action_required(cause)
     if connection.faults:
-        return _action_required(_missing(connection.faults))
+        is_the_keys = any(fault.permission for fault in connection.faults)
+        return _action_required(_stopped(connection.faults), Remedy.UPDATE_KEY if is_the_keys else None)
     # A backfill is late by nature; only a destination that takes nothing makes it worth a warning.
     if lag_seconds > LATE_AFTER and (waiting or backfill_share is None):
         return Status(Word.DELAYED, _delay(lag_seconds, waiting), Tone.WARNING, "delayed")
@@ -132,8 +133,14 @@ def percent_of(share: float) -> int:
     return max(0, min(99, math.floor(share * 100)))
 
 
-def _action_required(cause: str) -> Status:
-    return Status(Word.ACTION_REQUIRED, cause, Tone.BAD, "action-required", remedy=Remedy.UPDATE_KEY)
+def _action_required(cause: str, remedy: Remedy | None = Remedy.UPDATE_KEY) -> Status:
+    return Status(Word.ACTION_REQUIRED, cause, Tone.BAD, "action-required", remedy=remedy)
+
+
+def _stopped(faults: Sequence[Fault]) -> str:
+    unread = [fault for fault in faults if fault.resource != WEBHOOK_ENDPOINT]
+    endpoint = [fault.cause for fault in faults if fault.resource == WEBHOOK_ENDPOINT]
+    return " ".join([*([_missing(unread)] if unread else []), *endpoint])
 
 
 def _missing(faults: Sequence[Fault]) -> str:

@@ -11,11 +11,13 @@ from aiohttp import web
 from services.sync_worker.backfill import Backfill
 from services.sync_worker.clients import Clients
 from services.sync_worker.completion import Completion
+from services.sync_worker.endpoint_check import EndpointCheck
 from services.sync_worker.event_feed import EventLog
 from services.sync_worker.faults import Faults
 from services.sync_worker.gap_fill import GapFill
 from services.sync_worker.handlers import Handlers
 from services.sync_worker.objects import Objects
+from services.sync_worker.outages import Outages
 from services.sync_worker.polling import Polling
 from services.sync_worker.publishing import Publisher
 from services.sync_worker.refetch import Refetch
@@ -67,9 +69,11 @@ class Worker:
         clients = Clients(session, settings, pool, connections)
         publisher = Publisher(producer)
         objects = Objects(pool, publisher)
-        faults = Faults(pool, connections, clients, syncs, cluster_id=cluster)
+        endpoints = WebhookEndpoints(pool, settings.key_ring, public_url=settings.public_url or "")
+        endpoint = EndpointCheck(pool, endpoints, syncs, has_public_url=bool(settings.public_url))
+        faults = Faults(pool, connections, clients, syncs, endpoint, cluster_id=cluster)
         gap_fill = GapFill(EventLog(pool), connections, publisher, objects)
-        backfill = Backfill(slices, connections, clients, publisher, objects, gap_fill, faults)
+        backfill = Backfill(slices, connections, clients, publisher, objects, gap_fill, faults, endpoint)
         completion = Completion(pool, syncs, slices, cluster_id=cluster)
         polling = Polling(
             pool,
@@ -81,7 +85,6 @@ class Worker:
             shortest_seconds=settings.poll_seconds,
             longest_seconds=settings.poll_seconds_quiet,
         )
-        endpoints = WebhookEndpoints(pool, settings.key_ring, public_url="")  # it makes none
         broker = make_broker(settings)
         subscribe(broker, settings, COMMANDS, Handlers(completion, wake).take_commands, producer=producer)
         async with asyncio.TaskGroup() as tasks:
@@ -90,6 +93,7 @@ class Worker:
             tasks.create_task(completion.run(wake))
             tasks.create_task(Refetch(pool, connections, clients, objects, faults).run())
             tasks.create_task(faults.run())
+            tasks.create_task(Outages(pool, connections, syncs, look=lambda: cluster_id(settings)).run(wake))
             tasks.create_task(RefusedKeys(pool, connections, clients, syncs).run())
             tasks.create_task(polling.run())
             tasks.create_task(Schedule(pool, connections, syncs, interval_seconds=settings.reconcile_seconds).run())

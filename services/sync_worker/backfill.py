@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 
 from services.sync_worker.clients import CallsStoppedError, Clients
+from services.sync_worker.endpoint_check import EndpointCheck, EndpointRefusedError
 from services.sync_worker.faults import Faults, is_grantable
 from services.sync_worker.gap_fill import GapFill
 from services.sync_worker.objects import Objects
 from services.sync_worker.planning import list_parameters, split_at
 from services.sync_worker.publishing import Publisher, Snapshot
 from services.sync_worker.slices import Checkpoint, LeaseLostError, Slice, Slices
-from shared.catalogue import BY_NAME
+from shared.catalogue import BY_NAME, WEBHOOK_ENDPOINT
 from shared.connections import Connection, ConnectionStore
 from shared.errors import (
     ConnectionDisabledError,
@@ -47,6 +48,7 @@ class Backfill:
         objects: Objects,
         gap_fill: GapFill,
         faults: Faults,
+        endpoint: EndpointCheck,
     ) -> None:
         self._slices = slices
         self._connections = connections
@@ -55,6 +57,7 @@ class Backfill:
         self._objects = objects
         self._gap_fill = gap_fill
         self._faults = faults
+        self._endpoint = endpoint
 
     async def run(self, wake: asyncio.Event) -> None:
         """Fetch one slice after the other, for ever; `wake` ends a pause early."""
@@ -65,7 +68,7 @@ class Backfill:
                 failures = 0
             except TransientError as error:
                 get_logger().warning("slice_delayed", reason=error.message)
-                await asyncio.sleep(pause_seconds(failures, base=0.5, cap=30.0, at_least=error.retry_after_seconds))
+                await _wait(wake, pause_seconds(failures, base=0.5, cap=30.0, at_least=error.retry_after_seconds))
                 failures, busy = failures + 1, True
             if not busy:
                 await _wait(wake, IDLE_INTERVAL)
@@ -86,7 +89,7 @@ class Backfill:
         return True
 
     async def _fetch_unless_refused(self, held: Slice, connection: Connection) -> None:
-        if held.resource != EVENT_FEED and held.resource not in connection.resources:
+        if held.resource not in (EVENT_FEED, WEBHOOK_ENDPOINT, *connection.resources):
             await self._slices.fail(held, code=NOT_SYNCED, cause="This is not synced any more.")
             return
         try:
@@ -96,11 +99,17 @@ class Backfill:
             if not is_grantable(error):
                 raise ResourceUnavailableError(error.message) from error
             await self._faults.note(connection, held.resource, error)  # the slice waits
+        except EndpointRefusedError as error:
+            await self._faults.note(connection, held.resource, error)
 
     async def _fetch(self, held: Slice, connection: Connection, api: StripeApi) -> None:
         if held.resource == EVENT_FEED:
             offsets, records = await self._gap_fill.fill(connection, api, slice_id=held.id)
             done = Checkpoint(None, None, records, offsets, True, api.calls.made, api.calls.rate_limited)
+            await self._slices.checkpoint(held, done)
+        elif held.resource == WEBHOOK_ENDPOINT:
+            await self._endpoint.check(connection, api)
+            done = Checkpoint(None, None, 0, {}, True, api.calls.made, api.calls.rate_limited)
             await self._slices.checkpoint(held, done)
         elif held.object_id is not None:
             await self._fetch_object(held, held.object_id, connection, api)

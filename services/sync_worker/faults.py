@@ -1,4 +1,7 @@
-"""Resources that the key may not read: each stops alone, is tried again, and then gets what it missed."""
+"""What the key may not do: a resource stops alone, is tried again, and then gets what it missed.
+
+Our webhook endpoint is one of them while it can't be repaired; its changes are polled for meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,10 @@ from datetime import UTC, datetime, timedelta
 
 from services.sync_worker.clients import Clients
 from services.sync_worker.completion import CLOCK_SLACK
+from services.sync_worker.endpoint_check import EndpointCheck, EndpointRefusedError
 from services.sync_worker.planning import Plan, list_parameters, plan
 from services.sync_worker.slices import BEGIN, add_slices
-from shared.catalogue import BY_NAME, permission_of
+from shared.catalogue import BY_NAME, WEBHOOK_ENDPOINT, permission_of
 from shared.connections import Connection, ConnectionStore
 from shared.db import Connection as Database
 from shared.db import Pool, Row, RowInUseError, database_errors, transaction
@@ -31,19 +35,21 @@ from shared.syncs import EVENT_FEED, SILENT_WINDOW, Kind, SyncStore
 POLL_INTERVAL = 1.0  # seconds
 FIRST_PAUSE = timedelta(seconds=60)
 LONGEST_PAUSE = timedelta(minutes=15)
+MEANWHILE = "Changes are found in Stripe's event feed meanwhile."
+UNLISTED = (EVENT_FEED, WEBHOOK_ENDPOINT)  # what has faults and is not among a connection's resources
 IS_BACK = "permission is back"  # what triggers the sync of what was missed
 
 # Only of the key that is the connection's now, and of what is still synced; a fault keeps its beginning.
 NOTE = """
 INSERT INTO resource_faults (connection_id, resource, code, cause, permission, next_try_at)
 SELECT c.id, $3, $4, $5, $6, now() + $7::interval FROM connections c
-WHERE c.id = $1 AND c.key_version = $2 AND c.state <> 'removing' AND ($3 = $8 OR $3 = ANY (c.resources))
+WHERE c.id = $1 AND c.key_version = $2 AND c.state <> 'removing' AND ($3 = ANY ($8::text[]) OR $3 = ANY (c.resources))
 ON CONFLICT (connection_id, resource) DO UPDATE
 SET code = excluded.code, cause = excluded.cause, permission = excluded.permission
 """
 FORGET_UNSYNCED = """
 DELETE FROM resource_faults f USING connections c
-WHERE c.id = f.connection_id AND f.resource <> $1 AND NOT f.resource = ANY (c.resources)
+WHERE c.id = f.connection_id AND NOT f.resource = ANY ($1::text[]) AND NOT f.resource = ANY (c.resources)
 """
 # The next try is noted before this one is made, so that a worker that dies in between costs no call more.
 CLAIM = """
@@ -79,6 +85,7 @@ class Faults:
         connections: ConnectionStore,
         clients: Clients,
         syncs: SyncStore,
+        endpoint: EndpointCheck,
         *,
         cluster_id: str,
         now: Callable[[], float] = time.time,
@@ -87,16 +94,17 @@ class Faults:
         self._connections = connections
         self._clients = clients
         self._syncs = syncs
+        self._endpoint = endpoint
         self._cluster_id = cluster_id
         self._now = now
 
-    async def note(self, connection: Connection, resource: str, error: PermissionMissingError) -> None:
-        """Note that the connection's key may not read `resource`, which is a name or the event feed."""
-        needed = permission_of(resource)
-        slug = error.permission or needed.slug
-        cause = describe_missing([Checked(needed, Grant.MISSING, slug)])
-        values = (connection.id, connection.key_version, resource, error.code, cause, slug, FIRST_PAUSE, EVENT_FEED)
-        get_logger().warning("permission_missing", connection=connection.id, resource=resource, permission=slug)
+    async def note(
+        self, connection: Connection, resource: str, error: PermissionMissingError | EndpointRefusedError
+    ) -> None:
+        """Note that the connection's key may not read `resource`: a name, the event feed, or our webhook endpoint."""
+        cause, slug = _explain(resource, error)
+        values = (connection.id, connection.key_version, resource, error.code, cause, slug, FIRST_PAUSE, UNLISTED)
+        get_logger().warning("fault_noted", connection=connection.id, resource=resource, reason=error.message)
         with database_errors():
             await self._pool.execute(NOTE, *values)
 
@@ -114,7 +122,7 @@ class Faults:
     async def try_one(self) -> bool:
         """Try a resource that is due, with one call; tell whether there was one."""
         with database_errors():
-            await self._pool.execute(FORGET_UNSYNCED, EVENT_FEED)
+            await self._pool.execute(FORGET_UNSYNCED, UNLISTED)
             row = await self._pool.fetchrow(CLAIM, FIRST_PAUSE, LONGEST_PAUSE)
         if row is None:
             return False
@@ -128,6 +136,8 @@ class Faults:
 
     async def _is_readable(self, connection: Connection, resource: str) -> bool:
         async with self._clients.calling(connection) as api:
+            if resource == WEBHOOK_ENDPOINT:
+                return await self._is_repaired(connection, api)
             try:
                 await _read_one(api, resource)
             except KeyInvalidError:
@@ -138,6 +148,14 @@ class Faults:
                 return True  # for another reason, which its slice will tell
         return True
 
+    async def _is_repaired(self, connection: Connection, api: StripeApi) -> bool:
+        try:
+            await self._endpoint.check(connection, api)
+        except (PermissionMissingError, EndpointRefusedError) as error:
+            await self.note(connection, WEBHOOK_ENDPOINT, error)
+            return False
+        return True
+
     async def _lift(self, connection: Connection, resource: str) -> None:
         """Forget the fault and queue what was missed, together or not at all."""
         async with transaction(self._pool) as db:
@@ -145,6 +163,8 @@ class Faults:
             if since is None:
                 return  # nobody syncs it any more
             get_logger().info("permission_is_back", connection=connection.id, resource=resource)
+            if resource == WEBHOOK_ENDPOINT:
+                return  # a repair queues what follows from it
             if resource == EVENT_FEED:
                 await self._syncs.create(connection.id, Kind.GAP_FILL, trigger=IS_BACK, resources=[resource], db=db)
             else:
@@ -183,6 +203,18 @@ def _window(connection: Connection, resource: str, since: datetime, missed: Sequ
     start = max(int((since - reach).timestamp()), connection.start_seconds or 0)
     read = {one["walk"] for one in missed if one["object_id"] is None} if not row.has_created_filter else set()
     return [one for one in plan([resource], start=start, end=end) if one.walk not in read]
+
+
+def _explain(resource: str, error: PermissionMissingError | EndpointRefusedError) -> tuple[str, str | None]:
+    """Return the cause in words for people, and the permission that is missing, if it is one."""
+    if not isinstance(error, PermissionMissingError):
+        return f"Webhook missing: {error.message} {MEANWHILE}", None
+    needed = permission_of(resource)
+    if resource != WEBHOOK_ENDPOINT:
+        slug = error.permission or needed.slug
+        return describe_missing([Checked(needed, Grant.MISSING, slug)]), slug
+    named = f"{needed.toggle} ({needed.slug})"
+    return f"Webhook missing: without the permission {named} it can't be checked or repaired. {MEANWHILE}", needed.slug
 
 
 async def _read_one(api: StripeApi, resource: str) -> None:

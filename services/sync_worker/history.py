@@ -33,7 +33,7 @@ SMALL: Mapping[str, str] = {
     "list_tails": "DELETE FROM list_tails WHERE connection_id = $1",
     "resource_faults": "DELETE FROM resource_faults WHERE connection_id = $1",
     "cleanups": "DELETE FROM cleanups WHERE connection_id = $1",
-    "leases": "DELETE FROM leases WHERE name IN ('poll:' || $1, 'set-up:' || $1)",
+    "leases": "DELETE FROM leases WHERE name IN ('poll:' || $1, 'set-up:' || $1, 'endpoint:' || $1)",
 }
 # Nobody can add to what refers to it from now on: whoever is about to waits, and finds it gone.
 HOLD = "SELECT FROM connections WHERE id = $1 FOR UPDATE"
@@ -43,7 +43,7 @@ BUDGETS = "DELETE FROM stripe_budgets WHERE scope = $1 OR starts_with(scope, $1 
 LATE = (
     "DELETE FROM dead_letters t USING removals r WHERE t.connection_id = r.connection_id",
     "DELETE FROM parked_records t USING removals r WHERE t.connection_id = r.connection_id",
-    "DELETE FROM leases t USING removals r WHERE t.name IN ('poll:' || r.connection_id, 'set-up:' || r.connection_id)",
+    "DELETE FROM leases t USING removals r WHERE split_part(t.name, ':', 2) = r.connection_id",
 )
 IS_LATE = "AND r.status = 'done' AND r.finished_at > now() - interval '8 days'"
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from shared.catalogue import BY_NAME
+from shared.catalogue import BY_NAME, WEBHOOK_ENDPOINT
 from shared.syncs import EVENT_FEED, STRIPE_BEGAN
 
 MOST_PARALLEL = 4  # slices of one list: at 200 ms a call, three fill the endpoint's budget
@@ -34,7 +34,7 @@ def plan(resources: Iterable[str], *, start: int | None, end: int, object_id: st
         if object_id is not None:
             yield Plan(name, object_id=object_id)
             continue
-        if name == EVENT_FEED:
+        if name in (EVENT_FEED, WEBHOOK_ENDPOINT):
             yield Plan(name)
             continue
         resource = BY_NAME[name]

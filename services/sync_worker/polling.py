@@ -8,6 +8,7 @@ from datetime import timedelta
 from services.sync_worker.clients import Clients
 from services.sync_worker.faults import Faults
 from services.sync_worker.gap_fill import GapFill
+from shared.catalogue import WEBHOOK_ENDPOINT
 from shared.connections import Connection, ConnectionStore, LiveBy, State
 from shared.db import Pool, database_errors
 from shared.errors import PermissionMissingError, TerminalError, TransientError
@@ -32,7 +33,7 @@ def next_pause(pause: float, *, found: int, shortest: float, longest: float) -> 
 
 
 class Polling:
-    """Polls for every connection that has no webhook endpoint."""
+    """Polls for every connection that has no webhook endpoint, or one that can't be repaired."""
 
     def __init__(
         self,
@@ -108,5 +109,6 @@ class Polling:
 
 
 def _is_polled(connection: Connection) -> bool:
-    """Tell whether its changes are found by polling, and its key may read the feed."""
-    return connection.live_by is LiveBy.POLLING and not any(one.resource == EVENT_FEED for one in connection.faults)
+    """Tell whether no webhook tells its changes, and its key may read the feed."""
+    faults = {fault.resource for fault in connection.faults}
+    return (connection.live_by is LiveBy.POLLING or WEBHOOK_ENDPOINT in faults) and EVENT_FEED not in faults

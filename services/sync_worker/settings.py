@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from shared.settings import SecretSettings, Settings, StripeSettings
+from shared.settings import PublicUrlSettings, SecretSettings, Settings, StripeSettings
 
 
-class WorkerSettings(Settings, SecretSettings, StripeSettings):
+class WorkerSettings(Settings, SecretSettings, StripeSettings, PublicUrlSettings):
     """The settings of `sync_worker`."""
 
     fetchers: int = Field(default=8, ge=1, le=64, description="Slices that one worker fetches at the same time.")

@@ -42,6 +42,8 @@ WITHOUT_ID: frozenset[str] = frozenset({"invoice.upcoming"})
 #: What the service needs beside the resources: the event feed for gaps, and its own webhook endpoint.
 EVENTS_PERMISSION = Permission(Group.CORE, "rak_event_read", "Events", (), required=True)
 WEBHOOK_PERMISSION = Permission(None, "rak_webhook_write", "Webhook Endpoints, Event Destinations", (), required=True)
+#: Among a sync's resources and faults: the check of that endpoint.
+WEBHOOK_ENDPOINT = "webhook_endpoint"
 
 _DELETIONS: frozenset[str] = frozenset(event for row in RESOURCES for event in row.deleted_by)
 
@@ -87,7 +89,9 @@ def permissions(resources: Iterable[Resource]) -> tuple[Permission, ...]:
 
 
 def permission_of(name: str) -> Permission:
-    """What a key needs in order to read the resource `name`; any other name is that of the event feed."""
+    """What a key needs for the resource `name` or our webhook endpoint; any other name is that of the event feed."""
+    if name == WEBHOOK_ENDPOINT:
+        return WEBHOOK_PERMISSION
     row = BY_NAME.get(name)
     return _permission(row.read_permission, [row]) if row else EVENTS_PERMISSION
 

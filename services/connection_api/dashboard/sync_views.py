@@ -9,11 +9,13 @@ from datetime import datetime
 from services.connection_api.overview import LABELS, NOTHING, RANKS
 from services.connection_api.pace import duration_text, rate_of, rate_text, remaining_seconds, remaining_text
 from services.connection_api.status import Tone, percent_of
+from shared.catalogue import WEBHOOK_ENDPOINT
 from shared.connections import Fault
 from shared.syncs import EVENT_FEED, Counts, Kind, ResourceProgress, Status, Sync
 
 OPEN = frozenset({Status.QUEUED, Status.RUNNING, Status.PAUSED})
 STEERABLE = frozenset({Kind.BACKFILL, Kind.MANUAL})  # what a person can pause and cancel
+OUR_OWN: Mapping[str, str] = {EVENT_FEED: "Event feed", WEBHOOK_ENDPOINT: "Webhook endpoint"}
 NOT_HERE = "resource_unavailable"  # the account has no such product: nothing is wrong
 UNKNOWN_RANK = len(RANKS)
 
@@ -228,4 +230,4 @@ def _permission_sentence(fault: Fault) -> str:
 
 def label_of(resource: str) -> str:
     """Return a resource's name for people."""
-    return "Event feed" if resource == EVENT_FEED else LABELS.get(resource, resource)
+    return OUR_OWN.get(resource) or LABELS.get(resource, resource)

@@ -11,7 +11,7 @@ from datetime import timedelta
 from services.connection_api.life.at_stripe import AtStripe
 from services.connection_api.settings import ApiSettings
 from shared.audit import Actor, append
-from shared.catalogue import BY_NAME, DEFAULT_RESOURCES, Resource
+from shared.catalogue import BY_NAME, DEFAULT_RESOURCES, WEBHOOK_ENDPOINT, Resource
 from shared.cleanups import Kind as CleanupKind
 from shared.cleanups import request_cleanup
 from shared.connections import Connection, ConnectionStore, State
@@ -19,7 +19,7 @@ from shared.db import Connection as Database
 from shared.db import Pool, RowInUseError, transaction
 from shared.errors import ConflictError, PayloadError
 from shared.stripe_api import STAMP_MARGIN
-from shared.syncs import Kind, SyncStore
+from shared.syncs import EVENT_FEED, Kind, SyncStore
 
 # What the rule of versions and the start date read; a row without them could not be kept right.
 NEVER_OMITTED = frozenset({"id", "object", "created", "date"})
@@ -79,7 +79,7 @@ class Choices:
             async with transaction(self._pool) as db:
                 await db.execute(LOCK, connection_id)
                 await db.execute(STORE, connection_id, chosen, omitted)
-                await db.execute(FORGET_FAULTS, connection_id, chosen)
+                await db.execute(FORGET_FAULTS, connection_id, [*chosen, EVENT_FEED, WEBHOOK_ENDPOINT])
                 new = await self._link(db, connection, destination_ids) if destination_ids else []
                 await self._take_out(db, connection, omitted)
                 again = chosen if new else [*added, *(n for n in restored(connection, omitted) if n in chosen)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from services.sync_worker.schedule import TAKE_TURN
+from services.sync_worker.schedule import AT_START, TAKE_TURN
 from shared.connections import State
 from shared.db import transaction
 from shared.syncs import EVENT_FEED, Kind, Sync
@@ -85,3 +85,29 @@ async def test_lists_are_not_read_further_back_than_the_start_date(here: World) 
     await here.schedule(now=time.time()).queue_due()
     [sync] = await reconciles(here)
     assert sync.range_start == (await here.connection()).start_date
+
+
+async def test_a_start_compares_what_was_not_compared_within_the_last_minute(here: World) -> None:
+    await here.schedule().queue_due()
+    await age(here, "50 seconds")
+    await here.schedule().queue_due(AT_START)
+    assert len(await reconciles(here)) == 1
+    await age(here, "20 seconds")
+    await here.schedule().queue_due(AT_START)
+    assert len(await reconciles(here)) == 2
+
+
+async def test_a_backfill_that_takes_long_keeps_no_comparison_waiting(here: World) -> None:
+    await here.start("charge")
+    await here.pool.execute("UPDATE syncs SET created_at = created_at - interval '16 minutes'")
+    await here.schedule().queue_due()
+    assert len(await reconciles(here)) == 1
+
+
+async def test_records_that_wait_for_a_destination_keep_no_comparison_waiting(here: World) -> None:
+    await here.schedule().queue_due()
+    await here.completion().start_queued()
+    await here.fetch_all()
+    await here.pool.execute("UPDATE syncs SET created_at = created_at - interval '16 minutes'")
+    await here.schedule().queue_due()
+    assert len(await reconciles(here)) == 2

@@ -15,6 +15,7 @@ from aiohttp.test_utils import TestServer
 from services.sync_worker.backfill import Backfill
 from services.sync_worker.clients import Clients
 from services.sync_worker.completion import Completion
+from services.sync_worker.endpoint_check import EndpointCheck
 from services.sync_worker.event_feed import EventLog
 from services.sync_worker.faults import Faults
 from services.sync_worker.gap_fill import GapFill
@@ -29,7 +30,7 @@ from services.sync_worker.settings import WorkerSettings
 from services.sync_worker.slices import Slices
 from shared.api_keys import parse_api_key
 from shared.audit import Actor
-from shared.catalogue import BY_NAME
+from shared.catalogue import BY_NAME, webhook_events
 from shared.connections import Connection, ConnectionStore, LiveBy, State
 from shared.crypto import make_encryption_key
 from shared.db import Pool, make_pool
@@ -84,17 +85,31 @@ class World:
     def backfill(self, owner: str = "worker-1", cluster: str = CLUSTER) -> Backfill:
         publisher = Publisher(self.producer)  # type: ignore[arg-type]
         parts = (self.connections, self.clients, publisher, self.objects, self.gap_fill, self.faults(cluster))
-        return Backfill(self.slices(owner, cluster), *parts)
+        endpoint = self.endpoint_check()
+        return Backfill(self.slices(owner, cluster), *parts, endpoint)
 
     def faults(self, cluster: str = CLUSTER) -> Faults:
-        return Faults(self.pool, self.connections, self.clients, self.syncs, cluster_id=cluster)
+        parts = (self.pool, self.connections, self.clients, self.syncs, self.endpoint_check())
+        return Faults(*parts, cluster_id=cluster)
+
+    def endpoint_check(self) -> EndpointCheck:
+        return EndpointCheck(self.pool, self.endpoints(), self.syncs, has_public_url=True)
+
+    def endpoints(self, public_url: str = PUBLIC_URL) -> WebhookEndpoints:
+        return WebhookEndpoints(self.pool, self.settings.key_ring, public_url=public_url, settled_seconds=0)
+
+    async def add_endpoint(self) -> None:
+        """Let Stripe deliver the connection's changes to our endpoint."""
+        await self.pool.execute("UPDATE connections SET live_by = 'webhooks' WHERE id = $1", CONNECTION)
+        connection = await self.connection()
+        async with self.clients.calling(connection) as api:
+            await self.endpoints().ensure(connection, api, webhook_events(BY_NAME[n] for n in SYNCED))
 
     def refused_keys(self) -> RefusedKeys:
         return RefusedKeys(self.pool, self.connections, self.clients, self.syncs)
 
     def removing(self, *, patience: float = 0.0, settled_after: timedelta = timedelta()) -> Removing:
-        endpoints = WebhookEndpoints(self.pool, self.settings.key_ring, public_url=PUBLIC_URL)
-        parts = (self.pool, self.connections, self.clients, endpoints)
+        parts = (self.pool, self.connections, self.clients, self.endpoints())
         return Removing(*parts, settled_after=settled_after, patience_seconds=patience)
 
     def refetch(self) -> Refetch:

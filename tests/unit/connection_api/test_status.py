@@ -83,3 +83,17 @@ def test_a_delay_says_what_waits_and_how_long() -> None:
 
 def test_a_hundred_per_cent_is_only_said_at_the_end() -> None:
     assert percent_of(0.9999) == 99
+
+
+def test_endpoint_that_cannot_be_repaired_says_so_beside_what_else_is_missing() -> None:
+    since = datetime(2026, 11, 1, tzinfo=UTC)
+    lost = Fault("webhook_endpoint", "webhook_missing", "Webhook missing: Stripe has no room.", None, since)
+    unread = Fault("charge", "missing_permissions", "…", "rak_charge_read", since)
+
+    alone = status_of(Situation(faults=[lost]), backfill_share=None)
+    both = status_of(Situation(faults=[lost, unread]), backfill_share=None)
+
+    assert (alone.sentence, alone.remedy) == ("Webhook missing: Stripe has no room.", None)
+    assert both.sentence.startswith("Missing permissions: ")
+    assert both.sentence.endswith(" Webhook missing: Stripe has no room.")
+    assert both.remedy is Remedy.UPDATE_KEY
