@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import pytest
 
-from services.destination_writer.delivery import Outcome, Winner, fold
+from services.destination_writer.delivery import Outcome, Reason, Winner, fold
 from services.destination_writer.destinations import Account, Cleaned, Destination
 from services.destination_writer.omission import Tree
 from shared.catalogue import BY_NAME, TABLES
@@ -89,6 +89,19 @@ class DestinationContract:
         assert await self.write(destination, make_winner(is_deleted=True)) == [Outcome.DELETED]
         assert await self.write(destination, make_winner(name="zombie")) == [Outcome.IGNORED]
         assert (await self.row(destination, "cus_1"))["deleted"]
+
+    async def test_what_is_not_written_says_why(self, destination: InspectedDestination) -> None:
+        async def reason(*args: Any, **fields: Any) -> Reason | None:
+            return (await destination.write(ACCOUNT, [make_winner(*args, **fields)]))[0].reason
+
+        assert await reason(stamp=100, name="a") is None
+        assert await reason(stamp=100, name="a") is Reason.EQUAL
+        assert await reason(stamp=101, name="a") is Reason.EQUAL
+        assert await reason(stamp=100, name="b") is Reason.OLDER
+        assert await reason(stamp=101, name="b") is Reason.TIE
+        assert await reason(stamp=101, is_deleted=True) is None
+        assert await reason(stamp=101, name="c") is Reason.TOMBSTONE
+        assert await reason(stamp=100, name="c") is Reason.TOMBSTONE
 
     async def test_a_later_version_brings_a_recreated_object_back(self, destination: InspectedDestination) -> None:
         await self.write(destination, make_winner(is_deleted=True))

@@ -9,7 +9,7 @@ from typing import Any
 from aiokafka.structs import RecordMetadata, TopicPartition
 
 from services.destination_writer.delivery import Outcome, Verdict, Version, Winner, is_doubtful, settle_chain
-from services.destination_writer.destinations import Account, Cleaned, Written
+from services.destination_writer.destinations import Account, Cleaned, Written, reason_of
 from services.destination_writer.omission import Tree, strip
 from services.destination_writer.records import ChildPart, Record
 from services.destination_writer.routing import made_at
@@ -161,7 +161,9 @@ class MemoryDestination:
             current_stamp=old["stamp"],
             incoming=record,
         )
-        return Written(outcome, ask or doubtful, is_cut)
+        ask |= doubtful
+        reason = reason_of(outcome, ask=ask, is_buried=old is not None and old["deleted"])
+        return Written(outcome, ask, is_cut, reason)
 
     def _replace_children(self, account: Account, record: Record) -> bool:
         is_cut = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections import Counter
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -22,6 +23,8 @@ from services.console.times import clock, moment
 cli = typer.Typer(no_args_is_help=True, help="What Stripe sent, and what became of it; `listen` follows it live.")
 POLL_INTERVAL = 0.5  # seconds
 REMEMBERED = 1000  # events, to show each once
+EVENT_PREFIX = "evt_"
+AT_MOST = 25  # events of one object, the newest
 
 
 @cli.command("list")
@@ -48,24 +51,45 @@ def list_newest(
 
 def events_table(rows: list[dict[str, Any]]) -> Listing:
     """Return a row per event."""
-    listing = Listing("id", "type", Column("object", is_extra=True), "written", "outcome")
+    listing = Listing("id", "type", Column("object", is_extra=True), "written", "outcome", Column("why", is_extra=True))
     for row in rows:
-        listing.add(row["event_id"], row["type"], row["object_id"] or "", moment(row["written_at"]), row["outcome"])
+        written = moment(row["written_at"])
+        listing.add(row["event_id"], row["type"], row["object_id"] or "", written, row["outcome"], _why(row))
     return listing
+
+
+def _why(row: dict[str, Any]) -> str:
+    """Return why, where all destinations say the same; else how many say what."""
+    told = row["destinations"]
+    outcomes = Counter(one["outcome"] for one in told)
+    if len(outcomes) > 1:
+        return ", ".join(f"{count} × {outcome}" for outcome, count in outcomes.most_common())
+    return next((one["code"] for one in told if one["code"]), "")
 
 
 @cli.command()
 def show(
-    event_id: Annotated[str, typer.Argument(help="Stripe's id, such as evt_1Nf….")], as_json: AsJson = False
+    stripe_id: Annotated[
+        str, typer.Argument(metavar="ID", help="An event's id, such as evt_1Nf…, or an object's, such as ch_3Nf….")
+    ],
+    as_json: AsJson = False,
 ) -> None:
-    """Show an event's way: received, published, and what became of it at each destination."""
+    """Show an event's way: received, published, and what became of it at each destination; of an object, all events."""
 
     async def answer(api: ApiClient) -> None:
-        event = await api.get(path_of("/v1/events", event_id))
-        if as_json:
-            show_json(event)
+        if stripe_id.startswith(EVENT_PREFIX):
+            ids = [stripe_id]
         else:
-            OUT.print(event_view(event))
+            found = await api.list("/v1/events", at_most=AT_MOST, object_id=stripe_id)
+            ids = list(dict.fromkeys(row["event_id"] for row in reversed(found.data)))
+        ways = [await api.get(path_of("/v1/events", event_id)) for event_id in ids]
+        if as_json:
+            show_json(ways[0] if stripe_id.startswith(EVENT_PREFIX) else ways)
+            return
+        if not ways:
+            OUT.print("No event fits.")
+        for number, way in enumerate(ways):
+            OUT.print(event_view(way) if number == 0 else Group(Text(), event_view(way)))
 
     with_api(answer, as_json=as_json)
 
@@ -90,16 +114,27 @@ def _path(path: dict[str, Any]) -> list[tuple[str, str | Text]]:
         ("Received", moment(path["received_at"]) or "not by a webhook: Stripe was asked for it"),
         ("Published", place),
         ("Dealt with", f"{moment(path['written_at'])}, {path['outcome']}"),
+        ("Asks Stripe", f"{path['question']['reason']}, due {moment(path['question']['due_at'])}")
+        if path["question"]
+        else ("", ""),
     ]
     return [(name, value) for name, value in facts if value]
 
 
 def _destination(destination: dict[str, Any]) -> Text:
     outcome = destination["outcome"] or "as the event as a whole"
-    tone = "warning" if destination["is_waiting"] else "bad" if destination["code"] else "passed"
-    waits = ", waits until the destination can take it" if destination["is_waiting"] else ""
+    tone = "warning" if destination["is_waiting"] else "bad" if outcome == "failed" else "passed"
+    told = [f"{destination['destination_name']}  {outcome}"]
+    if destination["at"]:
+        told.append(moment(destination["at"]))
+    if destination["is_waiting"]:
+        told.append("waits until the destination can take it")
+    elif destination["parked_at"]:
+        told.append(f"had waited since {moment(destination['parked_at'])}")
+    if destination["answer"]:
+        told.append(f"Stripe's answer: {destination['answer']['outcome']} {moment(destination['answer']['at'])}")
     reason = f": {destination['reason']}" if destination["reason"] else ""
-    return with_tone(tone, f"{destination['destination_name']}  {outcome}{waits}{reason}")
+    return with_tone(tone, ", ".join(told) + reason)
 
 
 def listen(

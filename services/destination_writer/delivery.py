@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from services.destination_writer.records import Record
+from services.destination_writer.records import Position, Record
 from shared.messages import Origin
 from shared.stripe_api import STAMP_MARGIN
 
@@ -35,7 +35,41 @@ class Outcome(StrEnum):
     IGNORED = "ignored"  # a newer version is there
     FAILED = "failed"  # it became a dead letter
     PARKED = "parked"  # the destination could not take it yet
-    REFUSED = "refused"  # the connection is gone
+    NOT_SYNCED = "not_synced"  # the connection does not want it
+
+
+class Reason(StrEnum):
+    """Why nothing else became of a record at a destination."""
+
+    OLDER = "older"  # a newer version is there
+    EQUAL = "equal"  # the row said the same already
+    TOMBSTONE = "tombstone"  # the object was deleted later, or in the same second
+    TIE = "tie"  # versions of one second that only Stripe can put in order
+    RESOURCE = "resource_not_synced"
+    START_DATE = "before_start_date"
+    UNLINKED = "destination_removed"  # the connection does not deliver there any more
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What became of one record at one destination."""
+
+    connection_id: str
+    destination_id: str
+    resource: str
+    outcome: Outcome
+    position: Position
+    slice_id: int | None = None
+    origin: Origin = Origin.LISTED
+    object_id: str = ""
+    stamp: int = 0
+    reason: Reason | None = None
+    at: float = 0.0  # Unix seconds, in our clock
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it is of an event."""
+        return self.origin is Origin.EVENT
 
 
 class Verdict(StrEnum):
@@ -74,6 +108,16 @@ class Winner:
     chain: tuple[Record, ...]  # in the order of arrival; all of one stamp
     trail: tuple[Patch, ...] = ()
     ask_stripe: bool = False
+
+    def reason_against(self, loser: Record) -> Reason:
+        """Say why another record of the object, from the same batch, is not written."""
+        if loser.stamp < self.record.stamp:
+            return Reason.OLDER
+        if self.record.is_deleted:
+            return Reason.EQUAL if loser.is_deleted else Reason.TOMBSTONE
+        if loser.body == self.record.body:
+            return Reason.EQUAL
+        return Reason.TIE if self.ask_stripe else Reason.OLDER
 
 
 def judge(current: Version, incoming: Version) -> Judgement:

@@ -7,13 +7,13 @@ that it refuses for good becomes a dead letter, and the rest of the batch goes o
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from services.destination_writer.delivery import Outcome, Winner, fold
+from services.destination_writer.delivery import Outcome, Reason, Report, Winner, fold
 from services.destination_writer.destinations import Written
-from services.destination_writer.ledger import Report
 from services.destination_writer.outlets import Outlets
 from services.destination_writer.parking import Parking
 from services.destination_writer.records import ChildPart, Parsed, Record, Refetch
@@ -33,18 +33,24 @@ class Result:
     is_late: bool = False
     reports: list[Report] = field(default_factory=list)
     refetches: list[Refetch] = field(default_factory=list)
+    now: Callable[[], float] = time.time
 
     def add(self, destination_id: str, winner: Winner, written: Written) -> None:
         """Note what became of a winner, and what Stripe has to be asked for it."""
         record = winner.record
-        self.note(destination_id, record, written.outcome)
+        self.note(destination_id, record, written.outcome, written.reason)
         if written.ask_stripe:
             self.ask(record, "tie")
         elif written.is_cut and (self.is_late or record.origin is not Origin.REFETCHED):
             # The parts follow an answer of Stripe at once, and find no parent as long as that is parked.
             self.ask(record, "cut list")
 
-    def note(self, destination_id: str, record: Record, outcome: Outcome) -> None:
+    def refuse(self, destination_id: str, refused: Iterable[tuple[Record, Reason]]) -> None:
+        """Note records that are not wanted."""
+        for record, reason in refused:
+            self.note(destination_id, record, Outcome.NOT_SYNCED, reason)
+
+    def note(self, destination_id: str, record: Record, outcome: Outcome, reason: Reason | None = None) -> None:
         """Note what became of a record."""
         RECORDS_WRITTEN.labels(outcome).inc()
         self.reports.append(
@@ -55,7 +61,11 @@ class Result:
                 outcome,
                 record.position,
                 record.slice_id,
-                is_live=record.origin is Origin.EVENT,
+                record.origin,
+                record.object_id,
+                record.stamp,
+                reason,
+                self.now(),
             )
         )
 
@@ -87,7 +97,9 @@ class Dispatch:
             route = routes.get(connection_id)
             if route is None:
                 continue  # removed: its records are never delivered
-            records = route.admit(i.record for i in items if i.record)
+            records, refused = route.sort(i.record for i in items if i.record)
+            for destination_id in route.destination_ids:
+                result.refuse(destination_id, refused)
             parts = route.admit_parts(i.part for i in items if i.part)
             result.refetches += [r for i in items for r in i.refetches]
             work += [
@@ -133,8 +145,8 @@ class Dispatch:
             await self.reject(destination_id, winner.record, error, result)
 
         await settle(winners, write, reject)
-        for loser in _losers(records, winners):
-            result.note(destination_id, loser, Outcome.IGNORED)
+        for loser, reason in _losers(records, winners):
+            result.note(destination_id, loser, Outcome.IGNORED, reason)
 
     async def reject(self, destination_id: str, record: Record, error: Exception, result: Result) -> None:
         """Let the record end as a dead letter."""
@@ -145,12 +157,15 @@ class Dispatch:
         self, destination_id: str, records: Sequence[Record], error: DestinationUnavailableError, result: Result
     ) -> None:
         written = {report.position for report in result.reports if report.destination_id == destination_id}
-        waiting = fold([record for record in records if record.position not in written])
+        left = [record for record in records if record.position not in written]
+        waiting = fold(left)
         tied = await self._parking.park(destination_id, [winner.record for winner in waiting], reason=error.message)
         for winner in waiting:
             result.note(destination_id, winner.record, Outcome.PARKED)
             if winner.ask_stripe or (winner.record.resource.name, winner.record.object_id) in tied:
                 result.ask(winner.record, "tie")
+        for loser, reason in _losers(left, waiting):
+            result.note(destination_id, loser, Outcome.IGNORED, reason)
 
     async def _write_parts(
         self, destination_id: str, route: Route, parts: Sequence[ChildPart], result: Result, deadline_seconds: float
@@ -169,6 +184,12 @@ class Dispatch:
                 )
 
 
-def _losers(records: Sequence[Record], winners: Iterable[Winner]) -> list[Record]:
-    won = {id(winner.record) for winner in winners}
-    return [record for record in records if id(record) not in won]
+def _losers(records: Sequence[Record], winners: Sequence[Winner]) -> Iterator[tuple[Record, Reason]]:
+    """Yield the records that others of their batch have beaten, and why."""
+    if len(records) == len(winners):
+        return
+    won = {(winner.record.resource.name, winner.record.object_id): winner for winner in winners}
+    for record in records:
+        winner = won[record.resource.name, record.object_id]
+        if winner.record is not record:
+            yield record, winner.reason_against(record)

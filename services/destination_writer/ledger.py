@@ -6,31 +6,18 @@ One transaction per batch. The progress guards the counts, so a batch that comes
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
-from services.destination_writer.delivery import Outcome
-from services.destination_writer.records import EventEntry, Parsed, Position, Refetch, positions
+from services.destination_writer.delivery import Outcome, Report
+from services.destination_writer.lifeline import log_answers, log_events, log_late
+from services.destination_writer.records import Parsed, Position, Refetch, positions
 from shared.db import Connection, Pool, transaction
 from shared.stripe_api import STAMP_MARGIN
 from shared.syncs import COUNT_FIELDS
 
 ASK_AFTER_MARGIN = 2  # seconds: stamps are whole seconds, so an answer asked later than this is surely newer
 COUNTED = frozenset(COUNT_FIELDS)
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What became of one record at one destination."""
-
-    connection_id: str
-    destination_id: str
-    resource: str
-    outcome: Outcome
-    position: Position
-    slice_id: int | None = None
-    is_live: bool = False  # of an event
 
 
 PROGRESS = """
@@ -79,16 +66,6 @@ GROUP BY c.id, h.number ORDER BY c.id
 ON CONFLICT (id) DO UPDATE SET records = t.records + excluded.records, {_ADDED},
     resources = ARRAY(SELECT DISTINCT r FROM unnest(t.resources || excluded.resources) AS r ORDER BY r)
 """
-EVENTS = """
-INSERT INTO event_log
-    (connection_id, event_id, type, resource, object_id, created, outcome, partition, record_offset, received_at)
-SELECT u.* FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::text[], $8::int[],
-                       $9::bigint[], $10::timestamptz[])
-     AS u (connection_id, event_id, type, resource, object_id, created, outcome, partition, record_offset, received_at)
-WHERE EXISTS (SELECT FROM connections c WHERE c.id = u.connection_id)
-ORDER BY 1, 2
-ON CONFLICT (connection_id, event_id) DO NOTHING
-"""
 # An answer that is under way when it is asked again is not enough: the generation grows, so it is asked once more.
 REFETCHES = """
 INSERT INTO refetches AS r (connection_id, resource, object_id, reason, due_at)
@@ -124,7 +101,8 @@ class Ledger:
             fresh = [r for r in reports if r.position.offset >= known.get((r.position.topic, r.position.partition), 0)]
             await _count(db, fresh)
             await _count_live(db, fresh)
-            await _log_events(db, batch, fresh)
+            await log_events(db, batch, fresh)
+            await log_answers(db, fresh)
             await ask_stripe(db, refetches)
             await _note_connections(db, batch)
             await db.execute(PROGRESS, self._cluster_id, topics, partitions, list(following.values()))
@@ -134,6 +112,8 @@ class Ledger:
         async with transaction(self._pool) as db:
             await _count(db, reports)
             await _count_live(db, reports, are_late=True)
+            await log_late(db, reports)
+            await log_answers(db, reports)
             await ask_stripe(db, refetches)
 
 
@@ -169,7 +149,7 @@ async def _count(db: Connection, reports: Iterable[Report]) -> None:
 
 async def _count_live(db: Connection, reports: Iterable[Report], *, are_late: bool = False) -> None:
     """Add to the hour of each connection; records that come late were counted as records when they came."""
-    live = [report for report in reports if report.is_live]
+    live = [report for report in reports if report.is_live and report.outcome is not Outcome.NOT_SYNCED]
     if not live:
         return
     positions_of: dict[str, set[Position]] = defaultdict(set)
@@ -179,37 +159,6 @@ async def _count_live(db: Connection, reports: Iterable[Report], *, are_late: bo
     by_outcome = Counter((r.connection_id, r.resource, r.outcome) for r in live)
     columns = map(list, zip(*by_outcome, strict=True))
     await db.execute(LIVE, *columns, list(by_outcome.values()), list(positions_of), records)
-
-
-async def _log_events(db: Connection, batch: Sequence[Parsed], reports: Sequence[Report]) -> None:
-    outcomes: dict[Position, Outcome] = {report.position: report.outcome for report in reports}
-    events = [(item.event, _outcome_word(item, outcomes)) for item in batch if item.event]
-    if not events:
-        return
-    columns = zip(*(_event_row(entry, outcome) for entry, outcome in events), strict=True)
-    await db.execute(EVENTS, *map(list, columns))
-
-
-def _outcome_word(item: Parsed, outcomes: Mapping[Position, Outcome]) -> str:
-    if item.position in outcomes:
-        return str(outcomes[item.position])
-    return "asked_stripe" if item.refetches and not item.record else "not_synced"
-
-
-def _event_row(entry: EventEntry, outcome: str) -> tuple[object, ...]:
-    received_at = datetime.fromtimestamp(entry.received_at_ms / 1000, UTC) if entry.received_at_ms else None
-    return (
-        entry.connection_id,
-        entry.event_id,
-        entry.type,
-        entry.resource,
-        entry.object_id,
-        entry.created,
-        outcome,
-        entry.position.partition,
-        entry.position.offset,
-        received_at,
-    )
 
 
 async def _note_connections(db: Connection, batch: Sequence[Parsed]) -> None:

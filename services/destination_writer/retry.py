@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+from services.destination_writer.delivery import Reason
 from services.destination_writer.dispatch import Dispatch, Result
 from services.destination_writer.ledger import Ledger
 from services.destination_writer.parking import Parking, Queue, record_of
@@ -56,12 +57,17 @@ class Retry:
     async def _deliver(self, queue: Queue, rows: Sequence[Row]) -> None:
         destination_id, connection_id = queue
         route = (await self._routes.read([connection_id])).get(connection_id)
-        if route is None or destination_id not in route.destination_ids:
-            return  # the connection, or its way to this destination, is gone
         result = Result(is_late=True)
+        if route is None:
+            return  # the connection is gone
+        if destination_id not in route.destination_ids:
+            result.refuse(destination_id, ((record_of(row), Reason.UNLINKED) for row in rows))
+            await self._ledger.record_late(result.reports, ())
+            return
 
         async def write(some: Sequence[Row]) -> None:
-            records = route.admit(record_of(row) for row in some)
+            records, refused = route.sort(record_of(row) for row in some)
+            result.refuse(destination_id, refused)
             await self._dispatch.write(destination_id, route, records, result, WRITE_DEADLINE)
 
         async def reject(row: Row, error: Exception) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from services.destination_writer.delivery import overlay
+from services.destination_writer.delivery import Reason, overlay
 from services.destination_writer.destinations import Account
 from services.destination_writer.omission import NONE, Omission, make_omissions, strip
 from services.destination_writer.records import ChildPart, Record
@@ -40,21 +40,31 @@ class Route:
 
     def admit(self, records: Iterable[Record]) -> list[Record]:
         """Return what is to be written of the records; raise `MessageError` for one that nothing can be left out of."""
-        wanted = [record for record in records if self._wants(record)]
-        return [self._show(record) for record in wanted] if self.omissions else wanted
+        return self.sort(records)[0]
+
+    def sort(self, records: Iterable[Record]) -> tuple[list[Record], list[tuple[Record, Reason]]]:
+        """Return what is to be written of the records, and which are not wanted and why; raise `MessageError`."""
+        wanted, refused = [], []
+        for record in records:
+            reason = self._objection(record)
+            if reason:
+                refused.append((record, reason))
+            else:
+                wanted.append(record)
+        return [self._show(record) for record in wanted] if self.omissions else wanted, refused
 
     def admit_parts(self, parts: Iterable[ChildPart]) -> list[ChildPart]:
         """Return what is to be written of parts of child sets. Their parents have the last word, where they lie."""
         shown = (self._show_part(part) for part in parts if part.parent_resource in self.resources)
         return [part for part in shown if part]
 
-    def _wants(self, record: Record) -> bool:
+    def _objection(self, record: Record) -> Reason | None:
         if record.resource.name not in self.resources:
-            return False
-        if record.resource.is_singleton:
-            return True  # there is one, whatever its age
-        made = None if self.start is None else made_at(record.body)
-        return made is None or self.start is None or made >= self.start
+            return Reason.RESOURCE
+        if self.start is None or record.resource.is_singleton:
+            return None  # of a singleton there is one, whatever its age
+        made = made_at(record.body)
+        return None if made is None or made >= self.start else Reason.START_DATE
 
     def _show(self, record: Record) -> Record:
         omission = self.omissions.get(record.resource.name, NONE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,7 +17,13 @@ from services.connection_api.dashboard.pages import Pages
 from services.connection_api.dashboard.sync_pages import PAGE_SIZE
 from services.connection_api.dashboard.sync_views import Account, Word, label_of
 from services.connection_api.pace import duration_text
-from services.connection_api.rest.models import EventAnswer, EventLifeAnswer, EventPathAnswer
+from services.connection_api.rest.models import (
+    EventAnswer,
+    EventDeliveryAnswer,
+    EventDestinationAnswer,
+    EventLifeAnswer,
+    EventPathAnswer,
+)
 from services.connection_api.rest.models.base import PRINTABLE
 from services.connection_api.rest.requests import make_cursor, read_cursor, read_id, read_stripe_id, read_time
 from services.connection_api.state import State
@@ -59,7 +66,6 @@ OUTCOMES: Mapping[str, Outcome] = {
     "failed": Outcome(
         Word("Failed", Tone.BAD, "missing"), "It can't be written as it is, so it was put aside with its reason."
     ),
-    "refused": Outcome(Word("Refused", Tone.QUIET, "unavailable"), "The connection was being removed."),
 }
 
 
@@ -101,11 +107,37 @@ class EventView:
         return outcome_of(self.event.outcome)
 
     @property
+    def reason(self) -> str | None:
+        """Why, where all destinations say the same; that they do not, where they do not."""
+        told = self.event.destinations
+        if len({one.outcome for one in told}) > 1:
+            return ", ".join(f"{count} × {outcome_of(name).word.text.lower()}" for name, count in _counts(told))
+        return next((one.reason for one in told), None)
+
+    @property
     def took(self) -> str | None:
         """How long it took from its arrival; `None` for one that Stripe was asked for."""
         if self.event.received_at is None:
             return None
         return duration_text((self.event.written_at - self.event.received_at).total_seconds())
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceView:
+    """What became of an event at one destination."""
+
+    place: EventDestinationAnswer
+    outcome: Outcome
+
+    @property
+    def waited(self) -> str | None:
+        """How long it had waited for the destination; `None` for one that did not, or still does."""
+        return None if self.place.is_waiting else _between(self.place.parked_at, self.place.at)
+
+    @property
+    def answer(self) -> Outcome | None:
+        """What became of Stripe's answer, where Stripe was asked."""
+        return outcome_of(self.place.answer.outcome) if self.place.answer else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,12 +159,9 @@ class LifeView:
         return outcome_of(self.path.outcome)
 
     @property
-    def destinations(self) -> Sequence[tuple[str, Outcome, str | None]]:
-        """Name, outcome and reason of each destination; what is not known of one is the event's as a whole."""
-        return [
-            (one.destination_name, outcome_of(one.outcome or self.path.outcome), one.reason)
-            for one in self.path.destinations
-        ]
+    def destinations(self) -> Sequence[PlaceView]:
+        """What became of it at each destination; what is not known of one is the event's as a whole."""
+        return [PlaceView(one, outcome_of(one.outcome or self.path.outcome)) for one in self.path.destinations]
 
     @property
     def resource(self) -> str | None:
@@ -148,6 +177,10 @@ class LifeView:
     def after_received(self) -> str | None:
         """How long it took from there to the row."""
         return _between(self.path.received_at, self.path.written_at)
+
+
+def _counts(told: Sequence[EventDeliveryAnswer]) -> Sequence[tuple[str, int]]:
+    return Counter(one.outcome for one in told).most_common()
 
 
 def _between(start: datetime | None, end: datetime | None) -> str | None:

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
+from typing import Any
 
-from services.connection_api.rest.models import EventAnswer, EventDestinationAnswer, EventLifeAnswer, EventPathAnswer
+from services.connection_api.rest.models import (
+    EventAnswer,
+    EventDeliveryAnswer,
+    EventDestinationAnswer,
+    EventLifeAnswer,
+    EventPathAnswer,
+    EventQuestionAnswer,
+    StripeAnswerAnswer,
+)
 from shared.db import Pool, Row, database_errors
 from shared.errors import NotFoundError
 
 EVENTS = """
-SELECT connection_id, event_id, type, resource, object_id, created, outcome, received_at, written_at
+SELECT connection_id, event_id, type, resource, object_id, created, outcome, received_at, written_at,
+       deliveries
 FROM event_log
 WHERE {filters} AND ($1::timestamptz IS NULL OR (written_at, connection_id, event_id) < ($1, $2, $3))
 ORDER BY written_at DESC, connection_id DESC, event_id DESC LIMIT $4
@@ -21,10 +31,11 @@ PATHS = f"SELECT * FROM event_log WHERE event_id = $1 AND {ANY_CONNECTION} ORDER
 # A dead letter, or a record that waits, is this event's if it lies at the same place of the topic.
 DESTINATIONS = """
 SELECT e.connection_id, d.id AS destination_id, d.name AS destination_name, p.destination_id IS NOT NULL AS is_waiting,
-       f.code, coalesce(f.reason, p.reason) AS reason, coalesce(f.first_seen_at, p.parked_at) AS since
+       f.code, coalesce(f.reason, p.reason) AS reason, f.first_seen_at AS failed_at, p.parked_at,
+       e.deliveries -> d.id AS delivery, e.answers -> d.id AS answer
 FROM event_log e
-JOIN connection_destinations l ON l.connection_id = e.connection_id
-JOIN destinations d ON d.id = l.destination_id
+JOIN destinations d ON e.deliveries ? d.id OR EXISTS (
+    SELECT FROM connection_destinations l WHERE l.connection_id = e.connection_id AND l.destination_id = d.id)
 LEFT JOIN LATERAL (
     SELECT code, reason, first_seen_at FROM dead_letters
     WHERE topic = $3 AND partition = e.partition AND record_offset = e.record_offset AND destination_id IN (d.id, '')
@@ -37,7 +48,23 @@ LEFT JOIN parked_records p ON p.destination_id = d.id AND p.connection_id = e.co
 WHERE e.event_id = $1 AND e.connection_id = ANY ($2::text[])
 ORDER BY d.name, d.id
 """
+QUESTIONS = """
+SELECT e.connection_id, r.reason, r.due_at, r.attempts FROM event_log e
+JOIN refetches r ON r.connection_id = e.connection_id AND r.resource = e.resource
+    AND r.object_id = coalesce(e.object_id, '')
+WHERE e.event_id = $1 AND e.connection_id = ANY ($2::text[])
+"""
 FAILED, PARKED = "failed", "parked"  # words of the log
+#: Why nothing else became of an event at a destination, for people; the dashboard and the command line say the same.
+REASONS: Mapping[str, str] = {
+    "older": "A newer version is there already.",
+    "equal": "The row said the same already.",
+    "tombstone": "The object was deleted later, or in the same second.",
+    "tie": "Another version has the same second, so Stripe was asked which one holds.",
+    "resource_not_synced": "This resource is not synced.",
+    "before_start_date": "The object was made before the start date.",
+    "destination_removed": "The connection does not deliver to this destination any more.",
+}
 
 
 class EventLog:
@@ -59,7 +86,7 @@ class EventLog:
         sql = EVENTS.format(filters=" AND ".join(clauses) or "true")
         with database_errors():
             rows = await self._pool.fetch(sql, at, connection_id, event_id, limit, *filters.values())
-        return [EventAnswer.model_validate(dict(row)) for row in rows]
+        return [_event(row) for row in rows]
 
     async def life(self, event_id: str) -> EventLifeAnswer:
         """Return the event's way to every destination; raise `NotFoundError` for one that the log does not have."""
@@ -67,17 +94,17 @@ class EventLog:
             paths = await self._pool.fetch(PATHS, event_id)
             connection_ids = [row["connection_id"] for row in paths]
             places = await self._pool.fetch(DESTINATIONS, event_id, connection_ids, self._topic)
+            asked = await self._pool.fetch(QUESTIONS, event_id, connection_ids)
         if not paths:
             raise NotFoundError(f"The events of the last 35 days have no {event_id}.")
         return EventLifeAnswer(
             **{name: paths[0][name] for name in ("event_id", "type", "resource", "object_id", "created")},
-            paths=tuple(
-                self._path(row, [p for p in places if p["connection_id"] == row["connection_id"]]) for row in paths
-            ),
+            paths=tuple(self._path(row, places, asked) for row in paths),
         )
 
-    def _path(self, row: Row, everywhere: Iterable[Row]) -> EventPathAnswer:
+    def _path(self, row: Row, everywhere: Iterable[Row], asked: Iterable[Row]) -> EventPathAnswer:
         places = [place for place in everywhere if place["connection_id"] == row["connection_id"]]
+        questions = (one for one in asked if one["connection_id"] == row["connection_id"])
         return EventPathAnswer(
             connection_id=row["connection_id"],
             received_at=row["received_at"],
@@ -86,19 +113,55 @@ class EventLog:
             offset=row["record_offset"],
             outcome=row["outcome"],
             written_at=row["written_at"],
-            destinations=tuple(_destination(place, row["outcome"], is_only=len(places) == 1) for place in places),
+            question=next((EventQuestionAnswer.model_validate(dict(one)) for one in questions), None),
+            destinations=tuple(_destination(place, row, is_only=len(places) == 1) for place in places),
         )
 
 
-def _destination(place: Row, outcome: str, *, is_only: bool) -> EventDestinationAnswer:
-    """Say what is known: the log has one word for an event, which is the destination's where there is one alone."""
-    known = FAILED if place["code"] else PARKED if place["is_waiting"] else outcome if is_only else None
+def _event(row: Row) -> EventAnswer:
+    columns = dict(row)
+    deliveries = columns.pop("deliveries")
+    return EventAnswer(
+        **columns,
+        destinations=tuple(
+            EventDeliveryAnswer(
+                destination_id=destination_id,
+                outcome=told["outcome"],
+                code=told.get("reason"),
+                reason=REASONS.get(told.get("reason", "")),
+                at=_moment(told["at"]),
+            )
+            for destination_id, told in sorted(deliveries.items())
+        ),
+    )
+
+
+def _destination(place: Row, event: Row, *, is_only: bool) -> EventDestinationAnswer:
+    """Say what is known; of an event that no destination was asked to take, its own outcome is that of each."""
+    told: Mapping[str, Any] = place["delivery"] or {}
+    knows_all = not event["deliveries"] and (is_only or event["outcome"] in ("asked_stripe", "not_synced"))
+    known = told.get("outcome") or (event["outcome"] if knows_all else None)
+    code = told.get("reason")
     return EventDestinationAnswer(
         destination_id=place["destination_id"],
         destination_name=place["destination_name"],
-        outcome=known,
+        outcome=FAILED if place["code"] else PARKED if place["is_waiting"] else known,
+        code=place["code"] or code,
+        reason=place["reason"] or REASONS.get(code or ""),
+        at=place["failed_at"] or (_moment(told["at"]) if told else event["written_at"] if knows_all else None),
+        parked_at=place["parked_at"] or (_moment(told["parked_at"]) if "parked_at" in told else None),
         is_waiting=place["is_waiting"],
-        code=place["code"],
-        reason=place["reason"],
-        since=place["since"],
+        answer=_answer(place["answer"]),
     )
+
+
+def _answer(told: Mapping[str, Any] | None) -> StripeAnswerAnswer | None:
+    if told is None:
+        return None
+    return StripeAnswerAnswer(
+        outcome=told["outcome"], reason=REASONS.get(told.get("reason", "")), at=_moment(told["at"])
+    )
+
+
+def _moment(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)

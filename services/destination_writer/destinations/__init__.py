@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from services.destination_writer.delivery import Outcome, Winner
+from services.destination_writer.delivery import Outcome, Reason, Winner
 from services.destination_writer.omission import Tree
 from services.destination_writer.records import ChildPart
 from shared.catalogue import Child, Resource
@@ -27,6 +27,18 @@ class Written:
     outcome: Outcome
     ask_stripe: bool = False  # a tie that only Stripe can settle
     is_cut: bool = False  # a child list in it was cut: the rest has to be fetched
+    reason: Reason | None = None  # why nothing else became of it
+
+
+def reason_of(outcome: Outcome, *, ask: bool, is_buried: bool) -> Reason | None:
+    """Say why nothing else became of a record; `is_buried` if what it met was a tombstone."""
+    if ask:
+        return Reason.TIE
+    if outcome is Outcome.UNCHANGED:
+        return Reason.EQUAL
+    if outcome is Outcome.IGNORED:
+        return Reason.TOMBSTONE if is_buried else Reason.OLDER
+    return None
 
 
 @dataclass(frozen=True, slots=True)

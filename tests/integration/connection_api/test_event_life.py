@@ -78,6 +78,46 @@ async def test_what_lies_elsewhere_on_the_topic_is_another_events(api: Client, d
     assert await outcomes(api) == {"dst_1": (None, False, None), "dst_2": (None, False, None)}
 
 
+TOLD = """
+UPDATE event_log SET outcome = 'updated', deliveries = '{
+    "dst_1": {"outcome": "updated", "at": 1700000009.5, "parked_at": 1700000001.5},
+    "dst_2": {"outcome": "ignored", "reason": "tie", "at": 1700000002.5}}',
+    answers = '{"dst_2": {"outcome": "unchanged", "reason": "equal", "at": 1700000012}}'
+"""
+
+
+async def test_each_destination_tells_its_own_outcome_reason_and_times(api: Client, database_url: str) -> None:
+    await execute(database_url, TOLD)
+    first, second = (await paths(api))["con_1"]["destinations"]
+    assert (first["outcome"], first["code"], first["at"][:22], first["parked_at"][:22]) == (
+        "updated", None, "2023-11-14T22:13:29.50", "2023-11-14T22:13:21.50",
+    )  # fmt: skip
+    assert (second["outcome"], second["code"], second["parked_at"]) == ("ignored", "tie", None)
+    assert second["reason"] == "Another version has the same second, so Stripe was asked which one holds."
+    assert (second["answer"]["outcome"], second["answer"]["reason"]) == ("unchanged", "The row said the same already.")
+    listed = await (await api.get("/v1/events?object_id=ch_1&connection_id=con_1", headers=BEARER)).json()
+    assert [(one["destination_id"], one["outcome"], one["code"]) for one in listed["data"][0]["destinations"]] == [
+        ("dst_1", "updated", None),
+        ("dst_2", "ignored", "tie"),
+    ]
+
+
+async def test_question_that_waits_for_stripe_is_told(api: Client, database_url: str) -> None:
+    sql = """
+    INSERT INTO refetches (connection_id, resource, object_id, reason, due_at)
+    VALUES ('con_1', 'charge', 'ch_1', 'tie', now())
+    """
+    await execute(database_url, sql)
+    found = await paths(api)
+    assert found["con_1"]["question"]["reason"] == "tie"
+    assert found["con_2"]["question"] is None
+
+
+async def test_event_that_stripe_was_asked_about_says_so_for_every_destination(api: Client, database_url: str) -> None:
+    await execute(database_url, "UPDATE event_log SET outcome = 'asked_stripe'")
+    assert {one[0] for one in (await outcomes(api)).values()} == {"asked_stripe"}
+
+
 async def test_outcome_is_that_of_an_only_destination(api: Client, database_url: str) -> None:
     await execute(database_url, "DELETE FROM connection_destinations WHERE destination_id = 'dst_2'")
     assert await outcomes(api) == {"dst_1": ("updated", False, None)}

@@ -32,7 +32,8 @@ class Office:
         self.routes = Routes(state.pool)
         self.outlets = Outlets(state.destinations, lambda row, password: self.destinations[row.id])
         self.dispatch = Dispatch(self.routes, self.outlets, self.parking, self.reject)
-        self.retry = Retry(self.parking, self.routes, self.dispatch, Ledger(state.pool, "cluster"))
+        self.ledger = Ledger(state.pool, "cluster")
+        self.retry = Retry(self.parking, self.routes, self.dispatch, self.ledger)
         self.cleaning = self.cleaning_by(self.cleanups)
 
     def cleaning_by(self, cleanups: CleanupStore) -> Cleaning:

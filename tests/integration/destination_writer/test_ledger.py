@@ -7,11 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from services.destination_writer.delivery import Outcome
+from services.destination_writer.delivery import Outcome, Report
 from services.destination_writer.graveyard import Graveyard
-from services.destination_writer.ledger import Ledger, Report
+from services.destination_writer.ledger import Ledger
 from services.destination_writer.records import EventEntry, Parsed, Position, Refetch
 from shared.dead_letters import DeadLetter
+from shared.messages import Origin
 from shared.stripe_api import STAMP_MARGIN
 from tests.factories import make_record
 from tests.integration.destination_writer.state import State
@@ -181,7 +182,7 @@ async def test_dead_letter_of_a_connection_that_is_gone_is_dropped(state: State)
 
 
 def live(offset: int, destination_id: str, outcome: Outcome, resource: str = "customer") -> Report:
-    return Report("con_1", destination_id, resource, outcome, Position("events", 0, offset), is_live=True)
+    return Report("con_1", destination_id, resource, outcome, Position("events", 0, offset), origin=Origin.EVENT)
 
 
 SYNCS = """

@@ -316,6 +316,15 @@ EVENT = {
     "outcome": "updated",
     "received_at": "2026-11-25T11:00:00Z",
     "written_at": "2026-11-25T11:00:01Z",
+    "destinations": [
+        {
+            "destination_id": WAREHOUSE,
+            "outcome": "updated",
+            "code": None,
+            "reason": None,
+            "at": "2026-11-25T11:00:01Z",
+        }
+    ],
 }
 ARRIVED = {
     "destination_id": WAREHOUSE,
@@ -324,7 +333,9 @@ ARRIVED = {
     "is_waiting": False,
     "code": None,
     "reason": None,
-    "since": None,
+    "at": "2026-11-25T11:00:01Z",
+    "parked_at": None,
+    "answer": None,
 }
 EVENT_LIFE = {name: EVENT[name] for name in ("event_id", "type", "resource", "object_id", "created")} | {
     "paths": [
@@ -336,9 +347,18 @@ EVENT_LIFE = {name: EVENT[name] for name in ("event_id", "type", "resource", "ob
             "offset": 77,
             "outcome": "updated",
             "written_at": EVENT["written_at"],
+            "question": None,
             "destinations": [
                 ARRIVED,
-                ARRIVED | {"destination_name": "Lake", "outcome": "parked", "is_waiting": True},
+                ARRIVED
+                | {
+                    "destination_name": "Lake",
+                    "outcome": "ignored",
+                    "code": "older",
+                    "reason": "A newer version is there already.",
+                    "parked_at": "2026-11-25T10:00:00Z",
+                },
+                ARRIVED | {"destination_name": "Pond", "outcome": "parked", "is_waiting": True, "at": None},
             ],
         }
     ]

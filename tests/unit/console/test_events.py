@@ -23,15 +23,27 @@ def test_way_of_an_event_is_shown_to_each_destination(api: PlayedApi) -> None:
     api.give("get_event", EVENT_LIFE)
     ended = run("events", "show", "evt_1")
     assert "tillstream.events.v1, partition 3, offset 77" in ended.out
-    assert "✓ Warehouse  updated" in ended.out
-    assert "! Lake  parked, waits until the destination can take it" in ended.out
+    assert "✓ Warehouse  updated, 2026-11-25 11:00:01" in ended.out
+    assert "had waited since" in ended.out
+    assert "A newer version is there already." in ended.out
+    assert "! Pond  parked, waits until the destination can take it" in ended.out
     assert run("events", "show", "evt_1", "--json").json["event_id"] == "evt_1"
+
+
+def test_way_of_every_event_of_an_object_is_shown_oldest_first(api: PlayedApi) -> None:
+    api.give("list_events", page(EVENT | {"event_id": "evt_2"}, EVENT))
+    api.give("get_event", EVENT_LIFE, EVENT_LIFE | {"event_id": "evt_2"})
+    ended = run("events", "show", "ch_1")
+    assert ended.out.index("evt_1") < ended.out.index("evt_2")
+    assert api.called("list_events").query["object_id"] == "ch_1"
+    api.give("list_events", page())
+    assert "No event fits." in run("events", "show", "ch_2").out
 
 
 def test_id_can_not_lead_elsewhere(api: PlayedApi) -> None:
     api.give("get_event", EVENT_LIFE)
-    run("events", "show", "../tokens?x=1#y")
-    assert [(call.operation, call.id) for call in api.calls] == [("get_event", "../tokens?x=1#y")]
+    run("events", "show", "evt_/../tokens?x=1#y")
+    assert [(call.operation, call.id) for call in api.calls] == [("get_event", "evt_/../tokens?x=1#y")]
 
 
 def test_listening_shows_each_event_once_until_ctrl_c(api: PlayedApi) -> None:

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from services.destination_writer.delivery import Outcome
+from services.destination_writer.delivery import Outcome, Reason
 from services.destination_writer.dispatch import Dispatch, Result
 from services.destination_writer.omission import make_omissions
 from services.destination_writer.outlets import Outlet, Outlets
@@ -218,7 +218,11 @@ async def test_object_made_before_the_start_date_is_not_written_and_its_children
     for destination in (world.good, world.bad):
         assert {key[2] for key in await destination.rows("invoices")} == {"in_2"}
         assert {key[2] for key in await destination.rows("invoice_line_items")} == {"il_3", "il_4"}
-    assert {report.position for report in result.reports} == {new.position}
+    told = {(report.position, report.outcome, report.reason) for report in result.reports}
+    assert told == {
+        (old.position, Outcome.NOT_SYNCED, Reason.START_DATE),
+        (new.position, Outcome.INSERTED, None),
+    }
     assert {refetch.object_id for refetch in result.refetches} == {"in_2"}
 
 

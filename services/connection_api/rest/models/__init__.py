@@ -59,10 +59,13 @@ from services.connection_api.rest.models.destinations import (
 )
 from services.connection_api.rest.models.events import (
     EventAnswer,
+    EventDeliveryAnswer,
     EventDestinationAnswer,
     EventLifeAnswer,
     EventPathAnswer,
     EventQuery,
+    EventQuestionAnswer,
+    StripeAnswerAnswer,
 )
 from services.connection_api.rest.models.syncs import (
     ConnectionSyncQuery,
@@ -92,10 +95,12 @@ __all__ = [
     "DestinationTestAnswer",
     "EstimateAnswer",
     "EventAnswer",
+    "EventDeliveryAnswer",
     "EventDestinationAnswer",
     "EventLifeAnswer",
     "EventPathAnswer",
     "EventQuery",
+    "EventQuestionAnswer",
     "FaultAnswer",
     "GroupAnswer",
     "Input",
@@ -128,6 +133,7 @@ __all__ = [
     "StartDateQuestion",
     "StatusAnswer",
     "StepAnswer",
+    "StripeAnswerAnswer",
     "SyncAnswer",
     "SyncDetailAnswer",
     "SyncExportAnswer",

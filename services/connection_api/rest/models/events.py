@@ -17,6 +17,16 @@ class EventQuery(PageQuery):
     object_id: StripeId | None = None
 
 
+class EventDeliveryAnswer(Answer):
+    """What became of an event at one destination, in short."""
+
+    destination_id: str
+    outcome: str
+    code: str | None
+    reason: str | None
+    at: datetime
+
+
 class EventAnswer(Answer):
     """An event that reached its destinations, or was answered by asking Stripe."""
 
@@ -29,6 +39,17 @@ class EventAnswer(Answer):
     outcome: str
     received_at: datetime | None
     written_at: datetime
+    destinations: tuple[EventDeliveryAnswer, ...] = Field(
+        description="What became of it at each; empty where no destination was asked to take it."
+    )
+
+
+class StripeAnswerAnswer(Answer):
+    """What became, at a destination, of Stripe's answer to a question that an event raised."""
+
+    outcome: str
+    reason: str | None
+    at: datetime
 
 
 class EventDestinationAnswer(Answer):
@@ -37,10 +58,23 @@ class EventDestinationAnswer(Answer):
     destination_id: str
     destination_name: str
     outcome: str | None = Field(description="Null when only the outcome of the event as a whole is known.")
+    code: str | None = Field(
+        description="Why: older, equal, tombstone, tie, resource_not_synced, before_start_date, destination_removed; "
+        "of a dead letter, its code."
+    )
+    reason: str | None = Field(description="The same as a sentence.")
+    at: datetime | None = Field(description="When it was decided.")
+    parked_at: datetime | None = Field(description="Since when it waits, or had waited before.")
     is_waiting: bool = Field(description="Whether it is kept until the destination can take it.")
-    code: str | None = Field(description="Why it became a dead letter.")
-    reason: str | None
-    since: datetime | None
+    answer: StripeAnswerAnswer | None = Field(description="What became of Stripe's answer, where Stripe was asked.")
+
+
+class EventQuestionAnswer(Answer):
+    """A question for Stripe about the event's object that is not answered yet."""
+
+    reason: str
+    due_at: datetime
+    attempts: int
 
 
 class EventPathAnswer(Answer):
@@ -53,6 +87,7 @@ class EventPathAnswer(Answer):
     offset: int | None
     outcome: str
     written_at: datetime = Field(description="When it was dealt with.")
+    question: EventQuestionAnswer | None = Field(description="What Stripe is being asked about the object now.")
     destinations: tuple[EventDestinationAnswer, ...]
 
 

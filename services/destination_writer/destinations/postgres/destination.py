@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from itertools import groupby
 
 import asyncpg
@@ -20,7 +21,7 @@ from services.destination_writer.delivery import (
     is_doubtful,
     settle_chain,
 )
-from services.destination_writer.destinations import Account, Cleaned, Written
+from services.destination_writer.destinations import Account, Cleaned, Written, reason_of
 from services.destination_writer.destinations.postgres import cleanup, ddl, upsert
 from services.destination_writer.destinations.postgres.children import Sets, collect_sets
 from services.destination_writer.omission import Tree
@@ -140,9 +141,7 @@ class PostgresDestination:
         won = [w for w, a in zip(batch, answers, strict=True) if a.outcome is not Outcome.IGNORED]
         if resource.children and won:
             cut = await self._replace_children(db, account, resource, won)
-            answers = [
-                Written(a.outcome, a.ask_stripe, w.record.object_id in cut) for w, a in zip(batch, answers, strict=True)
-            ]
+            answers = [replace(a, is_cut=w.record.object_id in cut) for w, a in zip(batch, answers, strict=True)]
         return answers
 
     async def _upsert(
@@ -179,7 +178,7 @@ class PostgresDestination:
             await self._upsert(db, account, winning, wins_tie=True)
         trails = [_trail_text(result.trail) for result in results]
         await db.execute(upsert.learn_sql(schema, table), account.id, account.livemode, ids, trails)
-        return [_settled(winner, result) for winner, result in zip(batch, results, strict=True)]
+        return [_settled(w, current[w.record.object_id], r) for w, r in zip(batch, results, strict=True)]
 
     async def _replace_children(
         self, db: Connection, account: Account, resource: Resource, won: Sequence[Winner]
@@ -282,7 +281,9 @@ def _answer(winner: Winner, row: Row) -> Written:
         current_stamp=row["stamp"],
         incoming=record,
     )
-    return Written(_outcome(record.is_deleted, row), ask_stripe=winner.ask_stripe or (doubtful and not row["same"]))
+    ask = winner.ask_stripe or (doubtful and not row["same"])
+    outcome = _outcome(record.is_deleted, row)
+    return Written(outcome, ask, reason=reason_of(outcome, ask=ask, is_buried=bool(row["deleted"])))
 
 
 def _outcome(is_deleted: bool, row: Row) -> Outcome:
@@ -305,9 +306,10 @@ def _trail_text(trail: tuple[object, ...]) -> str:
     return msgspec.json.encode(trail).decode() if trail else "[]"
 
 
-def _settled(winner: Winner, result: ChainResult) -> Written:
+def _settled(winner: Winner, current: Version, result: ChainResult) -> Written:
     if result.record is not None:
         outcome = Outcome.DELETED if result.record.is_deleted else Outcome.UPDATED
     else:
         outcome = Outcome.UNCHANGED if result.verdict is Verdict.SAME else Outcome.IGNORED
-    return Written(outcome, ask_stripe=winner.ask_stripe or result.ask_stripe)
+    ask = winner.ask_stripe or result.ask_stripe
+    return Written(outcome, ask, reason=reason_of(outcome, ask=ask, is_buried=current.is_deleted))

@@ -1,0 +1,145 @@
+"""The event log: what became of each event at each destination, and of Stripe's answer where Stripe was asked.
+
+What was parked has its end noted when it is written, by the object: of several events that waited, the newest is
+written, and with it the others are over.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from services.destination_writer.delivery import Outcome, Reason, Report
+from services.destination_writer.records import EventEntry, Parsed, Position
+from shared.db import Connection
+from shared.messages import Origin
+
+LOG = """
+INSERT INTO event_log
+    (connection_id, event_id, type, resource, object_id, created, outcome, partition, record_offset, received_at,
+     deliveries)
+SELECT u.connection_id, event_id, type, resource, object_id, created, outcome, partition, record_offset, received_at,
+       deliveries::jsonb
+FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::text[], $8::int[],
+            $9::bigint[], $10::timestamptz[], $11::text[])
+     AS u (connection_id, event_id, type, resource, object_id, created, outcome, partition, record_offset, received_at,
+           deliveries)
+WHERE EXISTS (SELECT FROM connections c WHERE c.id = u.connection_id)
+ORDER BY 1, 2, 9
+ON CONFLICT (connection_id, event_id) DO NOTHING
+"""
+# Of events that a newer version overtook while they waited, the log says so with the moment at which it was written.
+END = """
+UPDATE event_log e SET
+    deliveries = jsonb_set(e.deliveries, ARRAY[s.destination_id], s.entry || jsonb_build_object(
+        'parked_at', e.deliveries -> s.destination_id -> 'at')),
+    outcome = CASE
+        WHEN e.outcome = 'parked' AND NOT (e.deliveries - s.destination_id) @? '$.* ? (@.outcome == "parked")'
+        THEN s.entry ->> 'outcome' ELSE e.outcome END
+FROM (
+    SELECT l.connection_id, l.event_id, u.destination_id,
+           (CASE WHEN l.partition = u.partition AND l.record_offset = u.record_offset
+                 THEN u.entry ELSE u.overtaken END)::jsonb AS entry
+    FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::int[], $7::bigint[], $8::text[],
+                $9::text[])
+         AS u (connection_id, destination_id, resource, object_id, stamp, partition, record_offset, entry, overtaken)
+    JOIN event_log l USING (connection_id, object_id, resource)
+    WHERE l.created <= u.stamp
+) s
+WHERE e.connection_id = s.connection_id AND e.event_id = s.event_id
+  AND e.deliveries -> s.destination_id ->> 'outcome' = 'parked'
+"""
+# An answer is of no event: it ends the question of each event that asked, unless an earlier answer has.
+ANSWER = """
+UPDATE event_log e SET answers = u.entries::jsonb || (
+    SELECT coalesce(jsonb_object_agg(a.key, a.value), '{}') FROM jsonb_each(e.answers) a
+    WHERE a.value ->> 'outcome' <> 'parked')
+FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[])
+     AS u (connection_id, resource, object_id, stamp, entries)
+WHERE e.connection_id = u.connection_id AND e.object_id = u.object_id AND e.resource = u.resource
+  AND e.created <= u.stamp
+  AND (e.outcome = 'asked_stripe' OR e.deliveries @? '$.* ? (@.reason == "tie")')
+  AND (e.answers = '{}' OR e.answers @? '$.* ? (@.outcome == "parked")')
+"""
+ASKED = "asked_stripe"
+
+
+async def log_events(db: Connection, batch: Sequence[Parsed], reports: Iterable[Report]) -> None:
+    """Log the events of a batch, each once, with what became of it at each destination."""
+    found: dict[Position, list[Report]] = defaultdict(list)
+    for report in reports:
+        found[report.position].append(report)
+    rows = [_row(item, item.event, found.get(item.position, ())) for item in batch if item.event]
+    if rows:
+        await db.execute(LOG, *map(list, zip(*rows, strict=True)))
+
+
+async def log_late(db: Connection, reports: Iterable[Report]) -> None:
+    """Note the end of what was parked."""
+    rows = [
+        (
+            r.connection_id,
+            r.destination_id,
+            r.resource,
+            r.object_id,
+            r.stamp,
+            *((r.position.partition, r.position.offset) if r.is_live else (None, None)),
+            _text(_entry(r)),
+            _text({"outcome": Outcome.IGNORED, "reason": Reason.OLDER, "at": r.at}),
+        )
+        for r in reports
+    ]
+    if rows:
+        await db.execute(END, *map(list, zip(*rows, strict=True)))
+
+
+async def log_answers(db: Connection, reports: Iterable[Report]) -> None:
+    """Note what became of Stripe's answers, at the events that made us ask."""
+    answers: dict[tuple[str, str, str, int], dict[str, Any]] = defaultdict(dict)
+    for r in reports:
+        if r.origin is Origin.REFETCHED:
+            answers[r.connection_id, r.resource, r.object_id, r.stamp][r.destination_id] = _entry(r)
+    if answers:
+        columns = map(list, zip(*sorted(answers), strict=True))
+        await db.execute(ANSWER, *columns, [_text(answers[key]) for key in sorted(answers)])
+
+
+def _row(item: Parsed, entry: EventEntry, reports: Sequence[Report]) -> tuple[object, ...]:
+    received_at = datetime.fromtimestamp(entry.received_at_ms / 1000, UTC) if entry.received_at_ms else None
+    return (
+        entry.connection_id,
+        entry.event_id,
+        entry.type,
+        entry.resource,
+        entry.object_id,
+        entry.created,
+        _summary(item, reports),
+        entry.position.partition,
+        entry.position.offset,
+        received_at,
+        _text({report.destination_id: _entry(report) for report in reports}),
+    )
+
+
+def _summary(item: Parsed, reports: Sequence[Report]) -> str:
+    """Return one word for all destinations: the one that needs to be looked at first."""
+    outcomes = {report.outcome for report in reports}
+    for outcome in (Outcome.FAILED, Outcome.PARKED):
+        if outcome in outcomes:
+            return outcome
+    if reports:
+        return reports[0].outcome
+    return ASKED if item.refetches and not item.record else Outcome.NOT_SYNCED
+
+
+def _entry(report: Report) -> Mapping[str, object]:
+    entry = {"outcome": report.outcome, "at": report.at}
+    return {**entry, "reason": report.reason} if report.reason else entry
+
+
+def _text(value: object) -> str:
+    return msgspec.json.encode(value).decode()

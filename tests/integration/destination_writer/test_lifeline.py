@@ -1,0 +1,182 @@
+"""The life-line of events: what became of each at every destination, also of what waited and of what was asked."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import pytest
+
+from services.destination_writer.delivery import Outcome, Reason
+from services.destination_writer.records import EventEntry, Parsed, Record
+from shared.messages import Origin
+from shared.topics import EVENTS, SNAPSHOTS
+from tests.eventually import eventually
+from tests.factories import CONNECTION, make_record
+from tests.fakes import MemoryDestination
+from tests.integration.destination_writer.office import Office
+from tests.integration.destination_writer.state import State, make_settings
+from tests.integration.destination_writer.world import event, open_world, running, snapshot
+from tests.proxy import Proxy
+
+BEGIN = 1_790_000_000
+EVENTS_SENT = 1_200
+OBJECTS = 150
+DUPLICATES = 300
+INCOMPLETE = """
+SELECT count(*) FROM event_log e, destinations d
+WHERE e.deliveries -> d.id ->> 'outcome' IS NULL OR e.deliveries -> d.id -> 'at' IS NULL
+   OR e.deliveries -> d.id ->> 'outcome' = 'parked' OR e.partition IS NULL OR e.received_at IS NULL
+   OR (e.deliveries -> d.id ->> 'outcome' IN ('ignored', 'unchanged')) <> (e.deliveries -> d.id ? 'reason')
+"""
+
+
+@pytest.fixture
+async def proxy(database_url: str) -> AsyncIterator[Proxy]:
+    parts = urlsplit(database_url)
+    async with Proxy(parts.hostname or "", parts.port or 5432) as proxy:
+        yield proxy
+
+
+async def test_every_life_line_is_complete_for_every_destination(
+    database_url: str, kafka_bootstrap_servers: str, topic_prefix: str, proxy: Proxy
+) -> None:
+    """1,200 events in any order, 300 of them twice, among listings; deletions; one destination is silent at first."""
+    dice = random.Random(7)
+    settings = make_settings(database_url, kafka_bootstrap_servers, topic_prefix)
+    settings = settings.model_copy(update={"write_deadline_seconds": 0.5})
+    parts = urlsplit(database_url)
+    far = urlunsplit(parts._replace(netloc=f"{parts.netloc.rpartition(':')[0]}:{proxy.port}"))
+    sent = [
+        event(n, f"cus_{n % OBJECTS}", BEGIN + n // OBJECTS, "customer.updated", name=f"v{n}")
+        for n in range(EVENTS_SENT - 10)
+    ]
+    sent += [event(EVENTS_SENT + n, f"cus_{n}", BEGIN + 20, "customer.deleted", name="gone") for n in range(10)]
+    sent += dice.sample(sent, DUPLICATES)
+    dice.shuffle(sent)
+    async with open_world(settings) as world:
+        await world.state.add_destination("far", far)
+        sql = "INSERT INTO connection_destinations SELECT 'con_1', id, 'acct_1', true FROM destinations WHERE name = $1"
+        await world.state.pool.execute(sql, "far")
+        proxy.is_silent = True
+        listed = [snapshot(f"cus_{n}", BEGIN + 3, name="listed") for n in range(0, OBJECTS, 3)]
+        await world.publish(SNAPSHOTS, listed)
+        total = await world.publish(EVENTS, sent)
+        async with running(world):
+            await eventually(world.done(EVENTS, total), within=60)
+            assert await world.state.value("SELECT count(*) FROM parked_records") > 0
+            proxy.is_silent = False
+            await eventually(world.has("SELECT count(*) FROM parked_records", 0), within=90)
+            await eventually(world.has(INCOMPLETE, 0), within=10)
+        assert await world.state.value("SELECT count(*) FROM event_log") == EVENTS_SENT
+        told = await world.state.rows(
+            "SELECT t.value ->> 'outcome', t.value ? 'parked_at' FROM event_log, jsonb_each(deliveries) t"
+        )
+        assert Counter(outcome for outcome, _ in told).keys() >= {"inserted", "updated", "ignored", "deleted"}
+        assert 0 < sum(has_waited for _, has_waited in told) <= EVENTS_SENT
+
+
+@pytest.fixture
+async def office(state: State) -> Office:
+    bad, good = await state.add_destination("bad"), await state.add_destination("good")
+    await state.add_connection(CONNECTION, bad, good)
+    return Office(state, bad, good)
+
+
+def as_event(record: Record, number: int) -> Parsed:
+    position = replace(record.position, offset=number)
+    entry = EventEntry(
+        CONNECTION, f"evt_{number}", "customer.updated", record.stamp, "customer", record.object_id, 1, position
+    )
+    return Parsed(CONNECTION, position, record=replace(record, position=position), event=entry)
+
+
+async def deliver(office: Office, *items: Parsed) -> None:
+    result = await office.dispatch.deliver(items, deadline_seconds=0.1)
+    await office.ledger.record(items, result.reports, result.refetches)
+
+
+async def told(office: Office, destination_id: str) -> dict[str, tuple[str, str | None]]:
+    """Return outcome and reason by event."""
+    sql = "SELECT event_id, deliveries -> $1 ->> 'outcome', deliveries -> $1 ->> 'reason' FROM event_log"
+    return {row[0]: (row[1], row[2]) for row in await office.state.rows(sql, destination_id)}
+
+
+async def test_reasons_are_told(office: Office) -> None:
+    office.destinations[office.bad_id] = MemoryDestination()
+    await office.state.pool.execute("UPDATE connections SET start_date = to_timestamp(50)")
+    batches: list[list[dict[str, Any]]] = [
+        [{"stamp": 100, "name": "a", "created": 60}],
+        [{"stamp": 99, "name": "b", "created": 60}, {"stamp": 101, "name": "a", "created": 60}],
+        [{"stamp": 101, "name": "c", "created": 60}],
+        [{"stamp": 105, "is_deleted": True, "created": 60}],
+        [{"stamp": 104, "name": "d", "created": 60}, {"stamp": 106, "name": "e", "created": 49}],
+    ]
+    number = 0
+    for batch in batches:
+        await deliver(office, *(as_event(make_record(**fields), number := number + 1) for fields in batch))
+    for destination_id in (office.bad_id, office.good_id):
+        assert await told(office, destination_id) == {
+            "evt_1": (Outcome.INSERTED, None),
+            "evt_2": (Outcome.IGNORED, Reason.OLDER),
+            "evt_3": (Outcome.UNCHANGED, Reason.EQUAL),
+            "evt_4": (Outcome.IGNORED, Reason.TIE),
+            "evt_5": (Outcome.DELETED, None),
+            "evt_6": (Outcome.IGNORED, Reason.TOMBSTONE),
+            "evt_7": (Outcome.NOT_SYNCED, Reason.START_DATE),
+        }
+
+
+async def test_what_waited_has_its_end_and_what_was_overtaken_meanwhile_too(office: Office) -> None:
+    bad = MemoryDestination()
+    bad.is_down = True
+    office.destinations[office.bad_id] = bad
+    for number, name in enumerate(("old", "new")):
+        await deliver(office, as_event(make_record(stamp=100 + number, name=name), number))
+    assert set((await told(office, office.bad_id)).values()) == {(Outcome.PARKED, None)}
+    assert await office.state.rows("SELECT DISTINCT outcome FROM event_log") == [("parked",)]
+    bad.is_down = False
+    await office.rested()
+    await office.retry.retry_due()
+    assert await told(office, office.bad_id) == {
+        "evt_0": (Outcome.IGNORED, Reason.OLDER),
+        "evt_1": (Outcome.INSERTED, None),
+    }
+    sql = "SELECT event_id, outcome, (deliveries -> $1 -> 'parked_at')::float8 <= (deliveries -> $1 -> 'at')::float8"
+    assert await office.state.rows(f"{sql} FROM event_log ORDER BY 1", office.bad_id) == [
+        ("evt_0", "ignored", True),
+        ("evt_1", "inserted", True),
+    ]
+
+
+async def test_versions_of_one_batch_that_is_parked_are_all_logged(office: Office) -> None:
+    office.destinations[office.bad_id].is_down = True  # type: ignore[attr-defined]
+    await deliver(office, *(as_event(make_record(stamp=100 + n), n) for n in range(2)))
+    assert await told(office, office.bad_id) == {
+        "evt_0": (Outcome.IGNORED, Reason.OLDER),
+        "evt_1": (Outcome.PARKED, None),
+    }
+
+
+async def test_answer_of_stripe_is_told_at_the_events_that_asked(office: Office) -> None:
+    for number, name in enumerate(("a", "b")):
+        await deliver(office, as_event(make_record(stamp=100, name=name), number))
+    assert await office.state.value("SELECT count(*) FROM refetches") == 1
+    for stamp in (102, 103):
+        answer = make_record(stamp=stamp, name="b", origin=Origin.REFETCHED)
+        await deliver(office, Parsed(CONNECTION, replace(answer.position, topic="snapshots"), record=answer))
+    sql = "SELECT event_id, answers -> $1 ->> 'outcome' FROM event_log ORDER BY 1"
+    assert await office.state.rows(sql, office.good_id) == [("evt_0", None), ("evt_1", "updated")]
+
+
+async def test_what_is_not_delivered_any_more_does_not_wait_for_ever(office: Office) -> None:
+    office.destinations[office.bad_id].is_down = True  # type: ignore[attr-defined]
+    await deliver(office, as_event(make_record(), 1))
+    await office.state.pool.execute("DELETE FROM connection_destinations WHERE destination_id = $1", office.bad_id)
+    await office.make_due()
+    await office.retry.retry_due()
+    assert await told(office, office.bad_id) == {"evt_1": (Outcome.NOT_SYNCED, Reason.UNLINKED)}
