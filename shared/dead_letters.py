@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 from aiokafka import ConsumerRecord
 
-from shared.errors import AppError
+from shared.catalogue import resource_for_event
+from shared.errors import AppError, MessageError
 from shared.log import mask
-from shared.messages import Headers
+from shared.messages import Headers, parse_event
 
 MAX_REASON = 500  # characters
 _PREFIX = "dead-letter-"  # sets our headers apart from those of the record
@@ -94,3 +95,25 @@ def parse_dead_letter(record: ConsumerRecord) -> DeadLetter:
         key=described.get("key", "").encode(),
         headers=tuple((n, v) for n, v in record.headers if not n.startswith(_PREFIX)),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What a dead letter is about, as far as it can be told."""
+
+    resource: str | None = None
+    object_id: str | None = None
+
+
+def subject_of(letter: DeadLetter) -> Subject:
+    """Return what the letter is about: by its headers and key, else by what can be read of its body."""
+    _, _, in_key = letter.key.decode("utf-8", "replace").partition(":")
+    told = dict(letter.headers).get("resource")
+    if told is not None:
+        return Subject(told.decode("utf-8", "replace"), in_key or None)
+    try:
+        event = parse_event(letter.body)
+    except MessageError:
+        return Subject(None, in_key or None)
+    resource = resource_for_event(event.type, event.subject.object)
+    return Subject(resource.name if resource else None, event.subject.id or in_key or None)

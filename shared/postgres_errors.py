@@ -14,6 +14,24 @@ from shared.errors import DestinationRejectedError, DestinationUnavailableError
 MISSING_TABLE = ("42P01", "3F000")
 MENDABLE = ("28", "42501", "3D000", "25006")
 
+# What a code means for a record. Postgres may quote a value in its own message, so that is passed on only where it
+# holds nothing but names of columns and types.
+MEANINGS = {
+    "22P05": "a text holds a NUL character, which Postgres can't keep",
+    "22021": "a text holds a character that the database's encoding has not",
+    "22003": "a number is larger than Postgres can keep",
+    "22008": "a date lies outside of what Postgres can keep",
+    "22007": "a date can't be read",
+    "22P02": "a value can't be read as its column's type",
+    "22001": "a text is longer than its column",
+    "23502": "a value is missing that its column requires",
+    "23505": "a row with the same value is there, which a constraint of the table forbids",
+    "23514": "a constraint of the table forbids a value",
+    "54001": "the object is nested too deeply",
+    "54000": "the object is larger than Postgres can keep",
+}
+NAMES_ONLY = frozenset({"42804", "42703"})
+
 
 @contextmanager
 def destination_errors() -> Iterator[None]:
@@ -22,8 +40,19 @@ def destination_errors() -> Iterator[None]:
         yield
     except (asyncpg.PostgresError, *UNREACHABLE) as error:
         state = getattr(error, "sqlstate", None) or ""
-        # Postgres may quote a value in its message, so only its kind is passed on.
-        reason = f"{type(error).__name__}{f' ({state})' if state else ''}"
         if is_transient(error) or state.startswith(MENDABLE) or state in MISSING_TABLE:
+            reason = f"{type(error).__name__}{f' ({state})' if state else ''}"
             raise DestinationUnavailableError(f"The destination can't take rows at the moment: {reason}.") from error
-        raise DestinationRejectedError(f"The destination refused the record: {reason}.") from error
+        raise DestinationRejectedError(f"The destination refused the record: {_meaning(error, state)}.") from error
+
+
+def _meaning(error: Exception, state: str) -> str:
+    """Say what a code means, with the column or constraint that Postgres names; never a value."""
+    if state in NAMES_ONLY:
+        meaning = str(getattr(error, "message", "")).replace('"', "")
+    else:
+        meaning = MEANINGS.get(state, type(error).__name__)
+    for noun in ("column", "constraint"):
+        name = getattr(error, f"{noun}_name", None)
+        meaning = f"{noun} {name}: {meaning}" if name else meaning
+    return f"{meaning} (SQLSTATE {state})" if state else meaning

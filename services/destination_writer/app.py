@@ -66,10 +66,10 @@ class Writer:
 
     async def _consume(self, pool: Pool, producer: Producer, outlets: Outlets, ledger: Ledger) -> None:
         settings = self._settings
-        routes, parking = Routes(pool), Parking(pool)
+        routes, parking, graveyard = Routes(pool), Parking(pool), Graveyard(pool)
         dispatch = Dispatch(routes, outlets, parking, Rejections(producer).publish)
         handlers = Handlers(
-            dispatch, ledger, Graveyard(pool), producer, event_deadline_seconds=settings.write_deadline_seconds
+            dispatch, ledger, graveyard, producer, event_deadline_seconds=settings.write_deadline_seconds
         )
         # A broker for each topic: their consumers keep their own pace, and a backfill never delays a live event.
         async with asyncio.TaskGroup() as tasks:
@@ -82,6 +82,7 @@ class Writer:
                 subscribe(broker, settings, topic, handle, producer=producer)
                 tasks.create_task(consuming(broker))
             tasks.create_task(outlets.run())
+            tasks.create_task(graveyard.run())
             tasks.create_task(Retry(parking, routes, dispatch, ledger).run())
             tasks.create_task(Cleaning(CleanupStore(pool), routes, outlets, parking).run())
             self._is_consuming = True

@@ -1,20 +1,41 @@
-"""Dead letters in the state database, where people see them and replay them."""
+"""Dead letters in the state database, where people see them and replay them, and how long they stay there."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
-from shared.db import Pool, database_errors
-from shared.dead_letters import DeadLetter
+from shared.db import Pool, affected, database_errors
+from shared.dead_letters import DeadLetter, subject_of
+from shared.errors import TransientError
+from shared.log import get_logger
+
+KEPT_DAYS = 35
+MOST_KEPT = 100_000  # letters of one connection; beyond them the oldest go
+SWEEP_INTERVAL = 300.0  # seconds
+SWEEP_BATCH = 5_000  # letters
 
 INSERT = """
 INSERT INTO dead_letters AS d
-    (stage, code, reason, connection_id, destination_id, topic, partition, record_offset, key, headers, body)
+    (stage, code, reason, connection_id, destination_id, topic, partition, record_offset, key, headers, body, resource,
+     object_id)
 SELECT $1::text, $2::text, $3::text, nullif($4::text, ''), $5::text, $6::text, $7::int, $8::bigint, $9::text,
-       $10::jsonb, $11::bytea
+       $10::jsonb, $11::bytea, $12::text, $13::text
 WHERE $4 = '' OR EXISTS (SELECT FROM connections c WHERE c.id = $4 AND c.state <> 'removing')
 ON CONFLICT (topic, partition, record_offset, destination_id) DO UPDATE
-SET attempts = d.attempts + 1, code = excluded.code, reason = excluded.reason
+SET attempts = d.attempts + 1, code = excluded.code, reason = excluded.reason, last_seen_at = now()
+"""
+OLD = f"""
+DELETE FROM dead_letters WHERE id IN (
+    SELECT id FROM dead_letters WHERE first_seen_at < now() - interval '{KEPT_DAYS} days'
+    ORDER BY first_seen_at LIMIT {SWEEP_BATCH})
+"""
+CROWDED = """
+SELECT connection_id, sum(letters)::bigint AS letters FROM dead_letter_groups GROUP BY 1 HAVING sum(letters) > $1
+"""
+OLDEST = """
+DELETE FROM dead_letters WHERE id IN (
+    SELECT id FROM dead_letters WHERE connection_id IS NOT DISTINCT FROM $1 ORDER BY id LIMIT $2)
 """
 
 
@@ -29,8 +50,29 @@ class Graveyard:
         with database_errors():
             await self._pool.executemany(INSERT, [_row(letter) for letter in letters])
 
+    async def run(self) -> None:
+        """Let go what is too old and too much, for ever."""
+        while True:
+            try:
+                await self.sweep()
+            except TransientError as error:
+                get_logger().warning("dead_letter_sweep_delayed", reason=error.message)
+            await asyncio.sleep(SWEEP_INTERVAL)
+
+    async def sweep(self, *, most: int = MOST_KEPT) -> None:
+        """Delete letters of more than 35 days, and the oldest beyond `most` of a connection."""
+        with database_errors():
+            while affected(await self._pool.execute(OLD)):
+                pass
+            for row in await self._pool.fetch(CROWDED, most):
+                excess = row["letters"] - most
+                get_logger().warning("dead_letters_dropped", connection_id=row["connection_id"], letters=excess)
+                for begin in range(0, excess, SWEEP_BATCH):
+                    await self._pool.execute(OLDEST, row["connection_id"], min(SWEEP_BATCH, excess - begin))
+
 
 def _row(letter: DeadLetter) -> tuple[object, ...]:
+    subject = subject_of(letter)
     return (
         _clean(letter.stage),
         _clean(letter.code),
@@ -43,6 +85,8 @@ def _row(letter: DeadLetter) -> tuple[object, ...]:
         _clean(letter.key.decode("utf-8", "replace")),
         {_clean(name): _clean(value.decode("utf-8", "replace")) for name, value in letter.headers},
         letter.body,
+        _clean(subject.resource) if subject.resource else None,
+        _clean(subject.object_id) if subject.object_id else None,
     )
 
 
