@@ -4,6 +4,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 WORKERS ?= 2
+EVENTS ?= 10000
+KILLS ?= 24
+SEED ?= 1
 
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header pyproject.toml
@@ -27,6 +30,10 @@ test: lint types .venv/browser.stamp ## Run everything: lint, types and all test
 .PHONY: test-unit
 test-unit: .venv/dev.stamp ## Run the fast tests alone
 	@$(BIN)/python -m pytest tests/unit $(ARGS)
+
+.PHONY: chaos
+chaos: .venv/dev.stamp ## Kill everything again and again while changes go on, then compare every row (EVENTS, KILLS, SEED)
+	@$(BIN)/python -m tests.chaos --events $(EVENTS) --kills $(KILLS) --seed $(SEED) $(ARGS)
 
 .PHONY: fmt
 fmt: .venv/dev.stamp ## Format the code and fix what can be fixed

@@ -60,9 +60,9 @@ class StripeApi:
         self.log: deque[LogEntry] = deque(maxlen=_LOG_SIZE)
         self._written: dict[str, tuple[Call, State]] = {}  # by idempotency key
 
-    async def handle(self, request: web.Request) -> web.Response:
+    async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer one request, successful or not."""
-        faults = self.simulation.faults
+        faults, chance = self.simulation.faults, self.simulation.chance.random
         if faults.latency_before_ms:
             await asyncio.sleep(faults.latency_before_ms / 1000)
         body: State
@@ -73,10 +73,29 @@ class StripeApi:
         content = msgspec.json.format(msgspec.json.encode(body))
         if faults.latency_after_ms:
             await asyncio.sleep(faults.latency_after_ms / 1000)
+        if faults.http_slow and chance() < faults.http_slow:
+            await asyncio.sleep(chance() * faults.http_slow_seconds)
+        headers = self._headers(request) | headers
         self._remember(request, status)
-        return web.Response(
-            body=content, status=status, content_type="application/json", headers=self._headers(request) | headers
-        )
+        if faults.http_cut and chance() < faults.http_cut:
+            return await self._cut(request, status, headers, content)
+        return web.Response(body=content, status=status, content_type="application/json", headers=headers)
+
+    async def _cut(
+        self, request: web.Request, status: int, headers: dict[str, str], content: bytes
+    ) -> web.StreamResponse:
+        """Answer with half of the content: as if it were all, or with a connection that breaks."""
+        half = content[: len(content) // 2]
+        if self.simulation.chance.random() < 0.5:
+            return web.Response(body=half, status=status, content_type="application/json", headers=headers)
+        response = web.StreamResponse(status=status, headers=headers)
+        response.content_type = "application/json"
+        response.content_length = len(content)
+        await response.prepare(request)
+        await response.write(half)
+        if request.transport is not None:
+            request.transport.close()
+        return response
 
     async def refuse(self, request: web.Request) -> web.Response:
         """Answer an address that Stripe does not have."""
@@ -84,8 +103,10 @@ class StripeApi:
         return web.json_response({"error": error.error}, status=error.status, headers=self._headers(request))
 
     def _headers(self, request: web.Request) -> dict[str, str]:
+        skew, chance = self.simulation.faults.date_skew_seconds, self.simulation.chance
+        off = chance.uniform(-skew, skew) if skew else 0.0
         headers = {
-            "Date": formatdate(self.simulation.now(), usegmt=True),
+            "Date": formatdate(self.simulation.now() + off, usegmt=True),
             "Request-Id": f"req_{self.simulation.chance.getrandbits(80):020x}",
             "Stripe-Version": request.headers.get("Stripe-Version", self.simulation.config.account_version),
         }

@@ -22,8 +22,12 @@ class Faults:
     http_500: float = 0.0
     http_503: float = 0.0
     lock_timeout: float = 0.0
+    http_cut: float = 0.0  # the answer ends in its middle: half of them as a whole answer, half with the connection
+    http_slow: float = 0.0
+    http_slow_seconds: float = 3.0  # between reading and answering, at most
     latency_before_ms: float = 0.0  # before Stripe reads what it answers
     latency_after_ms: float = 0.0  # between reading and answering
+    date_skew_seconds: float = 0.0  # by how much the `Date` of an answer is off at most: Stripe has many clocks
     events_delay_seconds: float = 0.0  # until /v1/events lists an event
     events_omitted: tuple[str, ...] = ("refund.",)  # type prefixes that /v1/events does not list
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -14,7 +14,7 @@ import aiohttp
 import asyncpg
 
 from services.console.client import ApiClient
-from services.console.running import Running, Watchers, running
+from services.console.running import PROGRAM, Running, Watchers, running
 from simulator.client import ControlClient
 
 DATABASE = "demo_destination"
@@ -24,11 +24,14 @@ EXAMPLE_QUERY = "SELECT id, amount, status, created FROM stripe.charges ORDER BY
 
 @dataclass(frozen=True, slots=True)
 class DemoOptions:
-    """How large and how lively the simulated business is."""
+    """How large and how lively the simulated business is, and what else is to be different."""
 
     objects: int = 22_000
     seed: int = 7
     changes_per_second: float = 5.0
+    simulator: tuple[str, ...] = ()  # further arguments of the simulator
+    settings: Mapping[str, str] = field(default_factory=dict)  # TILLSTREAM_ variables of the services
+    program: tuple[str, ...] = PROGRAM
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +56,18 @@ async def demo_running(
     simulator = (
         *("--objects", str(options.objects), "--seed", str(options.seed), "--live"),
         *("--rate", str(options.changes_per_second)),
+        *options.simulator,
     )
     async with (
-        running(home, environ, watchers=watchers, settings={}, simulator=simulator, prepare=_start_anew) as stack,
+        running(
+            home,
+            environ,
+            watchers=watchers,
+            settings=options.settings,
+            simulator=simulator,
+            prepare=_start_anew,
+            program=options.program,
+        ) as stack,
         aiohttp.ClientSession() as session,
     ):
         api = ApiClient(session, stack.api_url, stack.api_token)

@@ -19,6 +19,7 @@ from shared.db import migrate
 
 SERVICES = ("webhook-gateway", "sync-worker", "connection-api", "destination-writer")
 SIMULATOR = "simulator"
+PROGRAM = (sys.executable, "-m", "services")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +61,12 @@ async def running(
     settings: Mapping[str, str],
     simulator: tuple[str, ...] | None = None,
     prepare: Callable[[str], Awaitable[None]] | None = None,
+    program: tuple[str, ...] = PROGRAM,
 ) -> AsyncIterator[Running]:
     """Run everything until the block ends. `settings` are further TILLSTREAM_ variables, without the prefix.
 
     `simulator` holds the arguments of a Stripe simulator that the services then call instead of Stripe;
-    `prepare` is given the database's URL before the migrations run.
+    `prepare` is given the database's URL before the migrations run; `program` with a service's name runs that service.
     Raises `ConfigError` with the fix when something can't start.
     """
     stack = LocalStack(
@@ -93,7 +95,7 @@ async def running(
         if prepare is not None:
             await prepare(stack.database_url)
         await migrate(stack.database_url)
-        children = [_service(name, ports[name], variables, environ) for name in SERVICES]
+        children = [_service(program, name, ports[name], variables, environ) for name in SERVICES]
         await stack.supervisor.start([*first, *children])
         stack.publish(
             api_url=addresses["connection-api"],
@@ -110,11 +112,13 @@ async def running(
         )
 
 
-def _service(name: str, port: int, variables: Mapping[str, str], environ: Mapping[str, str]) -> Child:
+def _service(
+    program: tuple[str, ...], name: str, port: int, variables: Mapping[str, str], environ: Mapping[str, str]
+) -> Child:
     own = {**variables, "host": LOOPBACK, "port": str(port), "instance": name}
     return Child(
         name,
-        (sys.executable, "-m", "services", name),
+        (*program, name),
         env={**environ, **{f"TILLSTREAM_{key.upper()}": value for key, value in own.items()}},
         ready=http_ready(LOOPBACK, port),
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -35,15 +34,6 @@ class Command:
         state = read_state(self.home)
         assert state is not None, self.text()
         return state
-
-    def pid(self, name: str) -> int:
-        """Return the process of a part, waiting for it while it is being restarted."""
-        return self.wait_for(lambda: next((c.pid for c in self.state().children if c.name == name), None), name)
-
-    def kill(self, *names: str) -> None:
-        """End parts as a crash would."""
-        for name in names:
-            os.kill(self.pid(name), signal.SIGKILL)
 
     def control(self) -> ControlClient:
         """Return the simulator's control once its address is told."""

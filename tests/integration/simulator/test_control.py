@@ -7,10 +7,12 @@ import json
 import signal
 import sys
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 
+import aiohttp
 import pytest
 from typer.testing import CliRunner
 
@@ -115,6 +117,40 @@ async def test_errors_come_at_the_rate_that_was_set(running: Running) -> None:
         assert ("Stripe-Rate-Limited-Reason" in headers) == (fault == "http_429")
         await running.control("DELETE", "faults")
     assert (await running.get("/v1/charges"))[0] == 200
+
+
+async def test_a_cut_answer_ends_in_its_middle(running: Running) -> None:
+    await running.control("POST", "faults", {"http_cut": 1.0})
+    ends = Counter([await how_it_ends(running) for _ in range(20)])
+    assert ends.keys() == {"half an answer", "a broken connection"}
+    await running.control("DELETE", "faults")
+    assert await how_it_ends(running) == "whole"
+
+
+async def how_it_ends(running: Running) -> str:
+    try:
+        await running.get("/v1/charges")
+    except ValueError:
+        return "half an answer"
+    except aiohttp.ClientPayloadError:
+        return "a broken connection"
+    return "whole"
+
+
+async def test_a_slow_answer_shows_what_was_read_before(running: Running) -> None:
+    await running.control("POST", "faults", {"http_slow": 1.0, "http_slow_seconds": 0.5})
+    asking = [asyncio.create_task(running.get("/v1/events?limit=1")) for _ in range(10)]
+    await asyncio.sleep(0.05)
+    await running.control("POST", "scenarios/refund")
+    (_, newest, _) = await running.get("/v1/events?limit=1")
+    assert any(answer["data"] != newest["data"] for _, answer, _ in await asyncio.gather(*asking))
+
+
+async def test_the_dates_of_answers_are_off_by_as_much_as_was_set(running: Running) -> None:
+    await running.control("POST", "faults", {"date_skew_seconds": 60.0})
+    dates = {(await running.get("/v1/account"))[2]["Date"] for _ in range(10)}
+    moments = sorted(parsedate_to_datetime(date).timestamp() for date in dates)
+    assert 5 < moments[-1] - moments[0] <= 121
 
 
 async def test_every_answer_has_a_date_and_a_request_id(running: Running) -> None:

@@ -1,0 +1,37 @@
+"""How much of the topics the writers have not yet dealt with."""
+
+from __future__ import annotations
+
+import asyncio
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+
+from shared.settings import Settings
+from shared.topics import EVENTS, SNAPSHOTS, group
+
+PREFIX: str = Settings.model_fields["topic_prefix"].default
+PARTITIONS: int = Settings.model_fields["topic_partitions"].default
+
+
+async def lag(bootstrap_servers: str) -> int | None:
+    """Return how many records of `events` and `snapshots` are not committed; None while Kafka does not tell."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers, request_timeout_ms=5000)
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap_servers, request_timeout_ms=5000)
+    try:
+        await admin.start()
+        await consumer.start()
+        behind = 0
+        for topic in (EVENTS, SNAPSHOTS):
+            partitions = [TopicPartition(topic.name(PREFIX), number) for number in range(PARTITIONS)]
+            ends = await consumer.end_offsets(partitions)
+            committed = await admin.list_consumer_group_offsets(group(PREFIX, topic))
+            behind += sum(end - max(0, committed[one].offset if one in committed else 0) for one, end in ends.items())
+        return behind
+    except (KafkaError, OSError, TimeoutError):
+        return None
+    finally:
+        await asyncio.sleep(0)  # a consumer that is stopped before its tasks have begun takes us for cancelled
+        await consumer.stop()
+        await admin.close()
