@@ -151,6 +151,19 @@ class DestinationContract:
         listed = make_winner("ii_1", 100, resource="invoiceitem", origin=Origin.LISTED, invoice="in_1")
         assert (await destination.write(ACCOUNT, [listed]))[0].ask_stripe
 
+    async def test_answer_that_may_show_more_than_the_newer_event_is_asked_for_again(
+        self, destination: InspectedDestination
+    ) -> None:
+        await self.write(destination, make_winner(name="a", stamp=105))
+        answer = make_winner(name="b", stamp=100, origin=Origin.REFETCHED)
+        assert [one.ask_stripe for one in await destination.write(ACCOUNT, [answer])] == [True]
+        for other in (
+            make_winner(name="a", stamp=100, origin=Origin.REFETCHED),  # it shows the same
+            make_winner(name="b", stamp=98, origin=Origin.REFETCHED),  # it was asked for before the event
+            make_winner(name="b", stamp=100, origin=Origin.LISTED),  # nobody had a question
+        ):
+            assert [one.ask_stripe for one in await destination.write(ACCOUNT, [other])] == [False]
+
     async def test_accounts_and_modes_keep_their_own_rows(self, destination: InspectedDestination) -> None:
         for account in (ACCOUNT, Account("acct_1", livemode=False), Account("acct_2", livemode=True)):
             await destination.write(account, [make_winner(name=f"{account.id} {account.livemode}")])

@@ -161,7 +161,7 @@ class MemoryDestination:
             current_stamp=old["stamp"],
             incoming=record,
         )
-        ask |= doubtful
+        ask |= doubtful and old is not None and old["data"] != json.loads(record.body)
         reason = reason_of(outcome, ask=ask, is_buried=old is not None and old["deleted"])
         return Written(outcome, ask, is_cut, reason)
 

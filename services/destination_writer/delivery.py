@@ -185,15 +185,15 @@ def _position(documents: Sequence[Document], wanted: Document) -> int | None:
 
 
 def is_doubtful(*, is_silent: bool, current_is_listed: bool, current_stamp: int, incoming: Record) -> bool:
-    """Tell whether an event and a listing of an object that changes silently are too close to be ordered.
+    """Tell whether an event and what Stripe answered are too close to be ordered.
 
-    A listing's stamp lies `STAMP_MARGIN` before its request: an event in between looks newer, and may be older.
+    An answer's stamp lies `STAMP_MARGIN` before its request: an event in between looks newer, and may be older.
+    Where every change has its event, that matters only for the answer to a question, which else settles nothing.
     """
-    if not is_silent:
-        return False
     if incoming.origin is Origin.EVENT:
-        return current_is_listed and 0 < incoming.stamp - current_stamp <= STAMP_MARGIN + 1
-    return not current_is_listed and 0 < current_stamp - incoming.stamp <= STAMP_MARGIN + 1
+        return is_silent and current_is_listed and 0 < incoming.stamp - current_stamp <= STAMP_MARGIN + 1
+    matters = is_silent or incoming.origin is Origin.REFETCHED
+    return matters and not current_is_listed and 0 < current_stamp - incoming.stamp <= STAMP_MARGIN + 1
 
 
 def version_of(record: Record) -> Version:

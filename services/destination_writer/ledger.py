@@ -17,6 +17,7 @@ from shared.stripe_api import STAMP_MARGIN
 from shared.syncs import COUNT_FIELDS
 
 ASK_AFTER_MARGIN = 2  # seconds: stamps are whole seconds, so an answer asked later than this is surely newer
+CLOCKS_APART = 10  # seconds by which our clock may be ahead of Stripe's
 COUNTED = frozenset(COUNT_FIELDS)
 
 
@@ -122,11 +123,10 @@ async def ask_stripe(db: Connection, refetches: Sequence[Refetch]) -> None:
     if not refetches:
         return
     now = datetime.now(UTC).timestamp()
-    # A stamp lies the margin before its request. Events are a moment old at most, so our clock serves for the wait.
-    waits = [
-        min(max(0.0, r.stamp + STAMP_MARGIN + ASK_AFTER_MARGIN - now), STAMP_MARGIN + ASK_AFTER_MARGIN)
-        for r in refetches
-    ]
+    # A stamp lies the margin before its request. Our clock may be ahead of Stripe's, so it shortens the wait only of
+    # what is surely old: asked too soon, Stripe's answer would be older than the row, and settle nothing.
+    longest = STAMP_MARGIN + ASK_AFTER_MARGIN
+    waits = [min(max(0.0, r.stamp + longest + CLOCKS_APART - now), longest) for r in refetches]
     await db.execute(
         REFETCHES,
         [r.connection_id for r in refetches],

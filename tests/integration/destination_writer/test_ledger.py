@@ -132,6 +132,14 @@ async def test_tie_is_asked_about_only_after_the_margin(ledger: Ledger, state: S
     assert await state.rows(sql, float(STAMP_MARGIN)) == [("new",)]
 
 
+async def test_tie_waits_for_the_margin_although_our_clock_is_ahead_of_stripes(
+    ledger: Ledger, state: State, slice_id: int
+) -> None:
+    now = int(await state.value("SELECT extract(epoch FROM now())::bigint"))
+    await ledger.record(batch(0), [], [Refetch("con_1", "customer", "cus_1", "tie", now - 3)])
+    assert await state.value("SELECT due_at > now() + make_interval(secs => $1) FROM refetches", float(STAMP_MARGIN))
+
+
 async def test_resource_that_is_not_synced_is_not_asked_for(ledger: Ledger, state: State, slice_id: int) -> None:
     await ledger.record(batch(0), [], [Refetch("con_1", "topup", "tu_1", "hint", 0)])
     await state.pool.execute("UPDATE connections SET resources = '{charge}'")
