@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 from services.sync_worker.clients import CallsStoppedError, Clients
 from services.sync_worker.endpoint_check import EndpointCheck, EndpointRefusedError
 from services.sync_worker.faults import Faults, is_grantable
-from services.sync_worker.gap_fill import GapFill
+from services.sync_worker.gap_fill import FEED, Asked, GapFill, Offsets
 from services.sync_worker.objects import Objects
 from services.sync_worker.planning import list_parameters, split_at
 from services.sync_worker.publishing import Publisher, Snapshot
@@ -104,9 +105,7 @@ class Backfill:
 
     async def _fetch(self, held: Slice, connection: Connection, api: StripeApi) -> None:
         if held.resource == EVENT_FEED:
-            offsets, records = await self._gap_fill.fill(connection, api, slice_id=held.id)
-            done = Checkpoint(None, None, records, offsets, True, api.calls.made, api.calls.rate_limited)
-            await self._slices.checkpoint(held, done)
+            await self._fetch_feed(held, connection, api)
         elif held.resource == WEBHOOK_ENDPOINT:
             await self._endpoint.check(connection, api)
             done = Checkpoint(None, None, 0, {}, True, api.calls.made, api.calls.rate_limited)
@@ -133,39 +132,70 @@ class Backfill:
         done = Checkpoint(None, None, 1, offsets, True, api.calls.made, api.calls.rate_limited)
         await self._slices.checkpoint(held, done)
 
+    async def _fetch_feed(self, held: Slice, connection: Connection, api: StripeApi) -> None:
+        asked: Asked = set()
+
+        async def take(page: Page) -> tuple[Offsets, int]:
+            return await self._gap_fill.take(connection, api, page, asked, slice_id=held.id)
+
+        start = self._gap_fill.since(connection) if held.range_start is None else held.range_start
+        await self._walk(held, api, FEED, start, take)
+        read_at = await self._slices.feed_read_at(held.sync_id)
+        if read_at is not None:
+            await self._connections.advance_events(connection.id, read_at)
+
     async def _fetch_list(self, held: Slice, connection: Connection, api: StripeApi) -> None:
         resource = BY_NAME[held.resource]
-        start, end, cursor, cursor_created = held.range_start, held.range_end, held.cursor, held.cursor_created
+
+        async def take(page: Page) -> tuple[Offsets, int]:
+            snapshots = [Snapshot(resource, body, page.stamp, Origin.LISTED) for body in page.objects]
+            return await self._publisher.publish(connection, snapshots, slice_id=held.id), len(snapshots)
+
+        await self._walk(held, api, resource.list_path, held.range_start, take)
+
+    async def _walk(
+        self,
+        held: Slice,
+        api: StripeApi,
+        path: str,
+        start: int | None,
+        take: Callable[[Page], Awaitable[tuple[Offsets, int]]],
+    ) -> None:
+        """Read a list from its cursor on, newest first; each page is taken, then checkpointed."""
+        end, cursor, cursor_created = held.range_end, held.cursor, held.cursor_created
         is_last = False
         while not is_last:
             made, limited = api.calls.made, api.calls.rate_limited
             parameters = list_parameters(held.resource, held.walk, start=start, end=end, cursor=cursor)
             try:
-                page = await api.list_page(resource.list_path, parameters)
+                page = await api.list_page(path, parameters)
             except StripeNotFoundError:
                 if cursor is None:
                     raise
                 # The cursor's object was deleted: go on from its second, or from the list's beginning.
-                cursor, end = None, cursor_created + 1 if cursor_created and end is not None else end
+                cursor, end = None, cursor_created + 1 if cursor_created and _has_dates(held) else end
                 continue
-            snapshots = [Snapshot(resource, body, page.stamp, Origin.LISTED) for body in page.objects]
-            offsets = await self._publisher.publish(connection, snapshots, slice_id=held.id)
+            offsets, records = await take(page)
             items = [parse_item(body) for body in page.objects]
             created = [second for item in items if (second := item.created_at) is not None]
             split = await self._find_split(held, page, start, created)
             is_last = not page.has_more or not items
             cursor, cursor_created = (items[-1].id, items[-1].created_at) if items else (cursor, cursor_created)
             cost = (api.calls.made - made, api.calls.rate_limited - limited)
-            await self._slices.checkpoint(
-                held, Checkpoint(cursor, cursor_created, len(items), offsets, is_last, *cost, split)
-            )
+            done = Checkpoint(cursor, cursor_created, records, offsets, is_last, *cost, split, page.stamp)
+            await self._slices.checkpoint(held, done)
             start = split if split is not None else start
 
     async def _find_split(self, held: Slice, page: Page, start: int | None, created: list[int]) -> int | None:
-        if not page.has_more or held.range_end is None:
+        if not page.has_more or not _has_dates(held):
             return None
         split = split_at(start, created, now=page.stamp)
         return split if split is not None and await self._slices.may_split(held) else None
+
+
+def _has_dates(held: Slice) -> bool:
+    """Tell whether the list can be cut by date; the feed's end is open, since it is its newest event."""
+    return held.range_end is not None or held.resource == EVENT_FEED
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
+from services.sync_worker.gap_fill import feed_start
 from services.sync_worker.planning import plan
 from services.sync_worker.slices import Slices
 from shared.db import Connection as Database
@@ -18,7 +19,7 @@ POLL_INTERVAL = 0.3  # seconds
 CLOCK_SLACK = 60  # seconds by which our clock may be behind Stripe's
 
 QUEUED = """
-SELECT y.id, y.resources, y.object_id, y.range_start, y.range_end
+SELECT y.id, y.resources, y.object_id, y.range_start, y.range_end, c.events_complete_to, c.created_at AS connected_at
 FROM syncs y JOIN connections c ON c.id = y.connection_id
 WHERE y.status = 'queued' AND c.state = 'active' AND (y.not_before IS NULL OR y.not_before <= now())
 ORDER BY y.created_at
@@ -133,8 +134,9 @@ class Completion:
         for row in rows:
             start = int(row["range_start"].timestamp()) if row["range_start"] else None
             end = int(row["range_end"].timestamp()) if row["range_end"] else now
-            plans = list(plan(row["resources"], start=start, end=end, object_id=row["object_id"]))
-            await self._slices.begin(row["id"], plans, range_end=end)
+            since = feed_start(row["events_complete_to"], row["connected_at"], now=self._now())
+            plans = plan(row["resources"], start=start, end=end, object_id=row["object_id"], feed_start=since)
+            await self._slices.begin(row["id"], list(plans), range_end=end)
         return len(rows)
 
     async def finish_confirmed(self) -> None:

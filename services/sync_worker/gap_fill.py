@@ -2,6 +2,7 @@
 
 The feed has 30 days, and bodies in the API version of the account at the time of the event. So an event in our
 version is published as if Stripe had delivered it; one in another version is a hint, and its object is asked for.
+It is read newest first and page by page: what a page has is published before the next one is read.
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import datetime
 
 from services.sync_worker.event_feed import EventLog
 from services.sync_worker.objects import Objects, iter_pages
@@ -21,14 +23,17 @@ from shared.errors import KeyInvalidError, MessageError, PermissionMissingError,
 from shared.kafka import Outgoing
 from shared.log import get_logger
 from shared.messages import Event, EventHeaders, parse_event
-from shared.stripe_api import API_VERSION, StripeApi
+from shared.stripe_api import API_VERSION, Page, StripeApi
 from shared.topics import EVENTS, record_key
 
 OVERLAP = 300  # seconds that are compared again: the feed is eventually consistent (an event may show late)
 FEED_DAYS = 30  # https://docs.stripe.com/api/events
 PARALLEL = 8  # objects that are asked for at the same time; the budget sets the pace
 
+FEED = "/v1/events"
+
 Offsets = dict[tuple[str, int], int]
+Asked = set[tuple[str, str]]  # a resource and an id each
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,45 +62,55 @@ class GapFill:
         self._objects = objects
         self._now = now
 
-    async def fill(self, connection: Connection, api: StripeApi, *, slice_id: int | None = None) -> tuple[Offsets, int]:
-        """Publish what the feed has and we have not; return the last offsets, and how many records it was.
+    async def fill(self, connection: Connection, api: StripeApi) -> int:
+        """Publish what the feed has and we have not, from the last complete point on; return how many records it was.
 
-        What the key may not read becomes questions that wait for the permission. Raises `PermissionMissingError` when
-        it may not read the feed.
+        Raises what `take` raises, and `PermissionMissingError` when the key may not read the feed.
         """
-        since = self._since(connection)
-        missed, complete_to = await self._missed(connection, api, since)
+        asked: Asked = set()
+        found, read_at = 0, None
+        async for page, _ in iter_pages(api, FEED, [("created[gte]", str(self.since(connection)))]):
+            read_at = page.stamp if read_at is None else read_at
+            found += (await self.take(connection, api, page, asked))[1]
+        if read_at is not None:
+            await self._connections.advance_events(connection.id, read_at)
+        return found
+
+    async def take(
+        self, connection: Connection, api: StripeApi, page: Page, asked: Asked, *, slice_id: int | None = None
+    ) -> tuple[Offsets, int]:
+        """Publish what is new on a page; return the last offsets, and how many records it was.
+
+        `asked` are objects that this walk has asked for: what older events hint at is in the answer already. What the
+        key may not read becomes questions that wait for the permission.
+        """
+        missed = await self._missed(connection, page)
         ours = [e for e in missed if e.event.api_version == API_VERSION]
         hints = [e.event for e in missed if e.event.api_version != API_VERSION]
         offsets = await self._publisher.send(EVENTS, [_outgoing(connection, e, self._now()) for e in ours])
-        asked = await self._ask(connection, api, hints, slice_id)
+        wanted = _wanted(connection, hints) - asked
+        answers = await self._ask(connection, api, wanted, slice_id)
+        asked |= wanted
         named = [(event, _resource_name(event)) for event in hints]
         await self._log.note(connection.id, named, outcome="asked_stripe")
-        await self._connections.advance_events(connection.id, complete_to)
-        for more in asked:
+        for more in answers:
             offsets = {where: max(offsets.get(where, -1), more.get(where, -1)) for where in {*offsets, *more}}
-        return offsets, len(ours) + len(asked)
+        return offsets, len(ours) + len(answers)
 
-    def _since(self, connection: Connection) -> int:
-        oldest = int(self._now()) - FEED_DAYS * 86_400
-        complete_to = connection.events_complete_to or int(connection.created_at.timestamp())
-        return max(oldest, complete_to - OVERLAP)
+    def since(self, connection: Connection) -> int:
+        """Return the second from which on the feed has to be compared."""
+        return feed_start(connection.events_complete_to, connection.created_at, now=self._now())
 
-    async def _missed(self, connection: Connection, api: StripeApi, since: int) -> tuple[list[FeedEvent], int]:
-        """Return the events that are not in the log, oldest first, and the second up to which the feed was read."""
-        missed: list[FeedEvent] = []
-        stamps: list[int] = []
-        async for page, _ in iter_pages(api, "/v1/events", [("created[gte]", str(since))]):
-            stamps.append(page.stamp)
-            events = [event for body in page.objects if (event := _readable(body))]
-            unknown = {e.id for e in await self._log.unknown(connection.id, [e.event for e in events])}
-            missed += [e for e in events if e.event.id in unknown]
-        return list(reversed(missed)), stamps[0]
+    async def _missed(self, connection: Connection, page: Page) -> list[FeedEvent]:
+        """Return the events of the page that are not in the log, oldest first."""
+        events = [event for body in page.objects if (event := _readable(body))]
+        unknown = {e.id for e in await self._log.unknown(connection.id, [e.event for e in events])}
+        return [e for e in reversed(events) if e.event.id in unknown]
 
     async def _ask(
-        self, connection: Connection, api: StripeApi, hints: Sequence[Event], slice_id: int | None
+        self, connection: Connection, api: StripeApi, wanted: Iterable[tuple[str, str]], slice_id: int | None
     ) -> list[Offsets]:
-        """Ask for each object once, however many events hint at it; what the key may not read is asked for later."""
+        """Ask for each object, a resource and an id; what the key may not read is asked for later."""
         turns = asyncio.Semaphore(PARALLEL)
         refused = {fault.resource for fault in connection.faults}
         later: dict[str, list[str]] = defaultdict(list)
@@ -120,12 +135,18 @@ class GapFill:
 
         try:
             async with asyncio.TaskGroup() as tasks:
-                asking = [tasks.create_task(ask(*wanted)) for wanted in sorted(_wanted(connection, hints))]
+                asking = [tasks.create_task(ask(*one)) for one in sorted(wanted)]
         except ExceptionGroup as failed:
             raise failed.exceptions[0] from failed  # its class says what is to be done
         for resource, ids in later.items():
             await self._objects.ask_later(connection, resource, ids)
         return [task.result() for task in asking]
+
+
+def feed_start(complete_to: int | None, connected_at: datetime, *, now: float) -> int:
+    """Return the second from which on the feed has to be compared, so far as it reaches."""
+    known = int(connected_at.timestamp()) if complete_to is None else complete_to
+    return max(int(now) - FEED_DAYS * 86_400, known - OVERLAP)
 
 
 def _readable(body: bytes) -> FeedEvent | None:

@@ -28,14 +28,24 @@ class Plan:
     object_id: str | None = None  # this object alone
 
 
-def plan(resources: Iterable[str], *, start: int | None, end: int, object_id: str | None = None) -> Iterator[Plan]:
-    """Yield one slice per list and walk, over what was created from `start` until before `end`; or one per object."""
+def plan(
+    resources: Iterable[str],
+    *,
+    start: int | None,
+    end: int,
+    object_id: str | None = None,
+    feed_start: int | None = None,
+) -> Iterator[Plan]:
+    """Yield one slice per list and walk, over what was created from `start` until before `end`; or one per object.
+
+    The event feed is read from `feed_start` to its newest event.
+    """
     for name in resources:
         if object_id is not None:
             yield Plan(name, object_id=object_id)
             continue
         if name in (EVENT_FEED, WEBHOOK_ENDPOINT):
-            yield Plan(name)
+            yield Plan(name, range_start=feed_start if name == EVENT_FEED else None)
             continue
         resource = BY_NAME[name]
         for walk in range(len(resource.walks)):
@@ -66,9 +76,10 @@ def list_parameters(
     resource: str, walk: int, *, start: int | None, end: int | None, cursor: str | None
 ) -> list[tuple[str, str]]:
     """Return the parameters of the next page of a slice."""
-    row = BY_NAME[resource]
-    parameters = list(row.walks[walk])
-    parameters += [("expand[]", f"data.{field}") for field in row.expand]
+    parameters: list[tuple[str, str]] = []
+    if resource != EVENT_FEED:
+        row = BY_NAME[resource]
+        parameters = [*row.walks[walk], *(("expand[]", f"data.{field}") for field in row.expand)]
     if start is not None:
         parameters.append(("created[gte]", str(start)))
     if end is not None:

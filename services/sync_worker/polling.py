@@ -95,7 +95,7 @@ class Polling:
     async def _fill(self, connection: Connection) -> int:
         async with self._clients.calling(connection) as api:
             try:
-                _, found = await self._gap_fill.fill(connection, api)
+                found = await self._gap_fill.fill(connection, api)
             except PermissionMissingError as error:
                 await self._faults.note(connection, EVENT_FEED, error)
                 return 0

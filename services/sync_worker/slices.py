@@ -11,6 +11,7 @@ from datetime import timedelta
 from services.sync_worker.planning import MOST_PARALLEL, Plan
 from shared.db import Connection, Pool, affected, database_errors, transaction
 from shared.errors import TransientError
+from shared.syncs import EVENT_FEED
 
 LEASE = timedelta(seconds=10)  # a worker that was killed gives its slices free after it
 RENEW_INTERVAL = 3.0  # seconds
@@ -51,6 +52,7 @@ class Checkpoint:
     calls: int = 0
     rate_limited: int = 0
     split: int | None = None
+    read_at: int | None = None  # Stripe's clock, in seconds; the first page's stays
 
 
 # Of the lists that wait, one that nobody fetches at the moment comes first: each endpoint has a limit of its own.
@@ -73,7 +75,7 @@ RELEASE = "UPDATE slices SET lease_until = NULL WHERE id = $1 AND lease_token = 
 CHECKPOINT = """
 UPDATE slices SET cursor = $3, cursor_created = $4, pages = pages + 1, records = records + $5, cluster_id = $6,
                   status = CASE WHEN $7 THEN 'published' ELSE status END, range_start = coalesce($8, range_start),
-                  lease_until = now() + $9::interval
+                  lease_until = now() + $9::interval, read_at = coalesce(read_at, $10)
 WHERE id = $1 AND lease_token = $2 AND status = 'planned'
 """
 OFFSETS = """
@@ -92,6 +94,10 @@ SELECT count(*) FROM slices WHERE sync_id = $1 AND resource = $2 AND walk = $3 A
 COST = """
 UPDATE syncs SET stripe_calls = stripe_calls + $2, rate_limited = rate_limited + $3
 WHERE id = $1 AND status IN ('running', 'paused') RETURNING status = 'running'
+"""
+FEED_READ_AT = """
+SELECT min(read_at) FROM slices WHERE sync_id = $1 AND resource = $2
+HAVING bool_and(status IN ('published', 'confirmed'))
 """
 FAIL = "UPDATE slices SET status = 'failed', cause_code = $3, cause = $4 WHERE id = $1 AND lease_token = $2"
 BEGIN = """
@@ -143,14 +149,16 @@ class Slices:
 
     async def checkpoint(self, held: Slice, done: Checkpoint) -> None:
         """Note a published page; raise `LeaseLostError` when the slice is not to be gone on with."""
-        values = (done.cursor, done.cursor_created, done.records, self._cluster_id, done.is_last, done.split, LEASE)
+        page = (done.cursor, done.cursor_created, done.records, self._cluster_id, done.is_last)
         async with transaction(self._pool) as db:
             goes_on = await db.fetchval(COST, held.sync_id, done.calls, done.rate_limited)
             if goes_on is None:
                 raise LeaseLostError
             if done.split is not None:
                 await db.execute(SPLIT, held.id, done.split)
-            if not affected(await db.execute(CHECKPOINT, held.id, held.lease_token, *values)):
+            if not affected(
+                await db.execute(CHECKPOINT, held.id, held.lease_token, *page, done.split, LEASE, done.read_at)
+            ):
                 raise LeaseLostError
             await _note_offsets(db, held.id, done.offsets)
         if not goes_on:
@@ -161,6 +169,12 @@ class Slices:
         with database_errors():
             count = await self._pool.fetchval(OPEN_OF_LIST, held.sync_id, held.resource, held.walk)
         return bool(count < MOST_PARALLEL)
+
+    async def feed_read_at(self, sync_id: str) -> int | None:
+        """Return the second of Stripe's clock before which all events are published; `None` while a slice is open."""
+        with database_errors():
+            read_at: int | None = await self._pool.fetchval(FEED_READ_AT, sync_id, EVENT_FEED)
+        return read_at
 
     async def fail(self, held: Slice, *, code: str, cause: str) -> None:
         """Give the slice up with its cause."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from services.sync_worker.gap_fill import GapFill, Offsets
+from services.sync_worker.gap_fill import GapFill
 from shared.connections import Connection, State
 from tests.eventually import eventually
 from tests.integration.sync_worker.worlds import CONNECTION, World
@@ -74,11 +74,11 @@ class StuckGapFill(GapFill):
     def __init__(self) -> None:
         self.filled: list[str] = []
 
-    async def fill(self, connection: Connection, *_what: Any, **_how: Any) -> tuple[Offsets, int]:
+    async def fill(self, connection: Connection, *_what: Any, **_how: Any) -> int:
         if connection.id == CONNECTION:
             await asyncio.Event().wait()
         self.filled.append(connection.id)
-        return {}, 0
+        return 0
 
 
 async def test_a_connection_that_is_slow_keeps_no_other_waiting(here: World) -> None:

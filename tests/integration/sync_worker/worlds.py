@@ -153,7 +153,7 @@ class World:
     async def fill(self) -> int:
         connection = await self.connection()
         async with self.clients.calling(connection) as api:
-            return (await self.gap_fill.fill(connection, api))[1]
+            return await self.gap_fill.fill(connection, api)
 
     def completion(self, cluster: str = CLUSTER) -> Completion:
         return Completion(self.pool, self.syncs, self.slices(cluster=cluster), cluster_id=cluster)

@@ -30,7 +30,7 @@ def test_a_list_that_hides_objects_is_walked_once_for_each_state() -> None:
 
 
 def test_the_event_feed_is_a_slice_of_its_own() -> None:
-    assert list(plan([EVENT_FEED], start=START, end=END)) == [Plan(EVENT_FEED)]
+    assert list(plan([EVENT_FEED], start=START, end=END, feed_start=7)) == [Plan(EVENT_FEED, range_start=7)]
 
 
 @given(
