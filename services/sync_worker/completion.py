@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from services.sync_worker.gap_fill import feed_start
+from services.sync_worker.gap_fill import FEED_DAYS, feed_start, is_beyond_feed
 from services.sync_worker.planning import plan
 from services.sync_worker.slices import Slices
 from shared.db import Connection as Database
@@ -16,13 +16,19 @@ from shared.log import get_logger
 from shared.syncs import EVENT_FEED, Kind, SyncStore, freeze
 
 POLL_INTERVAL = 0.3  # seconds
+GAP_BEYOND_FEED = f"gap of more than {FEED_DAYS} days"  # what triggers a new reading of everything
 CLOCK_SLACK = 60  # seconds by which our clock may be behind Stripe's
 
 QUEUED = """
-SELECT y.id, y.resources, y.object_id, y.range_start, y.range_end, c.events_complete_to, c.created_at AS connected_at
+SELECT y.id, y.resources, y.object_id, y.range_start, y.range_end, c.id AS connection_id, c.events_complete_to,
+       c.created_at AS connected_at, c.resources AS synced, c.start_date
 FROM syncs y JOIN connections c ON c.id = y.connection_id
 WHERE y.status = 'queued' AND c.state = 'active' AND (y.not_before IS NULL OR y.not_before <= now())
 ORDER BY y.created_at
+"""
+IS_LISTED_AGAIN = """
+SELECT EXISTS (SELECT FROM syncs WHERE connection_id = $1 AND kind = 'backfill' AND trigger = $2 AND finished_at IS NULL
+               AND status <> 'cancelled')
 """
 # A broker that is not the one that was published to has lost it all: the slice runs again.
 RESTART_LOST = """
@@ -130,14 +136,29 @@ class Completion:
         """Plan the syncs that wait; return how many there were."""
         with database_errors():
             rows = await self._pool.fetch(QUEUED)
-        now = int(self._now()) + CLOCK_SLACK
         for row in rows:
-            start = int(row["range_start"].timestamp()) if row["range_start"] else None
-            end = int(row["range_end"].timestamp()) if row["range_end"] else now
-            since = feed_start(row["events_complete_to"], row["connected_at"], now=self._now())
-            plans = plan(row["resources"], start=start, end=end, object_id=row["object_id"], feed_start=since)
-            await self._slices.begin(row["id"], list(plans), range_end=end)
+            await self._begin(row, now=self._now())
         return len(rows)
+
+    async def _begin(self, row: Row, *, now: float) -> None:
+        start = int(row["range_start"].timestamp()) if row["range_start"] else None
+        end = int(row["range_end"].timestamp()) if row["range_end"] else int(now) + CLOCK_SLACK
+        gap = (row["events_complete_to"], row["connected_at"])
+        since = feed_start(*gap, now=now)
+        plans = plan(row["resources"], start=start, end=end, object_id=row["object_id"], feed_start=since)
+        async with transaction(self._pool) as db:
+            begun = await self._slices.begin(db, row["id"], list(plans), range_end=end)
+            if begun and EVENT_FEED in row["resources"] and is_beyond_feed(*gap, now=now):
+                await self._list_again(db, row)
+
+    async def _list_again(self, db: Database, row: Row) -> None:
+        """Queue a reading of all that may have changed before the oldest event that Stripe still has."""
+        connection_id = row["connection_id"]
+        if await db.fetchval(IS_LISTED_AGAIN, connection_id, GAP_BEYOND_FEED):
+            return
+        get_logger().warning("gap_beyond_feed", connection=connection_id, complete_to=row["events_complete_to"])
+        what = {"resources": row["synced"], "range_start": row["start_date"]}
+        await self._syncs.create(connection_id, Kind.BACKFILL, trigger=GAP_BEYOND_FEED, **what, db=db)
 
     async def finish_confirmed(self) -> None:
         """Confirm slices that the writers are done with, and end the syncs that have nothing left to do."""

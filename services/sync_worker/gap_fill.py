@@ -28,6 +28,7 @@ from shared.topics import EVENTS, record_key
 
 OVERLAP = 300  # seconds that are compared again: the feed is eventually consistent (an event may show late)
 FEED_DAYS = 30  # https://docs.stripe.com/api/events
+EXPIRES_MEANWHILE = 3600  # seconds that reading a long gap may take, while the oldest events expire
 PARALLEL = 8  # objects that are asked for at the same time; the budget sets the pace
 
 FEED = "/v1/events"
@@ -145,8 +146,16 @@ class GapFill:
 
 def feed_start(complete_to: int | None, connected_at: datetime, *, now: float) -> int:
     """Return the second from which on the feed has to be compared, so far as it reaches."""
-    known = int(connected_at.timestamp()) if complete_to is None else complete_to
-    return max(int(now) - FEED_DAYS * 86_400, known - OVERLAP)
+    return max(int(now) - FEED_DAYS * 86_400, _known_to(complete_to, connected_at) - OVERLAP)
+
+
+def is_beyond_feed(complete_to: int | None, connected_at: datetime, *, now: float) -> bool:
+    """Tell whether what was missed may be older than all that the feed has, or expire while it is read."""
+    return _known_to(complete_to, connected_at) < now - FEED_DAYS * 86_400 + EXPIRES_MEANWHILE
+
+
+def _known_to(complete_to: int | None, connected_at: datetime) -> int:
+    return int(connected_at.timestamp()) if complete_to is None else complete_to
 
 
 def _readable(body: bytes) -> FeedEvent | None:

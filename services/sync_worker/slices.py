@@ -120,14 +120,13 @@ class Slices:
         self._owner = owner
         self._cluster_id = cluster_id
 
-    async def begin(self, sync_id: str, plans: Sequence[Plan], *, range_end: int) -> bool:
-        """Start a queued sync with its slices; do nothing when it has been started already."""
-        async with transaction(self._pool) as db:
-            connection_id = await db.fetchval(BEGIN, sync_id, range_end)
-            if connection_id is None:
-                return False
-            await add_slices(db, sync_id, connection_id, plans)
-            return True
+    async def begin(self, db: Connection, sync_id: str, plans: Sequence[Plan], *, range_end: int) -> bool:
+        """Start a queued sync with its slices, within the caller's transaction; tell whether it was not yet started."""
+        connection_id = await db.fetchval(BEGIN, sync_id, range_end)
+        if connection_id is None:
+            return False
+        await add_slices(db, sync_id, connection_id, plans)
+        return True
 
     async def claim(self) -> Slice | None:
         """Return a slice that nobody works on, now held by this worker; `None` when there is none."""

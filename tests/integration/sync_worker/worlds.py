@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -155,8 +155,8 @@ class World:
         async with self.clients.calling(connection) as api:
             return await self.gap_fill.fill(connection, api)
 
-    def completion(self, cluster: str = CLUSTER) -> Completion:
-        return Completion(self.pool, self.syncs, self.slices(cluster=cluster), cluster_id=cluster)
+    def completion(self, cluster: str = CLUSTER, *, now: Callable[[], float] = time.time) -> Completion:
+        return Completion(self.pool, self.syncs, self.slices(cluster=cluster), cluster_id=cluster, now=now)
 
     async def connection(self) -> Connection:
         return await self.connections.get(CONNECTION)
