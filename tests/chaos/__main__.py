@@ -55,7 +55,9 @@ async def run_seeds(home: Path, arguments: argparse.Namespace, progress: Progres
     is_right = True
     first = arguments.seed
     skew = -SKEW if first % 2 else SKEW
-    async with staged(home, seed=first, objects=arguments.objects, clock_skew=skew) as stage:
+    async with staged(
+        home, seed=first, objects=arguments.objects, clock_skew=skew, is_healing=arguments.healing
+    ) as stage:
         for seed in range(first, first + arguments.seeds):
             plan = make_plan(seed, events=arguments.events, kills=arguments.kills)
             figures = await Run(stage, plan, rate=arguments.rate, say=progress.say).carry_out()
@@ -115,6 +117,7 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=1, help="so many seeds, one after the other (%(default)s)")
     parser.add_argument("--rate", type=float, default=200.0, help="changes a second, at most (%(default)s)")
     parser.add_argument("--objects", type=int, default=4000, help="objects of the account's history (%(default)s)")
+    parser.add_argument("--healing", action="store_true", help="let the product compare with Stripe when it wants to")
     parser.add_argument("--mutations", action="store_true", help="switch rules off, one at a time: each must be found")
     parser.add_argument("--mutation", action="append", choices=sorted(MUTATIONS), help="this rule alone; repeatable")
     parser.add_argument("--json", action="store_true", help="print the figures as JSON, a line for each run")

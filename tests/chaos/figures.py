@@ -58,10 +58,7 @@ class Figures:
     @property
     def differences(self) -> tuple[str, ...]:
         """Return what is wrong, in words."""
-        rows = self.rows
-        named = (("lost", (*self.forgotten, *rows.lost)), ("duplicate", rows.duplicate))
-        named += (("stale", rows.stale), ("zombie", rows.zombie))
-        return tuple(f"{what}: {one}" for what, some in named for one in some)
+        return (*(f"lost {one}" for one in self.forgotten), *self.rows.differences)
 
     def as_json(self) -> str:
         """Return one line of JSON."""

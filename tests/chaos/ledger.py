@@ -46,6 +46,12 @@ class Rows:
     stale: tuple[str, ...]  # the row is not as the object is
     zombie: tuple[str, ...]  # the row lives, and the object was deleted
 
+    @property
+    def differences(self) -> tuple[str, ...]:
+        """Return all of them, each with what it is: `stale charges ch_1: amount`."""
+        kinds = (("lost", self.lost), ("duplicate", self.duplicate), ("stale", self.stale), ("zombie", self.zombie))
+        return tuple(f"{what} {one}" for what, some in kinds for one in some)
+
 
 @dataclass(frozen=True, slots=True)
 class Calls:

@@ -5,23 +5,20 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any
 
-from services.console.check import CheckError
-from services.console.demo import newest_sync
-from shared.errors import TransientError
 from tests.chaos import ledger
 from tests.chaos.figures import Figures
 from tests.chaos.kafka_lag import lag
 from tests.chaos.plan import CALM, Fault, Plan
-from tests.chaos.stage import POLL_INTERVAL, Stage, StageError
+from tests.chaos.rest import Rest, Say
+from tests.chaos.stage import POLL_INTERVAL, Stage
 
-MOST_UNDER_WAY = 1500  # webhooks; with more of them the business waits, so that the machine sets the pace
-PATIENCE = 300.0  # seconds, for each step of coming to rest
-STILL_FOR = 3  # looks in a row that find nothing left to do
-LEFT = ("to do", "records behind")  # what keeps a run from being still
-Say = Callable[[str], None]
+# With more than so much under way (webhooks, records, questions) the business waits: the machine sets the pace.
+MOST_UNDER_WAY = 3000
+LOOK_INTERVAL = 3.0  # seconds between two looks at what the writers and the worker have before them
 
 
 class Run:
@@ -36,26 +33,26 @@ class Run:
         self._at_points: Counter[str] = Counter()
         self._pauses = 0
         self._happened = 0
-        self._left: tuple[int | None, int | None] = (None, None)
+        self._behind = 0
 
     async def carry_out(self) -> Figures:
         """Let everything happen, come to rest, and return the figures."""
-        stage = self._stage
+        stage, rest = self._stage, Rest(self._stage, self._say)
         state = await stage.control("get", "state")
         await ledger.watch_questions(stage)
         first, began_at = state["events"], stage.compared_at
-        async with self._showing_progress():
+        async with _beside(self._show_progress()), _beside(self._watch_backlog()):
             seconds = await self._live(first)
         await stage.control("post", "faults", {**CALM, "latency_before_ms": 0, "latency_after_ms": 0})
         stopped = time.monotonic()
-        await self._rest("the webhooks", self._are_delivered)
-        await self._rest("the backfill", self._is_backfilled)
-        await self._rest("all work", self._is_still)
+        await rest.until_delivered()
+        await rest.until_backfilled()
+        await rest.until_still()
         quiet_seconds = time.monotonic() - stopped
         forgotten = await ledger.forgotten_events(stage, since=first)
         calls = await ledger.calls_of(stage, since=began_at)
-        await self._rest("the comparison with Stripe", self._reconcile)
-        await self._rest("all work", self._is_still)
+        await rest.until_compared()
+        await rest.until_still()
         stage.compared_at = (await stage.control("get", "state"))["now"]
         self._say("comparing every row")
         rows = await ledger.compare_rows(stage)
@@ -90,14 +87,14 @@ class Run:
                     await self._stage.control("post", "faults", dict(weathers.popleft().faults))
                 while faults and faults[0].at <= self._happened:
                     doing.create_task(self._do(faults.popleft()))
-                is_on = await self._set_pace(state["deliveries_pending"], is_on=is_on)
+                is_on = await self._set_pace(state["deliveries_pending"] + self._behind, is_on=is_on)
                 await asyncio.sleep(POLL_INTERVAL)
             await self._stage.control("post", "business", {"changes_per_second": 0})
             seconds = time.monotonic() - began
         return seconds
 
     async def _set_pace(self, under_way: int, *, is_on: bool) -> bool:
-        """Let the business wait while too many webhooks are under way; tell whether it goes on."""
+        """Let the business wait while too much is under way; tell whether it goes on."""
         goes_on = under_way < (MOST_UNDER_WAY if is_on else MOST_UNDER_WAY // 2)
         if goes_on != is_on:
             await self._stage.control("post", "business", {"changes_per_second": self._rate if goes_on else 0})
@@ -117,14 +114,13 @@ class Run:
             await self._stage.kill(fault.victim)
         self._killed[fault.victim] += 1
 
-    @asynccontextmanager
-    async def _showing_progress(self) -> AsyncIterator[None]:
-        task = asyncio.create_task(self._show_progress())
-        try:
-            yield
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+    async def _watch_backlog(self) -> None:
+        """Note how much the writers and the worker have before them, as far as it can be told."""
+        servers = self._stage.demo.running.stack.kafka_bootstrap_servers
+        while True:
+            found = (await self._stage.open_work(), await lag(servers))
+            self._behind = sum(count for count in found if count is not None)
+            await asyncio.sleep(LOOK_INTERVAL)
 
     async def _show_progress(self) -> None:
         began = time.monotonic()
@@ -132,50 +128,16 @@ class Run:
             await asyncio.sleep(1.0)
             rate = self._happened / (time.monotonic() - began)
             kills = f"{sum(self._killed.values())}/{self._plan.kills}"
-            self._say(f"events {self._happened:,}/{self._plan.events:,} · {rate:.0f}/s · kills {kills}")
-
-    async def _rest(self, what: str, is_done: Callable[[], Awaitable[bool]]) -> None:
-        began = time.monotonic()
-        while time.monotonic() - began < PATIENCE:
-            left = ", ".join(f"{'?' if n is None else n} {name}" for n, name in zip(self._left, LEFT, strict=True))
-            self._say(f"waiting for {what} · {time.monotonic() - began:.0f} s · {left}")
-            with suppress(TransientError):
-                if await is_done():
-                    return
-            await asyncio.sleep(POLL_INTERVAL)
-        raise StageError(f"{PATIENCE:g} s have passed before {what} came to rest ({left}). The logs say why.")
-
-    async def _are_delivered(self) -> bool:
-        return bool((await self._stage.control("get", "state"))["deliveries_pending"] == 0)
-
-    async def _is_backfilled(self) -> bool:
-        demo = self._stage.demo
-        sync = await newest_sync(demo.api, demo.connection_id, "backfill")
-        return sync is not None and _is_success(sync)
-
-    async def _reconcile(self) -> bool:
-        demo = self._stage.demo
-        path = f"/v1/connections/{demo.connection_id}/syncs"
-        sync = await self._stage.patiently(lambda: demo.api.post(path))
-
-        async def is_over() -> bool:
-            return _is_success(await demo.api.get(f"/v1/syncs/{sync['id']}"))
-
-        await self._rest("the comparison with Stripe", is_over)
-        return True
-
-    async def _is_still(self) -> bool:
-        """Tell whether nothing is left to do, and nothing is under way that would make new work."""
-        servers = self._stage.demo.running.stack.kafka_bootstrap_servers
-        for _ in range(STILL_FOR):
-            self._left = (await self._stage.open_work(), await lag(servers))
-            if self._left != (0, 0):
-                return False
-            await asyncio.sleep(POLL_INTERVAL)
-        return True
+            events = f"events {self._happened:,}/{self._plan.events:,} · {rate:.0f}/s"
+            self._say(f"{events} · kills {kills} · behind {self._behind:,}")
 
 
-def _is_success(sync: dict[str, object]) -> bool:
-    if sync["status"] in ("failed", "cancelled"):
-        raise CheckError(f"The {sync['kind']} ended as {sync['status']}: {sync['cause']}")
-    return sync["status"] == "succeeded"
+@asynccontextmanager
+async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Let `work` run until the block ends."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

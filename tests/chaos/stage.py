@@ -8,7 +8,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,7 +23,7 @@ from shared.errors import TransientError
 from simulator.client import ControlClientError
 from tests.chaos.crashes import trap_of
 from tests.chaos.mutations import MUTATIONS
-from tests.chaos.service import MUTATION, TRAPS
+from tests.chaos.service import HEALING, MUTATION, TRAPS
 from tests.infrastructure import REPOSITORY
 
 PROGRAM = (sys.executable, "-m", "tests.chaos.service")
@@ -138,7 +138,7 @@ async def staged(
     objects: int,
     clock_skew: float,
     mutation: str = "",
-    settings: Mapping[str, str] | None = None,
+    is_healing: bool = False,
     on_event: Callable[[ChildEvent], None] = lambda event: None,
 ) -> AsyncIterator[Stage]:
     """Run everything until the block ends: the account is connected, its backfill has begun, no change goes on yet."""
@@ -147,6 +147,8 @@ async def staged(
     traps.mkdir(parents=True)
     if mutation:
         (traps / MUTATION).write_text(mutation)
+    if is_healing:
+        (traps / HEALING).touch()
     own = {name: value for name, value in os.environ.items() if not name.startswith("TILLSTREAM_")}
     environ = own | {"PYTHONPATH": str(REPOSITORY), TRAPS: str(traps)}
     options = DemoOptions(
@@ -154,7 +156,7 @@ async def staged(
         seed,
         0.0,
         simulator=("--clock-skew", str(clock_skew)),
-        settings={"reconcile_seconds": NEVER, **(settings or {})},
+        settings={} if is_healing else {"reconcile_seconds": NEVER},
         program=PROGRAM,
     )
     try:
