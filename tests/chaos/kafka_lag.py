@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
@@ -33,5 +34,6 @@ async def lag(bootstrap_servers: str) -> int | None:
         return None
     finally:
         await asyncio.sleep(0)  # a consumer that is stopped before its tasks have begun takes us for cancelled
-        await consumer.stop()
-        await admin.close()
+        with suppress(KafkaError, OSError, TimeoutError):
+            await consumer.stop()
+            await admin.close()

@@ -5,9 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
-from typing import Any
 
 from tests.chaos import ledger
 from tests.chaos.figures import Figures
@@ -41,8 +38,11 @@ class Run:
         state = await stage.control("get", "state")
         await ledger.watch_questions(stage)
         first, began_at = state["events"], stage.compared_at
-        async with _beside(self._show_progress()), _beside(self._watch_backlog()):
+        async with asyncio.TaskGroup() as beside:
+            watching = [beside.create_task(self._show_progress()), beside.create_task(self._watch_backlog())]
             seconds = await self._live(first)
+            for task in watching:
+                task.cancel()
         await stage.control("post", "faults", {**CALM, "latency_before_ms": 0, "latency_after_ms": 0})
         stopped = time.monotonic()
         await rest.until_delivered()
@@ -130,14 +130,3 @@ class Run:
             kills = f"{sum(self._killed.values())}/{self._plan.kills}"
             events = f"events {self._happened:,}/{self._plan.events:,} · {rate:.0f}/s"
             self._say(f"{events} · kills {kills} · behind {self._behind:,}")
-
-
-@asynccontextmanager
-async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Let `work` run until the block ends."""
-    task = asyncio.create_task(work)
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)

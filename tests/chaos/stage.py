@@ -19,6 +19,7 @@ from local_stack.children import ChildEvent
 from services.console.check import OPEN_WORK
 from services.console.demo import Demo, DemoOptions, demo_running
 from services.console.running import Watchers
+from shared.db import UNREACHABLE
 from shared.errors import TransientError
 from simulator.client import ControlClientError
 from tests.chaos.crashes import trap_of
@@ -76,7 +77,7 @@ class Stage:
 
     async def open_work(self) -> int | None:
         """Return how much is left to do; None while the database is away."""
-        with suppress(OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        with suppress(asyncpg.PostgresError, *UNREACHABLE):
             async with self.state() as db:
                 return int(await db.fetchval(OPEN_WORK))
         return None
