@@ -1,7 +1,8 @@
 """Compares with Stripe's event feed and makes up for what was missed.
 
 The feed has 30 days, and bodies in the API version of the account at the time of the event. So an event in our
-version is published as if Stripe had delivered it; one in another version is a hint, and its object is asked for.
+version is published as if Stripe had delivered it; one in another version is a hint, and its object is asked for:
+alone, or together with others that were made at about the same time.
 It is read newest first and page by page: what a page has is published before the next one is read.
 """
 
@@ -10,11 +11,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any, TypeVar
 
 from services.sync_worker.event_feed import EventLog
+from services.sync_worker.hint_spans import Span, find_spans
 from services.sync_worker.objects import Objects, iter_pages
 from services.sync_worker.publishing import Publisher
 from shared.catalogue import BY_NAME, Resource, dependents, resource_for_event
@@ -33,6 +36,7 @@ PARALLEL = 8  # objects that are asked for at the same time; the budget sets the
 
 FEED = "/v1/events"
 
+T = TypeVar("T")
 Offsets = dict[tuple[str, int], int]
 Asked = set[tuple[str, str]]  # a resource and an id each
 
@@ -90,13 +94,14 @@ class GapFill:
         hints = [e.event for e in missed if e.event.api_version != API_VERSION]
         offsets = await self._publisher.send(EVENTS, [_outgoing(connection, e, self._now()) for e in ours])
         wanted = _wanted(connection, hints) - asked
-        answers = await self._ask(connection, api, wanted, slice_id)
+        listed, found = await self._list(connection, api, find_spans(hints, wanted), slice_id)
+        answers = await self._ask(connection, api, wanted - found, slice_id)
         asked |= wanted
         named = [(event, _resource_name(event)) for event in hints]
         await self._log.note(connection.id, named, outcome="asked_stripe")
-        for more in answers:
+        for more in (*listed, *answers):
             offsets = {where: max(offsets.get(where, -1), more.get(where, -1)) for where in {*offsets, *more}}
-        return offsets, len(ours) + len(answers)
+        return offsets, len(ours) + len(found) + len(answers)
 
     def since(self, connection: Connection) -> int:
         """Return the second from which on the feed has to be compared."""
@@ -107,6 +112,24 @@ class GapFill:
         events = [event for body in page.objects if (event := _readable(body))]
         unknown = {e.id for e in await self._log.unknown(connection.id, [e.event for e in events])}
         return [e for e in reversed(events) if e.event.id in unknown]
+
+    async def _list(
+        self, connection: Connection, api: StripeApi, spans: Iterable[Span], slice_id: int | None
+    ) -> tuple[list[Offsets], Asked]:
+        """Read pages of lists; return the last offsets, and which of the objects that are looked for were on them."""
+        faulty = {fault.resource for fault in connection.faults}
+
+        async def read(span: Span) -> tuple[Offsets, Asked]:
+            try:
+                offsets, found = await self._objects.refresh_span(connection, api, span, slice_id=slice_id)
+            except KeyInvalidError:
+                raise
+            except StripeRefusedError:
+                return {}, set()  # each is asked for, and what comes of it is noted there
+            return offsets, {(span.resource, object_id) for object_id in found}
+
+        results = await _together(read(span) for span in spans if span.resource not in faulty)
+        return [offsets for offsets, _ in results], {one for _, found in results for one in found}
 
     async def _ask(
         self, connection: Connection, api: StripeApi, wanted: Iterable[tuple[str, str]], slice_id: int | None
@@ -134,14 +157,19 @@ class GapFill:
                 later[resource].append(object_id)
                 return {}
 
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                asking = [tasks.create_task(ask(*one)) for one in sorted(wanted)]
-        except ExceptionGroup as failed:
-            raise failed.exceptions[0] from failed  # its class says what is to be done
+        answers = await _together(ask(*one) for one in sorted(wanted))
         for resource, ids in later.items():
             await self._objects.ask_later(connection, resource, ids)
-        return [task.result() for task in asking]
+        return answers
+
+
+async def _together(calls: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            asking = [tasks.create_task(call) for call in calls]
+    except ExceptionGroup as failed:
+        raise failed.exceptions[0] from failed  # its class says what is to be done
+    return [task.result() for task in asking]
 
 
 def feed_start(complete_to: int | None, connected_at: datetime, *, now: float) -> int:

@@ -8,9 +8,10 @@ from urllib.parse import parse_qsl, quote
 
 import msgspec
 
+from services.sync_worker.hint_spans import Span
 from services.sync_worker.planning import list_parameters
 from services.sync_worker.publishing import Publisher, Snapshot
-from shared.catalogue import Child, Resource
+from shared.catalogue import BY_NAME, Child, Resource
 from shared.connections import Connection
 from shared.db import Pool, database_errors
 from shared.errors import PermissionMissingError, ResourceUnavailableError, StripeNotFoundError
@@ -74,6 +75,28 @@ class Objects:
             ids = dict.fromkeys(one for body in bodies for one in named_ids(named, body))
             offsets |= await self._refresh_named(connection, api, named, list(ids), slice_id)
         return offsets
+
+    async def refresh_span(
+        self, connection: Connection, api: StripeApi, span: Span, *, slice_id: int | None = None
+    ) -> tuple[Offsets, set[str]]:
+        """Publish a page of a list, and what its objects name; return the last offsets, and which were found.
+
+        One whose child list is cut there counts as not found.
+        """
+        resource = BY_NAME[span.resource]
+        parameters = list_parameters(resource.name, 0, start=span.start, end=span.end + 1, cursor=None)
+        page = await api.list_page(resource.list_path, parameters)
+        snapshots = [Snapshot(resource, body, page.stamp, Origin.LISTED) for body in page.objects]
+        offsets = await self._publisher.publish(connection, snapshots, slice_id=slice_id)
+        found = {
+            object_id: body
+            for body in page.objects
+            if (object_id := parse_item(body).id) in span.ids and not any(is_cut(c, body) for c in resource.children)
+        }
+        for named in named_by(resource):
+            ids = dict.fromkeys(one for body in found.values() for one in named_ids(named, body))
+            offsets |= await self._refresh_named(connection, api, named, list(ids), slice_id)
+        return offsets, {object_id for object_id in found if object_id}
 
     async def ask_later(self, connection: Connection, resource: str, ids: Iterable[str]) -> None:
         """Queue questions about objects that the key may not read: they wait until it may."""

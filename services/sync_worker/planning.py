@@ -13,6 +13,7 @@ from shared.catalogue import BY_NAME, WEBHOOK_ENDPOINT
 from shared.syncs import EVENT_FEED, STRIPE_BEGAN
 
 MOST_PARALLEL = 4  # slices of one list: at 200 ms a call, three fill the endpoint's budget
+MOST_OF_FEED = 6  # slices of the event feed: its pages bring questions along
 WORTH_SPLITTING = 6  # pages that must lie ahead, by the density seen so far
 REACH = 8  # pages that the upper part of the first split is expected to hold at most
 

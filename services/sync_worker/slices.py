@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
-from services.sync_worker.planning import MOST_PARALLEL, Plan
+from services.sync_worker.planning import MOST_OF_FEED, MOST_PARALLEL, Plan
 from shared.db import Connection, Pool, affected, database_errors, transaction
 from shared.errors import TransientError
 from shared.syncs import EVENT_FEED
@@ -167,7 +167,7 @@ class Slices:
         """Tell whether the list of this slice may be fetched by one more worker."""
         with database_errors():
             count = await self._pool.fetchval(OPEN_OF_LIST, held.sync_id, held.resource, held.walk)
-        return bool(count < MOST_PARALLEL)
+        return bool(count < (MOST_OF_FEED if held.resource == EVENT_FEED else MOST_PARALLEL))
 
     async def feed_read_at(self, sync_id: str) -> int | None:
         """Return the second of Stripe's clock before which all events are published; `None` while a slice is open."""

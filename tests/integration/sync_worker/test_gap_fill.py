@@ -146,3 +146,38 @@ async def test_one_answer_that_kafka_does_not_take_is_a_passing_failure(here: Wo
     here.producer.publish_all = take_only_events  # type: ignore[method-assign]
     with pytest.raises(KafkaUnavailableError):
         await here.fill()
+
+
+async def test_objects_that_were_made_together_are_had_by_pages_of_their_lists(here: World) -> None:
+    for _ in range(20):
+        await here.control("POST", "scenarios/buy")
+    began = here.simulation.now()
+    await here.fill()
+    made = {name: newest(here, name, began - 60) for name in ("charge", "payment_intent")}
+    assert all(len(ids) >= 20 for ids in made.values())
+    assert set(here.published_ids()) >= made["charge"] | made["payment_intent"]
+    alone = [call["path"] for call in await here.calls() if call["path"].startswith(("/v1/charges/", "/v1/payment_i"))]
+    assert len([path for path in alone if path.count("/") == 3]) <= 2
+    assert len(await here.calls("/v1/charges")) == 1
+
+
+async def test_an_object_that_is_gone_from_its_list_becomes_a_deletion(here: World) -> None:
+    for _ in range(5):
+        await here.control("POST", "scenarios/sign_up")
+    made = newest(here, "customer", here.simulation.now() - 60)
+    gone = min(made)
+    here.simulation.platform.remove("customer", gone, "customer.deleted")
+    await here.fill()
+    deleted = {
+        parse_item(record.value).id
+        for record in here.producer.records(SNAPSHOTS)
+        if RecordHeaders.decode(record.headers).is_deleted
+    }
+    assert gone in deleted
+    assert set(here.published_ids()) >= made
+
+
+def newest(here: World, resource: str, since: float) -> set[str]:
+    table = here.simulation.platform.store.tables[resource]
+    found = {table.ids[at]: table.at(at) for at in range(len(table.ids))}
+    return {identity for identity, state in found.items() if state and state["created"] >= since}
