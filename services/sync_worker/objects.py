@@ -86,7 +86,11 @@ class Objects:
         resource = BY_NAME[span.resource]
         parameters = list_parameters(resource.name, 0, start=span.start, end=span.end + 1, cursor=None)
         page = await api.list_page(resource.list_path, parameters)
-        snapshots = [Snapshot(resource, body, page.stamp, Origin.LISTED) for body in page.objects]
+        # What is looked for is the answer to a question: one that can't be ordered yet is asked again.
+        origins = (Origin.REFETCHED if parse_item(body).id in span.ids else Origin.LISTED for body in page.objects)
+        snapshots = [
+            Snapshot(resource, body, page.stamp, origin) for body, origin in zip(page.objects, origins, strict=True)
+        ]
         offsets = await self._publisher.publish(connection, snapshots, slice_id=slice_id)
         found = {
             object_id: body

@@ -12,7 +12,7 @@ from services.sync_worker.gap_fill import FEED_DAYS, OVERLAP
 from shared.catalogue import BY_NAME
 from shared.errors import KafkaUnavailableError
 from shared.kafka import Outgoing
-from shared.messages import RecordHeaders, parse_event
+from shared.messages import Origin, RecordHeaders, parse_event
 from shared.stripe_api import API_VERSION, parse_item
 from shared.syncs import EVENT_FEED, Kind, Status
 from shared.topics import EVENTS, SNAPSHOTS, Topic
@@ -159,6 +159,9 @@ async def test_objects_that_were_made_together_are_had_by_pages_of_their_lists(h
     alone = [call["path"] for call in await here.calls() if call["path"].startswith(("/v1/charges/", "/v1/payment_i"))]
     assert len([path for path in alone if path.count("/") == 3]) <= 2
     assert len(await here.calls("/v1/charges")) == 1
+    # As answers to a question, they are asked for again where a webhook's stamp lies within the margin.
+    origins = {parse_item(value).id: headers.origin for headers, value in here.records()}
+    assert {origins[identity] for identity in made["charge"]} == {Origin.REFETCHED}
 
 
 async def test_an_object_that_is_gone_from_its_list_becomes_a_deletion(here: World) -> None:
