@@ -5,6 +5,7 @@ Dead letters travel on a topic of their own and end in the state database, where
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from aiokafka import ConsumerRecord
@@ -16,6 +17,7 @@ from shared.messages import Headers, parse_event
 
 MAX_REASON = 500  # characters
 _PREFIX = "dead-letter-"  # sets our headers apart from those of the record
+REPLAY_HEADER = "replay"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,25 @@ class DeadLetter:
             *self.headers,
             *((_PREFIX + name, value.encode("utf-8", "replace")) for name, value in described.items()),
         ]
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """Which dead letter a record comes from, and the one destination that it is for; all, if that is empty."""
+
+    letter_id: int
+    destination_id: str = ""
+
+    def encode(self) -> tuple[str, bytes]:
+        """Return the header that goes with the record."""
+        return REPLAY_HEADER, f"{self.letter_id}.{self.destination_id}".encode()
+
+
+def find_replay(headers: Iterable[tuple[str, bytes]]) -> Replay | None:
+    """Return which dead letter a record comes from, if any."""
+    told = dict(headers).get(REPLAY_HEADER, b"").decode("utf-8", "replace")
+    letter_id, _, destination_id = told.partition(".")
+    return Replay(int(letter_id), destination_id) if letter_id.isascii() and letter_id.isdecimal() else None
 
 
 def describe(error: Exception) -> tuple[str, str]:

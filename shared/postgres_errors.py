@@ -43,7 +43,7 @@ def destination_errors() -> Iterator[None]:
         if is_transient(error) or state.startswith(MENDABLE) or state in MISSING_TABLE:
             reason = f"{type(error).__name__}{f' ({state})' if state else ''}"
             raise DestinationUnavailableError(f"The destination can't take rows at the moment: {reason}.") from error
-        raise DestinationRejectedError(f"The destination refused the record: {_meaning(error, state)}.") from error
+        raise DestinationRejectedError(f"{_meaning(error, state)}.") from error
 
 
 def _meaning(error: Exception, state: str) -> str:

@@ -18,6 +18,7 @@ from services.connection_api.dashboard.dashboard import add_dashboard
 from services.connection_api.dashboard.history_pages import add_history_pages
 from services.connection_api.rest.destinations import Destinations
 from services.connection_api.rest.event_routes import Events
+from services.connection_api.rest.letter_routes import DeadLetters
 from services.connection_api.rest.life_routes import ConnectionLife
 from services.connection_api.rest.operations import OPERATIONS
 from services.connection_api.rest.sync_routes import Syncs
@@ -63,6 +64,7 @@ def create_app(
         ConnectionLife(state),
         Syncs(state),
         Events(state),
+        DeadLetters(state),
         sign_in,
         Tokens(state, now),
         Audit(state),

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import aiohttp
 
+from services.connection_api.letters.letters import Letters
+from services.connection_api.letters.replays import Replays
 from services.connection_api.life.at_stripe import AtStripe
 from services.connection_api.life.choices import Choices
 from services.connection_api.life.connect import Connect
@@ -158,6 +160,16 @@ class State:
     def events(self) -> EventLog:
         """The event log."""
         return EventLog(self.pool, topic=EVENTS.name(self._settings.topic_prefix))
+
+    @property
+    def letters(self) -> Letters:
+        """The dead letters."""
+        return Letters(self.pool)
+
+    @property
+    def replays(self) -> Replays:
+        """Replays of dead letters."""
+        return Replays(self.pool, topic_prefix=self._settings.topic_prefix)
 
     async def is_ready(self) -> bool:
         """Tell whether the state database answers."""

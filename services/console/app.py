@@ -16,6 +16,7 @@ from services.console import (
     audit,
     choices,
     connections,
+    dead_letters,
     destinations,
     events,
     keys,
@@ -61,6 +62,7 @@ cli.add_typer(keys.cli, name="keys", rich_help_panel=SYNCED)
 cli.add_typer(syncs.cli, name="syncs", rich_help_panel=SYNCED)
 cli.add_typer(destinations.cli, name="destinations", rich_help_panel=SYNCED)
 cli.add_typer(events.cli, name="events", rich_help_panel=SYNCED)
+cli.add_typer(dead_letters.cli, name="dead-letters", rich_help_panel=SYNCED)
 cli.add_typer(resources.cli, name="resources", rich_help_panel=SYNCED)
 cli.add_typer(tokens.cli, name="tokens", rich_help_panel=ACCESS)
 cli.add_typer(audit.cli, name="audit", rich_help_panel=ACCESS)

@@ -18,6 +18,7 @@ from services.destination_writer.ledger import Ledger
 from services.destination_writer.outlets import Outlets
 from services.destination_writer.parking import Parking
 from services.destination_writer.records import Record
+from services.destination_writer.replaying import Replaying
 from services.destination_writer.retry import Retry
 from services.destination_writer.routing import Routes
 from services.destination_writer.settings import WriterSettings
@@ -83,6 +84,7 @@ class Writer:
                 tasks.create_task(consuming(broker))
             tasks.create_task(outlets.run())
             tasks.create_task(graveyard.run())
+            tasks.create_task(Replaying(pool, producer, settings.topic_prefix).run())
             tasks.create_task(Retry(parking, routes, dispatch, ledger).run())
             tasks.create_task(Cleaning(CleanupStore(pool), routes, outlets, parking).run())
             self._is_consuming = True
@@ -119,7 +121,7 @@ class Rejections:
             source_partition=record.position.partition,
             source_offset=record.position.offset,
             key=record_key(record.connection_id, record.object_id),
-            headers=tuple(headers.encode()),
+            headers=(*headers.encode(), *([record.replay.encode()] if record.replay else [])),
         )
         await publish_dead_letter(self._producer, letter, cause=error)
 

@@ -103,7 +103,9 @@ class Dispatch:
             parts = route.admit_parts(i.part for i in items if i.part)
             result.refetches += [r for i in items for r in i.refetches]
             work += [
-                self._deliver_to(destination_id, route, records, parts, result, deadline_seconds)
+                self._deliver_to(
+                    destination_id, route, _meant_for(destination_id, records), parts, result, deadline_seconds
+                )
                 for destination_id in route.destination_ids
             ]
         # All of them come to their end before one's failure lets the batch come again: batches never overlap.
@@ -182,6 +184,11 @@ class Dispatch:
                 result.refetches.append(
                     Refetch(part.connection_id, part.parent_resource, part.parent_id, "cut list", part.stamp)
                 )
+
+
+def _meant_for(destination_id: str, records: Sequence[Record]) -> list[Record]:
+    """Return the records without replays that are another destination's."""
+    return [one for one in records if one.replay is None or one.replay.destination_id in ("", destination_id)]
 
 
 def _losers(records: Sequence[Record], winners: Sequence[Winner]) -> Iterator[tuple[Record, Reason]]:

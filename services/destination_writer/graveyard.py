@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 from shared.db import Pool, affected, database_errors
-from shared.dead_letters import DeadLetter, subject_of
+from shared.dead_letters import REPLAY_HEADER, DeadLetter, find_replay, subject_of
 from shared.errors import TransientError
 from shared.log import get_logger
 
@@ -15,15 +15,27 @@ MOST_KEPT = 100_000  # letters of one connection; beyond them the oldest go
 SWEEP_INTERVAL = 300.0  # seconds
 SWEEP_BATCH = 5_000  # letters
 
+# A replay that failed again is its letter once more, at the place where it was published last.
 INSERT = """
+WITH again AS (
+    UPDATE dead_letters d SET attempts = d.attempts + 1, stage = $1, code = $2, reason = $3, topic = $6, partition = $7,
+        record_offset = $8, last_seen_at = now(), replay_id = NULL, is_published = false, is_parked = false
+    FROM (SELECT id, replay_id FROM dead_letters
+          WHERE id = $14::bigint AND ($5 = '' OR destination_id = $5) FOR UPDATE) o
+    WHERE d.id = o.id RETURNING o.replay_id
+), counted AS (
+    UPDATE dead_letter_replays r SET failed = failed + 1 FROM again WHERE r.id = again.replay_id
+)
 INSERT INTO dead_letters AS d
     (stage, code, reason, connection_id, destination_id, topic, partition, record_offset, key, headers, body, resource,
      object_id)
 SELECT $1::text, $2::text, $3::text, nullif($4::text, ''), $5::text, $6::text, $7::int, $8::bigint, $9::text,
        $10::jsonb, $11::bytea, $12::text, $13::text
-WHERE $4 = '' OR EXISTS (SELECT FROM connections c WHERE c.id = $4 AND c.state <> 'removing')
+WHERE ($4 = '' OR EXISTS (SELECT FROM connections c WHERE c.id = $4 AND c.state <> 'removing'))
+  AND NOT EXISTS (SELECT FROM again)
 ON CONFLICT (topic, partition, record_offset, destination_id) DO UPDATE
-SET attempts = d.attempts + 1, code = excluded.code, reason = excluded.reason, last_seen_at = now()
+SET attempts = d.attempts + 1, code = excluded.code, reason = excluded.reason, last_seen_at = now(), replay_id = NULL,
+    is_published = false, is_parked = false
 """
 OLD = f"""
 DELETE FROM dead_letters WHERE id IN (
@@ -32,6 +44,16 @@ DELETE FROM dead_letters WHERE id IN (
 """
 CROWDED = """
 SELECT connection_id, sum(letters)::bigint AS letters FROM dead_letter_groups GROUP BY 1 HAVING sum(letters) > $1
+"""
+OLD_REPLAYS = f"""
+DELETE FROM dead_letter_replays WHERE status = 'done' AND finished_at < now() - interval '{KEPT_DAYS} days'
+"""
+# Something newer of the object was parked over what a replay had published: the letter says nothing that counts.
+OVERTAKEN = """
+DELETE FROM dead_letters d WHERE replay_id IS NOT NULL AND is_parked AND last_seen_at < now() - interval '1 minute'
+  AND NOT EXISTS (SELECT FROM parked_records p WHERE p.destination_id = d.destination_id
+                  AND p.connection_id = d.connection_id AND p.resource = d.resource AND p.object_id = d.object_id
+                  AND (p.topic, p.partition, p.record_offset) = (d.topic, d.partition, d.record_offset))
 """
 OLDEST = """
 DELETE FROM dead_letters WHERE id IN (
@@ -62,6 +84,8 @@ class Graveyard:
     async def sweep(self, *, most: int = MOST_KEPT) -> None:
         """Delete letters of more than 35 days, and the oldest beyond `most` of a connection."""
         with database_errors():
+            await self._pool.execute(OVERTAKEN)
+            await self._pool.execute(OLD_REPLAYS)
             while affected(await self._pool.execute(OLD)):
                 pass
             for row in await self._pool.fetch(CROWDED, most):
@@ -72,7 +96,7 @@ class Graveyard:
 
 
 def _row(letter: DeadLetter) -> tuple[object, ...]:
-    subject = subject_of(letter)
+    subject, replay = subject_of(letter), find_replay(letter.headers)
     return (
         _clean(letter.stage),
         _clean(letter.code),
@@ -83,10 +107,11 @@ def _row(letter: DeadLetter) -> tuple[object, ...]:
         letter.source_partition,
         letter.source_offset,
         _clean(letter.key.decode("utf-8", "replace")),
-        {_clean(name): _clean(value.decode("utf-8", "replace")) for name, value in letter.headers},
+        {_clean(n): _clean(value.decode("utf-8", "replace")) for n, value in letter.headers if n != REPLAY_HEADER},
         letter.body,
         _clean(subject.resource) if subject.resource else None,
         _clean(subject.object_id) if subject.object_id else None,
+        replay.letter_id if replay else None,
     )
 
 

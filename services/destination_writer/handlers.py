@@ -46,7 +46,7 @@ class Handlers:
         await self._deliver(batch, self._event_deadline)
         now_ms = self._now() * 1000
         for item in batch:
-            if item.event and item.event.received_at_ms:
+            if item.event and item.event.received_at_ms and not item.replay:
                 EVENT_TO_ROW_SECONDS.observe(max(0.0, now_ms - item.event.received_at_ms) / 1000)
 
     async def deliver_snapshots(self, messages: Sequence[ConsumerRecord]) -> None:

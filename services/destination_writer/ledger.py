@@ -9,6 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
+from services.destination_writer import replayed
 from services.destination_writer.delivery import Outcome, Report
 from services.destination_writer.lifeline import log_answers, log_events, log_late
 from services.destination_writer.records import Parsed, Position, Refetch, positions
@@ -105,6 +106,7 @@ class Ledger:
             await log_events(db, batch, fresh)
             await log_answers(db, fresh)
             await ask_stripe(db, refetches)
+            await replayed.settle(db, batch, reports)
             await _note_connections(db, batch)
             await db.execute(PROGRESS, self._cluster_id, topics, partitions, list(following.values()))
 
@@ -116,6 +118,7 @@ class Ledger:
             await log_late(db, reports)
             await log_answers(db, reports)
             await ask_stripe(db, refetches)
+            await replayed.settle_late(db, reports)
 
 
 async def ask_stripe(db: Connection, refetches: Sequence[Refetch]) -> None:

@@ -10,6 +10,7 @@ import msgspec
 from aiokafka import ConsumerRecord
 
 from shared.catalogue import BY_NAME, CHILDREN, Child, Resource, dependents, is_deletion, resource_for_event
+from shared.dead_letters import Replay, find_replay
 from shared.errors import MessageError
 from shared.hints import named_ids
 from shared.messages import Event, EventHeaders, Origin, RecordHeaders, parse_event
@@ -45,6 +46,7 @@ class Record:
     slice_id: int | None = None
     event_type: str | None = None
     previous: bytes | None = None  # the event's previous_attributes
+    replay: Replay | None = None  # the dead letter that it comes from
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,7 @@ class Parsed:
     part: ChildPart | None = None
     event: EventEntry | None = None
     refetches: tuple[Refetch, ...] = ()
+    replay: Replay | None = None
 
 
 class _Children(msgspec.Struct):
@@ -123,7 +126,7 @@ def parse_snapshot(message: ConsumerRecord) -> Parsed:
             headers.is_complete,
             position,
         )
-        return Parsed(headers.connection_id, position, part=part)
+        return Parsed(headers.connection_id, position, part=part, replay=find_replay(message.headers))
     record = Record(
         headers.connection_id,
         _known(BY_NAME, headers.resource),
@@ -134,8 +137,9 @@ def parse_snapshot(message: ConsumerRecord) -> Parsed:
         position,
         is_deleted=headers.is_deleted,
         slice_id=headers.slice_id,
+        replay=find_replay(message.headers),
     )
-    return Parsed(headers.connection_id, position, record=record)
+    return Parsed(headers.connection_id, position, record=record, replay=record.replay)
 
 
 def parse_live(message: ConsumerRecord) -> Parsed:
@@ -162,11 +166,12 @@ def parse_live(message: ConsumerRecord) -> Parsed:
         headers.received_at_ms,
         position,
     )
+    replay = find_replay(message.headers)
     if resource is None or object_id is None:
-        return Parsed(headers.connection_id, position, event=entry, refetches=hints)
+        return Parsed(headers.connection_id, position, event=entry, refetches=hints, replay=replay)
     if event.api_version != API_VERSION:
         asked = Refetch(headers.connection_id, resource.name, object_id, "another API version", event.created)
-        return Parsed(headers.connection_id, position, event=entry, refetches=(*hints, asked))
+        return Parsed(headers.connection_id, position, event=entry, refetches=(*hints, asked), replay=replay)
     record = Record(
         headers.connection_id,
         resource,
@@ -178,8 +183,9 @@ def parse_live(message: ConsumerRecord) -> Parsed:
         is_deleted=is_deletion(event.type),
         event_type=event.type,
         previous=_previous(event),
+        replay=replay,
     )
-    return Parsed(headers.connection_id, position, record=record, event=entry, refetches=hints)
+    return Parsed(headers.connection_id, position, record=record, event=entry, refetches=hints, replay=replay)
 
 
 def _previous(event: Event) -> bytes | None:

@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 from aiohttp import web
 
-from services.webhook_gateway.acceptance import find_key
 from services.webhook_gateway.endpoints import EndpointCache
 from services.webhook_gateway.signature import verify
+from shared.acceptance import find_key
 from shared.consumers import publish_dead_letter
 from shared.dead_letters import DeadLetter, describe
 from shared.errors import AppError, MessageError, RejectedError, SignatureError, TooLargeError

@@ -12,6 +12,7 @@ ALTER TABLE dead_letters
     ADD COLUMN last_seen_at timestamptz NOT NULL DEFAULT now(),
     ADD COLUMN replay_id    text,  -- the replay that has it; NULL: none
     ADD COLUMN is_published boolean NOT NULL DEFAULT false,  -- by that replay
+    ADD COLUMN is_parked    boolean NOT NULL DEFAULT false,  -- what was published waits for its destination
     ADD COLUMN summary      text NOT NULL GENERATED ALWAYS AS (dead_letter_summary(reason)) STORED;
 ALTER TABLE dead_letters
     ADD COLUMN group_id text NOT NULL GENERATED ALWAYS AS (
@@ -85,3 +86,24 @@ CREATE TRIGGER count_changed AFTER UPDATE ON dead_letters
     REFERENCING OLD TABLE AS gone NEW TABLE AS come FOR EACH STATEMENT EXECUTE FUNCTION count_dead_letters();
 CREATE TRIGGER count_deleted AFTER DELETE ON dead_letters
     REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION count_dead_letters();
+
+-- A request to try dead letters again. It goes through them in the order of their numbers, each once.
+CREATE TABLE dead_letter_replays (
+    id           text PRIMARY KEY,
+    chosen       jsonb NOT NULL,           -- ids, or a filter
+    up_to        bigint NOT NULL,          -- letters with a higher number came later and are not meant
+    cursor       bigint NOT NULL DEFAULT 0,
+    status       text NOT NULL DEFAULT 'running' CHECK (status IN ('running', 'done')),
+    is_walked    boolean NOT NULL DEFAULT false,  -- every letter was published, asked for or left
+    letters      bigint NOT NULL,
+    written      bigint NOT NULL DEFAULT 0,
+    asked        bigint NOT NULL DEFAULT 0,  -- Stripe was asked for the object instead
+    failed       bigint NOT NULL DEFAULT 0,  -- again
+    skipped      bigint NOT NULL DEFAULT 0,  -- can't be replayed
+    note         text,                       -- why the first of those can't
+    requested_at timestamptz NOT NULL DEFAULT now(),
+    finished_at  timestamptz,
+    lease_until  timestamptz
+);
+CREATE INDEX ON dead_letter_replays (requested_at DESC, id DESC);
+CREATE INDEX ON dead_letter_replays (requested_at) WHERE status = 'running';

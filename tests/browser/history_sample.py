@@ -158,6 +158,56 @@ async def add_event(
     )
 
 
+LETTER = """
+INSERT INTO dead_letters (stage, code, reason, connection_id, destination_id, topic, partition, record_offset, key,
+                          headers, body, resource, object_id, attempts, first_seen_at, last_seen_at)
+SELECT $1, $2, $3, $4, $5, 'tillstream.snapshots.v1', n % 8, 90000 + $6::int + n, '', '{}', $7, $8, $9 || n, 1,
+       now() - $10::interval - interval '3 minutes', now() - $10::interval
+FROM generate_series(1, $11::int) n
+"""
+REFUSED = "column amount is of type integer but expression is of type text"
+BODY = (
+    b'{\n  "id": "ch_3Qh9xK2mT4bVwL7e",\n  "object": "charge",\n  "amount": "12,90",\n  "currency": "eur",\n'
+    b'  "created": 1795000000,\n  "customer": "cus_RkT4bVwL7e",\n  "description": "Two bags of beans",\n'
+    b'  "livemode": true,\n  "paid": true,\n  "status": "succeeded"\n}'
+)
+
+
+async def add_letters(
+    pool: Pool,
+    number: int,
+    reason: str = f"{REFUSED} (SQLSTATE 42804).",
+    connection_id: str = "con_1",
+    *,
+    stage: str = "write",
+    code: str = "destination_rejected",
+    destination_id: str = "dst_1",
+    resource: str | None = "charge",
+    object_id: str | None = "ch_3Qh9xK2mT4bVwL",
+    body: bytes = BODY,
+    age: timedelta = timedelta(minutes=4),
+) -> None:
+    """Add dead letters with one cause."""
+    offset = await pool.fetchval("SELECT count(*) FROM dead_letters")
+    await pool.execute(
+        LETTER, stage, code, reason, connection_id, destination_id, offset, body, resource, object_id, age, number
+    )
+
+
+async def add_causes(pool: Pool) -> None:
+    """Add dead letters with a few causes."""
+    await add_letters(pool, 417, connection_id="con_b4m7")
+    await add_letters(
+        pool, 3, "a text holds a NUL character, which Postgres can't keep"
+        " (SQLSTATE 22P05).", "con_d6r3", resource="customer", object_id="cus_RkT4bVwL7", age=timedelta(hours=7),
+    )  # fmt: skip
+    await add_letters(
+        pool, 1, "This is a thin event, which carries no object. Set the endpoint's payload style to snapshot in"
+        " Stripe.", "con_b4m7", stage="gateway", code="thin_event", destination_id="", resource=None, object_id=None,
+        age=timedelta(days=2), body=b'{"id":"evt_test_65","object":"v2.core.event","type":"v1.billing.meter.error"}',
+    )  # fmt: skip
+
+
 async def add_dead_letter(pool: Pool, connection_id: str, reason: str, *, offset: int, destination_id: str) -> None:
     """Add the dead letter of an event at this offset."""
     await pool.execute(DEAD_LETTER, reason, connection_id, destination_id, 3, offset)

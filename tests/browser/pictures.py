@@ -91,10 +91,17 @@ async def wait_for_estimate(page: Page, _managed: Managed) -> None:
     await page.wait_for_selector(".estimate-line")
 
 
+async def replay_dialog(page: Page, _managed: Managed) -> None:
+    """Ask to replay the letters of the first cause."""
+    await page.get_by_role("link", name="Replay 417 records").click()
+    await page.wait_for_selector("#dialog[open]")
+
+
 # Of a service to which nothing is connected.
 EMPTY = (
     Picture("accounts-empty", "/", height=620),
     Picture("connect-destination", "/connect", test_address, height=1000),
+    Picture("dead-letters-empty", "/dead-letters", height=480),
     Picture("sign-in", "/sign-in", height=480),
     Picture("not-found", "/nowhere", height=520),
 )
@@ -119,6 +126,10 @@ BUSY = (
     Picture("sync", "/syncs/syn_a9x2"),
     Picture("events", "/events"),
     Picture("event", "/events/con_b4m7/{event}"),
+    Picture("dead-letters", "/dead-letters", height=620),
+    Picture("dead-letter-group", "/dead-letters/groups/{group}"),
+    Picture("dead-letter", "/dead-letters/{letter}", height=940),
+    Picture("dead-letter-replay", "/dead-letters", replay_dialog, height=620),
     Picture("destinations", "/destinations"),
     Picture("destination", "/destinations/dst_1"),
     Picture("removals", "/removals"),

@@ -12,6 +12,7 @@ from aiohttp.typedefs import Middleware
 
 from services.connection_api.account_filter import read_account_filter
 from services.connection_api.dashboard.assets import Assets
+from services.connection_api.dashboard.badge import Badge
 from services.connection_api.dashboard.dialogs import NOTICES
 from services.connection_api.dashboard.feed import Feed, Snapshots
 from services.connection_api.dashboard.pages import Pages
@@ -72,13 +73,15 @@ def add_dashboard(
     while there is none; `list_setups` tells what is unfinished; `now` gives the time with its zone.
     """
     assets = Assets()
-    pages = Pages(assets.url, now)
+    badge = Badge(pool_of)
+    pages = Pages(assets.url, now, causes=badge.causes)
     overview = Overview()
     snapshots = Snapshots(lambda wanted: overview.read(pool_of(), wanted, now=now()))
     dashboard = Dashboard(snapshots, pages, list_setups)
     feed = Feed(snapshots, lambda accounts: pages.text("cards.html", accounts=accounts))
     app.on_shutdown.append(feed.close)
     app.middlewares.insert(0, problems_as_pages(pages))
+    app.middlewares.append(badge.kept_current)
     add_route(app, "GET", "/", dashboard.accounts, Access.READ)
     add_route(app, "GET", "/events/accounts", feed.stream, Access.READ)
     add_reference(app, pages)

@@ -39,8 +39,17 @@ HTMX = {
 class Pages:
     """Renders templates."""
 
-    def __init__(self, asset_url: Callable[[str], str], now: Callable[[], datetime]) -> None:
-        """`asset_url` gives the address of a static file; `now` the time with its zone."""
+    def __init__(
+        self,
+        asset_url: Callable[[str], str],
+        now: Callable[[], datetime],
+        *,
+        causes: Callable[[], int] = lambda: 0,
+    ) -> None:
+        """`asset_url` gives the address of a static file; `now` the time with its zone.
+
+        `causes` tells how many causes dead letters have; the navigation of every page says it.
+        """
         self._environment = Environment(
             loader=FileSystemLoader(TEMPLATES),
             autoescape=True,
@@ -48,7 +57,12 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._environment.globals |= {"static": asset_url, "htmx_config": json.dumps(HTMX), "words": list(Word)}
+        self._environment.globals |= {
+            "static": asset_url,
+            "htmx_config": json.dumps(HTMX),
+            "words": list(Word),
+            "causes": causes,
+        }
         self._environment.filters |= {
             "number": lambda value: f"{value:,}",
             "iso": lambda at: at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),

@@ -26,6 +26,8 @@ ACTIONS = {
     "pause_sync": "sync.paused",
     "resume_sync": "sync.resumed",
     "cancel_sync": "sync.cancelled",
+    "replay_dead_letters": "dead_letters.replayed",
+    "discard_dead_letters": "dead_letters.discarded",
     "create_token": "token.created",
     "revoke_token": "token.revoked",
     "create_sign_in_link": "sign_in_link.created",
@@ -148,6 +150,14 @@ async def cancel_sync(stage: Stage) -> Any:
     return await stage.call("cancel_sync", (await create_sync(stage))["id"])
 
 
+async def replay_dead_letters(stage: Stage) -> Any:
+    return await stage.call("replay_dead_letters", all=True)
+
+
+async def discard_dead_letters(stage: Stage) -> Any:
+    return await stage.call("discard_dead_letters", all=True)
+
+
 async def create_token(stage: Stage) -> dict[str, Any]:
     return await stage.call("create_token", name="Nightly", scope="read")
 
@@ -180,6 +190,8 @@ CHANGES: dict[str, Callable[[Stage], Awaitable[Any]]] = {
         pause_sync,
         resume_sync,
         cancel_sync,
+        replay_dead_letters,
+        discard_dead_letters,
         create_token,
         revoke_token,
         create_sign_in_link,

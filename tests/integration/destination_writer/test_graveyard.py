@@ -11,7 +11,7 @@ from shared.dead_letters import DeadLetter
 from tests.integration.destination_writer.state import State
 
 GROUPS = "SELECT code, resource, summary, letters FROM dead_letter_groups ORDER BY letters DESC, summary"
-REFUSED = "The destination refused the record: column amount is of type integer but expression is of type text"
+REFUSED = "column amount is of type integer but expression is of type text"
 
 
 @pytest.fixture

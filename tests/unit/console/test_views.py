@@ -16,6 +16,7 @@ from rich.console import Console, RenderableType
 from services.console.audit import audit_table
 from services.console.connection_view import connection_view
 from services.console.connections import connections_table
+from services.console.dead_letters import groups_view, letters_table
 from services.console.destinations import destinations_table
 from services.console.keys import key_check_view
 from services.console.progress import sync_view
@@ -26,6 +27,8 @@ from tests.unit.console.answers import (
     AUDIT_ENTRY,
     BROKEN,
     KEY_CHECK,
+    LETTER,
+    LETTER_GROUP,
     OTHER,
     PREVIEW,
     REMOVAL,
@@ -49,6 +52,8 @@ VIEWS: dict[str, Callable[[], RenderableType]] = {
     "receipt": lambda: receipt_view(REMOVAL),
     "destinations": lambda: destinations_table([destination() | {"schema": "stripe"}]),
     "tokens": lambda: tokens_table(TOKENS, NOW),
+    "dead_letters": lambda: letters_table([LETTER]),
+    "dead_letter_groups": lambda: groups_view([LETTER_GROUP, LETTER_GROUP | {"letters": 1}]),
     "audit": lambda: audit_table([AUDIT_ENTRY]),
 }
 

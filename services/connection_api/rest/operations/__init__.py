@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from services.connection_api.rest.operations.access import ACCESS
 from services.connection_api.rest.operations.connections import CONNECTIONS
+from services.connection_api.rest.operations.dead_letters import DEAD_LETTERS
 from services.connection_api.rest.operations.destinations import DESTINATIONS
 from services.connection_api.rest.operations.events import EVENTS
 from services.connection_api.rest.operations.operation import OPENAPI_PATH, Operation
@@ -14,6 +15,7 @@ GROUPS: tuple[tuple[str, tuple[Operation, ...]], ...] = (
     ("Connections", CONNECTIONS),
     ("Syncs", SYNCS),
     ("Events", EVENTS),
+    ("Dead letters", DEAD_LETTERS),
     ("Access and audit", ACCESS),
 )
 OPERATIONS: tuple[Operation, ...] = tuple(operation for _, operations in GROUPS for operation in operations)

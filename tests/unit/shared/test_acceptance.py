@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.webhook_gateway.acceptance import find_key
+from shared.acceptance import find_key
 from shared.errors import MessageError
 from tests.unit.webhook_gateway.webhooks import ENDPOINT, make_body, make_event
 

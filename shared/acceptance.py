@@ -1,10 +1,14 @@
 """Decides what becomes of a signed webhook: a pure function of its body and the endpoint that it came to.
 
 A signed body that can't be used must get a 2xx: a 4xx would make Stripe send it again for days and, in the end, disable
-the endpoint. So each kind of it is an error with a code of its own, under which it is kept as a dead letter.
+the endpoint. So each kind of it is an error with a code of its own, under which it is kept as a dead letter. A replay
+of that asks the same rule again.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
 
 import msgspec
 
@@ -13,7 +17,31 @@ from shared.catalogue.lookups import WITHOUT_ID
 from shared.errors import MessageError
 from shared.messages import Event, parse_event
 from shared.topics import record_key
-from shared.webhook_endpoints import Endpoint
+
+
+class Owner(Protocol):
+    """What has to be known of the connection that a webhook is for; an endpoint has it."""
+
+    @property
+    def connection_id(self) -> str:
+        """The connection."""
+
+    @property
+    def account_id(self) -> str:
+        """Its account at Stripe."""
+
+    @property
+    def livemode(self) -> bool:
+        """Whether that is live or a test."""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownOwner:
+    """A connection as far as an `Owner` is asked about."""
+
+    connection_id: str
+    account_id: str
+    livemode: bool
 
 
 class NotJsonError(MessageError):
@@ -59,19 +87,19 @@ class _Kind(msgspec.Struct):
 _KIND = msgspec.json.Decoder(_Kind)
 
 
-def find_key(body: bytes, endpoint: Endpoint) -> bytes | None:
+def find_key(body: bytes, owner: Owner) -> bytes | None:
     """Return the key under which the event is to be published, or `None` where there is nothing to keep.
 
     Raises the kind of `MessageError` that says why the body can't be used.
     """
     event = _parse(body)
-    if event.livemode != endpoint.livemode:
+    if event.livemode != owner.livemode:
         raise WrongModeError
-    if event.account not in (None, endpoint.account_id):
+    if event.account not in (None, owner.account_id):
         raise WrongAccountError
     if event.type in WITHOUT_ID:
         return None
-    return record_key(endpoint.connection_id, _object_id(event))
+    return record_key(owner.connection_id, _object_id(event))
 
 
 def _parse(body: bytes) -> Event:

@@ -1,0 +1,1 @@
+"""Dead letters, as people see them and what they do to them."""
