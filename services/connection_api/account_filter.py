@@ -19,7 +19,8 @@ from services.connection_api.status import LATE_AFTER, Word
 from shared.connections import LiveBy, State
 
 ACTIVE = f"state = '{State.ACTIVE}'"
-HAS_FAULT = "EXISTS (SELECT FROM resource_faults f WHERE f.connection_id = connections.id)"
+NEEDS_PERSON = """(EXISTS (SELECT FROM resource_faults f WHERE f.connection_id = connections.id)
+                  OR EXISTS (SELECT FROM delivery_stops s WHERE s.connection_id = connections.id))"""
 IS_BACKFILLING = """EXISTS (SELECT FROM syncs s WHERE s.connection_id = connections.id AND s.kind = 'backfill'
                             AND s.status IN ('queued', 'running', 'paused'))"""
 MAY_BE_LATE = f"""((live_by = '{LiveBy.POLLING}' AND events_complete_to < extract(epoch FROM now()) - {LATE_AFTER})
@@ -27,10 +28,10 @@ MAY_BE_LATE = f"""((live_by = '{LiveBy.POLLING}' AND events_complete_to < extrac
 MAY_BE: Mapping[Word, str] = MappingProxyType(
     {
         Word.SETTING_UP: f"state = '{State.SETTING_UP}'",
-        Word.BACKFILLING: f"{ACTIVE} AND NOT {HAS_FAULT} AND {IS_BACKFILLING}",
-        Word.LIVE: f"{ACTIVE} AND NOT {HAS_FAULT}",
-        Word.DELAYED: f"{ACTIVE} AND NOT {HAS_FAULT} AND {MAY_BE_LATE}",
-        Word.ACTION_REQUIRED: f"(state = '{State.ACTION_REQUIRED}' OR ({ACTIVE} AND {HAS_FAULT}))",
+        Word.BACKFILLING: f"{ACTIVE} AND NOT {NEEDS_PERSON} AND {IS_BACKFILLING}",
+        Word.LIVE: f"{ACTIVE} AND NOT {NEEDS_PERSON}",
+        Word.DELAYED: f"{ACTIVE} AND NOT {NEEDS_PERSON} AND {MAY_BE_LATE}",
+        Word.ACTION_REQUIRED: f"(state = '{State.ACTION_REQUIRED}' OR ({ACTIVE} AND {NEEDS_PERSON}))",
         Word.PAUSED: f"state = '{State.PAUSED}'",
         Word.REMOVING: f"state = '{State.REMOVING}'",
     }

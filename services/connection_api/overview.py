@@ -39,6 +39,9 @@ SELECT c.id, c.account_id, c.account_name, lower(c.account_name) AS sorted_name,
        p.waiting, p.oldest AS waiting_since,
        ARRAY(SELECT row(f.resource, f.code, f.cause, f.permission, f.since) FROM resource_faults f
              WHERE f.connection_id = c.id ORDER BY f.resource) AS faults,
+       ARRAY(SELECT row(d.name, s.failed, s.counted, s.reason)
+             FROM delivery_stops s JOIN destinations d ON d.id = s.destination_id
+             WHERE s.connection_id = c.id ORDER BY d.name) AS stops,
        b.id AS sync_id, b.status AS sync_status, b.cause AS sync_cause, b.resources AS sync_resources,
        b.finished_at AS sync_finished_at
 FROM (
@@ -254,6 +257,7 @@ def _card(row: Row, backfill: Backfill | None, now: datetime) -> Card:
         backfill_share=backfill.share if backfill and backfill.is_open else None,
         lag_seconds=_lag_seconds(row, situation, now),
         waiting=row["waiting"],
+        stopped=_stopped(row["stops"]),
     )
     return Card(
         id=row["id"],
@@ -269,6 +273,18 @@ def _card(row: Row, backfill: Backfill | None, now: datetime) -> Card:
         places=tuple(Place(p["name"], show_address(p["settings"])) for p in row["places"]),
         backfill=backfill,
         state=situation.state,
+    )
+
+
+def _stopped(stops: Sequence[tuple[str, int, int, str]]) -> str | None:
+    """Say in a sentence where delivery has stopped, and why; of several destinations, the first one's reason."""
+    if not stops:
+        return None
+    name, failed, counted, reason = stops[0]
+    more = f" (and {len(stops) - 1} more)" if len(stops) > 1 else ""
+    return (
+        f"{name}{more} refused {failed} of the last {counted} records, so what comes is kept and not sent there: "
+        f"{reason.rstrip('.')}."
     )
 
 

@@ -49,6 +49,7 @@ class Connections:
             "get_connection": self.get,
             "pause_connection": self.pause,
             "resume_connection": self.resume,
+            "deliver_again": self.deliver_again,
         }
 
     async def create(self, request: web.Request) -> web.Response:
@@ -90,6 +91,12 @@ class Connections:
         """Resume a connection."""
         connection_id = read_id(request)
         await self._state.connect.resume(connection_id, by=actor_of(request))
+        return write(await self._describe(connection_id))
+
+    async def deliver_again(self, request: web.Request) -> web.Response:
+        """Let stopped deliveries of a connection go on."""
+        connection_id = read_id(request)
+        await self._state.deliveries.resume(connection_id, by=actor_of(request))
         return write(await self._describe(connection_id))
 
     async def _require_destinations(self, destination_ids: Iterable[str]) -> None:

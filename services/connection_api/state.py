@@ -12,6 +12,7 @@ from services.connection_api.letters.replays import Replays
 from services.connection_api.life.at_stripe import AtStripe
 from services.connection_api.life.choices import Choices
 from services.connection_api.life.connect import Connect
+from services.connection_api.life.deliveries import Deliveries
 from services.connection_api.life.keys import Keys
 from services.connection_api.life.removals import Removals
 from services.connection_api.life.setups import Setups
@@ -155,6 +156,11 @@ class State:
     def steering(self) -> Steering:
         """What a person does to syncs that are under way."""
         return Steering(self.pool)
+
+    @property
+    def deliveries(self) -> Deliveries:
+        """Deliveries that have stopped."""
+        return Deliveries(self.pool)
 
     @property
     def events(self) -> EventLog:

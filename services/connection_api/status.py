@@ -41,6 +41,7 @@ class Remedy(StrEnum):
 
     UPDATE_KEY = "update_key"
     RESUME = "resume"
+    DELIVER_AGAIN = "deliver_again"
 
 
 class Situation(Protocol):
@@ -103,19 +104,26 @@ FIXED = {
 
 
 def status_of(
-    connection: Situation, *, backfill_share: float | None, lag_seconds: float = 0.0, waiting: int = 0
+    connection: Situation,
+    *,
+    backfill_share: float | None,
+    lag_seconds: float = 0.0,
+    waiting: int = 0,
+    stopped: str | None = None,
 ) -> Status:
     """Return the connection's status.
 
     `backfill_share` is how far the open backfill is, from 0 to 1, or `None` when none is open; `lag_seconds` is how
     old the oldest change is that should be written and is not; `waiting` counts records that the destination could
-    not take yet.
+    not take yet; `stopped` says why delivery to a destination has stopped.
     """
     if fixed := FIXED.get(connection.state):
         return fixed
     if connection.state is State.ACTION_REQUIRED:
         cause = connection.cause or "Syncing has stopped and needs you."
         return _action_required(cause)
+    if stopped:
+        return _action_required(stopped, Remedy.DELIVER_AGAIN)
     if connection.faults:
         is_the_keys = any(fault.permission for fault in connection.faults)
         return _action_required(_stopped(connection.faults), Remedy.UPDATE_KEY if is_the_keys else None)

@@ -18,6 +18,7 @@ from services.console.times import ago, moment, utc_moment
 REMEDIES = {
     "update_key": "tillstream connections update-key {}",
     "resume": "tillstream connections resume {}",
+    "deliver_again": "tillstream connections deliver-again {}",
 }
 LIVE_BY = {"webhooks": "webhooks", "polling": "asking Stripe for its events"}
 Connection = dict[str, Any]

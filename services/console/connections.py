@@ -143,6 +143,12 @@ def resume(connection: ConnectionName, as_json: AsJson = False) -> None:
     _change(connection, "resume", "{} goes on; what changed meanwhile is fetched.", as_json=as_json)
 
 
+@cli.command("deliver-again")
+def deliver_again(connection: ConnectionName, as_json: AsJson = False) -> None:
+    """Go on delivering where that has stopped because too many records became dead letters."""
+    _change(connection, "deliver-again", "{} is delivered again, with what was kept.", as_json=as_json)
+
+
 @cli.command("rotate-webhook-secret")
 def rotate_webhook_secret(connection: ConnectionName, as_json: AsJson = False) -> None:
     """Replace the secret that Stripe signs webhooks with; none is lost meanwhile."""

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from aiohttp import web
 from pydantic import SecretStr
 
+from services.destination_writer.breaker import Breaker
 from services.destination_writer.cleaning import Cleaning
 from services.destination_writer.destinations import Destination
 from services.destination_writer.destinations.postgres import PostgresDestination
@@ -68,7 +69,7 @@ class Writer:
     async def _consume(self, pool: Pool, producer: Producer, outlets: Outlets, ledger: Ledger) -> None:
         settings = self._settings
         routes, parking, graveyard = Routes(pool), Parking(pool), Graveyard(pool)
-        dispatch = Dispatch(routes, outlets, parking, Rejections(producer).publish)
+        dispatch = Dispatch(routes, outlets, parking, Rejections(producer).publish, breaker=Breaker(pool))
         handlers = Handlers(
             dispatch, ledger, graveyard, producer, event_deadline_seconds=settings.write_deadline_seconds
         )

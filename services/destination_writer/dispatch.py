@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from services.destination_writer.breaker import Breaker, DeliveryStoppedError
 from services.destination_writer.delivery import Outcome, Reason, Report, Winner, fold
 from services.destination_writer.destinations import Written
 from services.destination_writer.outlets import Outlets
@@ -79,7 +80,8 @@ class Result:
 class Dispatch:
     """Delivers batches; raises `DatabaseUnavailableError` or `KafkaUnavailableError`, after which all comes again."""
 
-    def __init__(self, routes: Routes, outlets: Outlets, parking: Parking, reject: Reject) -> None:
+    def __init__(self, routes: Routes, outlets: Outlets, parking: Parking, reject: Reject, *, breaker: Breaker) -> None:
+        self._breaker = breaker
         self._routes = routes
         self._outlets = outlets
         self._parking = parking
@@ -97,6 +99,7 @@ class Dispatch:
             route = routes.get(connection_id)
             if route is None:
                 continue  # removed: its records are never delivered
+            self.heed(route)
             records, refused = route.sort(i.record for i in items if i.record)
             for destination_id in route.destination_ids:
                 result.refuse(destination_id, refused)
@@ -114,6 +117,10 @@ class Dispatch:
                 raise failure
         return result
 
+    def heed(self, route: Route) -> None:
+        """Take over where delivery is stopped, and where it goes on."""
+        self._breaker.heed(route.connection_id, route.destination_ids, route.stopped)
+
     async def _deliver_to(
         self,
         destination_id: str,
@@ -124,9 +131,13 @@ class Dispatch:
         deadline_seconds: float,
     ) -> None:
         try:
+            if destination_id in route.stopped:
+                raise DeliveryStoppedError
             await self.write(destination_id, route, records, result, deadline_seconds)
         except DestinationUnavailableError as error:
             await self._park(destination_id, records, error, result)
+            if isinstance(error, DeliveryStoppedError):
+                return  # a parent that waits asks for its parts when it is written
         await self._write_parts(destination_id, route, parts, result, deadline_seconds)
 
     async def write(
@@ -142,6 +153,7 @@ class Dispatch:
         async def write(some: Sequence[Winner]) -> None:
             for winner, written in zip(some, await outlet.write(route.account, some, deadline_seconds), strict=True):
                 result.add(destination_id, winner, written)
+            self._breaker.passed((destination_id, route.connection_id), len(some))
 
         async def reject(winner: Winner, error: Exception) -> None:
             await self.reject(destination_id, winner.record, error, result)
@@ -151,7 +163,8 @@ class Dispatch:
             result.note(destination_id, loser, Outcome.IGNORED, reason)
 
     async def reject(self, destination_id: str, record: Record, error: Exception, result: Result) -> None:
-        """Let the record end as a dead letter."""
+        """Let the record end as a dead letter; raise `DeliveryStoppedError` when there were too many."""
+        await self._breaker.failed((destination_id, record.connection_id), error)
         await self._reject(record, destination_id, error)
         result.note(destination_id, record, Outcome.FAILED)
 
@@ -161,7 +174,12 @@ class Dispatch:
         written = {report.position for report in result.reports if report.destination_id == destination_id}
         left = [record for record in records if record.position not in written]
         waiting = fold(left)
-        tied = await self._parking.park(destination_id, [winner.record for winner in waiting], reason=error.message)
+        tied = await self._parking.park(
+            destination_id,
+            [winner.record for winner in waiting],
+            reason=error.message,
+            is_held=isinstance(error, DeliveryStoppedError),
+        )
         for winner in waiting:
             result.note(destination_id, winner.record, Outcome.PARKED)
             if winner.ask_stripe or (winner.record.resource.name, winner.record.object_id) in tied:

@@ -15,6 +15,7 @@ from shared.messages import Origin
 from shared.retries import pause_seconds
 
 LONGEST_PAUSE = 60.0  # seconds between two tries of a parked record
+HELD = timedelta(days=36_500)  # until a person lets its delivery go on
 OMIT_AT_ONCE = 1000  # bodies
 CLAIMED_FOR = timedelta(seconds=30)  # longer than one try takes; then another writer may try
 
@@ -84,7 +85,9 @@ class Parking:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    async def park(self, destination_id: str, records: Sequence[Record], *, reason: str) -> set[tuple[str, str]]:
+    async def park(
+        self, destination_id: str, records: Sequence[Record], *, reason: str, is_held: bool = False
+    ) -> set[tuple[str, str]]:
         """Keep the newest record of each object; return resource and id of those that Stripe has to be asked for.
 
         Nothing is kept of a connection that is gone.
@@ -92,7 +95,7 @@ class Parking:
         if not records:
             return set()
         columns = map(list, zip(*map(_columns, records), strict=True))
-        pause = timedelta(seconds=pause_seconds(0, base=1.0))
+        pause = HELD if is_held else timedelta(seconds=pause_seconds(0, base=1.0))
         with database_errors():
             tied = await self._pool.fetch(PARK, destination_id, *columns, reason, pause)
         return {(row["resource"], row["object_id"]) for row in tied}
@@ -117,6 +120,11 @@ class Parking:
         pause = timedelta(seconds=pause_seconds(attempts, base=1.0, cap=LONGEST_PAUSE))
         with database_errors():
             await self._pool.execute(LATER, *queue, pause, reason)
+
+    async def hold(self, queue: Queue, *, reason: str) -> None:
+        """Let everything of a destination and connection wait until a person lets its delivery go on."""
+        with database_errors():
+            await self._pool.execute(LATER, *queue, HELD, reason)
 
     async def omit(self, queue: Queue, resource: str, tree: Tree) -> None:
         """Take fields out of what is parked: that shall not hold them either until it is delivered."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+from services.destination_writer.breaker import DeliveryStoppedError
 from services.destination_writer.delivery import Reason
 from services.destination_writer.dispatch import Dispatch, Result
 from services.destination_writer.ledger import Ledger
@@ -47,6 +48,8 @@ class Retry:
         for queue, rows in (await self._parked.claim_due(BATCH)).items():
             try:
                 await self._deliver(queue, rows)
+            except DeliveryStoppedError as error:
+                await self._parked.hold(queue, reason=error.message)
             except DestinationUnavailableError as error:
                 await self._parked.postpone(queue, attempts=rows[0]["attempts"], reason=error.message)
             else:
@@ -64,6 +67,9 @@ class Retry:
             result.refuse(destination_id, ((record_of(row), Reason.UNLINKED) for row in rows))
             await self._ledger.record_late(result.reports, ())
             return
+        self._dispatch.heed(route)
+        if destination_id in route.stopped:
+            raise DeliveryStoppedError
 
         async def write(some: Sequence[Row]) -> None:
             records, refused = route.sort(record_of(row) for row in some)
@@ -73,5 +79,12 @@ class Retry:
         async def reject(row: Row, error: Exception) -> None:
             await self._dispatch.reject(destination_id, record_of(row), error, result)
 
-        await settle(rows, write, reject)
+        try:
+            await settle(rows, write, reject)
+        except DeliveryStoppedError:
+            # What was written or refused before the stop is done; only the rest waits for a person.
+            done = {report.position for report in result.reports}
+            await self._ledger.record_late(result.reports, result.refetches)
+            await self._parked.remove(queue, [row for row in rows if record_of(row).position in done])
+            raise
         await self._ledger.record_late(result.reports, result.refetches)

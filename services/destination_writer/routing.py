@@ -35,6 +35,7 @@ class Route:
     account: Account
     resources: frozenset[str]
     destination_ids: tuple[str, ...]
+    stopped: frozenset[str] = frozenset()  # destinations to which nothing is delivered for now
     start: int | None = None  # Unix seconds: what was made before is not wanted
     omissions: Mapping[str, Omission] = field(default_factory=dict)
 
@@ -103,7 +104,8 @@ def _tells_nothing(previous: bytes, body: bytes) -> bool:
 SELECT = """
 SELECT c.id, c.account_id, c.livemode, c.resources, c.start_date, c.omitted_fields,
        ARRAY(SELECT d.destination_id FROM connection_destinations d WHERE d.connection_id = c.id ORDER BY 1)
-         AS destinations
+         AS destinations,
+       ARRAY(SELECT s.destination_id FROM delivery_stops s WHERE s.connection_id = c.id) AS stopped
 FROM connections c WHERE c.id = ANY ($1::text[]) AND c.state <> 'removing'
 """
 
@@ -124,6 +126,7 @@ class Routes:
                 Account(row["account_id"], row["livemode"]),
                 frozenset(row["resources"]),
                 tuple(row["destinations"]),
+                frozenset(row["stopped"]),
                 start=int(row["start_date"].timestamp()) if row["start_date"] else None,
                 omissions=make_omissions(row["omitted_fields"]),
             )

@@ -107,3 +107,15 @@ CREATE TABLE dead_letter_replays (
 );
 CREATE INDEX ON dead_letter_replays (requested_at DESC, id DESC);
 CREATE INDEX ON dead_letter_replays (requested_at) WHERE status = 'running';
+
+-- Where delivery has stopped, because too many records became dead letters; until a person lets it go on.
+CREATE TABLE delivery_stops (
+    connection_id  text NOT NULL,
+    destination_id text NOT NULL,
+    failed         integer NOT NULL,  -- of the records that were counted
+    counted        integer NOT NULL,
+    reason         text NOT NULL,     -- of the last one that failed
+    stopped_at     timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (connection_id, destination_id),
+    FOREIGN KEY (connection_id, destination_id) REFERENCES connection_destinations ON DELETE CASCADE
+);

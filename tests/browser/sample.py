@@ -175,3 +175,15 @@ DONE: Progress = {
     "topup": (1, 0),
     "transfer": (1, 0),
 }
+
+
+async def add_stop(pool: Pool, connection_id: str, destination_id: str = "dst_1") -> None:
+    """Add that the destination refused too many of the connection's records."""
+    reason = "column amount is of type integer but expression is of type text (SQLSTATE 42804)."
+    await pool.execute(
+        "INSERT INTO delivery_stops (connection_id, destination_id, failed, counted, reason)"
+        " VALUES ($1, $2, 131, 500, $3)",
+        connection_id,
+        destination_id,
+        reason,
+    )

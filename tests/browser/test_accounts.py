@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from playwright.async_api import Browser, expect
 
 from shared.db import Pool
-from tests.browser.sample import add_backfill, add_business, add_connection, add_destination, cursor_at
+from tests.browser.sample import add_backfill, add_business, add_connection, add_destination, add_stop, cursor_at
 from tests.browser.site import make_dashboard, serve
-from tests.browser.visit import axe_violations, visit, wait_until_live
+from tests.browser.visit import Look, axe_violations, visit, wait_until_live
 
 OVERFLOW = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 
@@ -136,3 +136,16 @@ async def test_the_service_stops_while_a_page_is_open(pool: Pool, browser: Brows
         started = datetime.now(UTC)
 
     assert (datetime.now(UTC) - started).total_seconds() < 3
+
+
+async def test_delivery_that_has_stopped_says_why_and_goes_on_by_one_button(pool: Pool, look: Look) -> None:
+    await add_destination(pool)
+    await add_connection(pool, "con_1", "Halcyon Coffee")
+    await add_stop(pool, "con_1")
+    async with look("/?status=Action+required") as page:
+        card = page.locator(".card")
+        await expect(card).to_contain_text("Warehouse refused 131 of the last 500 records")
+        assert await axe_violations(page) == []
+        await card.get_by_role("button", name="Deliver again").click()
+        await expect(page.locator("#toast")).to_contain_text("Delivery goes on")
+    assert await pool.fetchval("SELECT count(*) FROM delivery_stops") == 0

@@ -45,6 +45,11 @@ class AccountPages:
         await self._state.connect.resume(read_id(request), by=actor_of(request))
         return done(request, "resumed")
 
+    async def deliver_again(self, request: web.Request) -> web.Response:
+        """Let stopped deliveries go on."""
+        await self._state.deliveries.resume(read_id(request), by=actor_of(request))
+        return done(request, "delivering_again")
+
 
 def add_account_pages(
     app: web.Application, state: State, pages: Pages, settings: ApiSettings, now: Callable[[], datetime]
@@ -55,6 +60,7 @@ def add_account_pages(
     add_route(app, "GET", "/connections/{id}", account.actions, Access.READ)
     add_route(app, "POST", "/connections/{id}/sync", account.sync_now, Access.MANAGE)
     add_route(app, "POST", "/connections/{id}/resume", account.resume, Access.MANAGE)
+    add_route(app, "POST", "/connections/{id}/deliver-again", account.deliver_again, Access.MANAGE)
     add_key_dialogs(app, state, dialogs, settings)
     dialogs.add(app, "/connections/{id}/sync-again", SyncAgain(state, dialogs))
     add_life_dialogs(app, state, dialogs, now)

@@ -29,6 +29,7 @@ NOTICES: Mapping[str, str] = MappingProxyType(
         "secret_rotated": "The webhook secret is rotated. No event is lost.",
         "paused": "Syncing is paused.",
         "resumed": "Syncing goes on.",
+        "delivering_again": "Delivery goes on, with what was kept.",
         "sync_queued": "A comparison with Stripe has begun.",
         "setup_discarded": "The set-up and its key are forgotten.",
     }

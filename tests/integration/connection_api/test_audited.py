@@ -26,6 +26,7 @@ ACTIONS = {
     "pause_sync": "sync.paused",
     "resume_sync": "sync.resumed",
     "cancel_sync": "sync.cancelled",
+    "deliver_again": "connection.delivery_resumed",
     "replay_dead_letters": "dead_letters.replayed",
     "discard_dead_letters": "dead_letters.discarded",
     "create_token": "token.created",
@@ -150,6 +151,12 @@ async def cancel_sync(stage: Stage) -> Any:
     return await stage.call("cancel_sync", (await create_sync(stage))["id"])
 
 
+async def deliver_again(stage: Stage) -> Any:
+    sql = "INSERT INTO delivery_stops SELECT connection_id, destination_id, 21, 100, 'why' FROM connection_destinations"
+    await execute(stage.database_url, sql)
+    return await stage.call("deliver_again", stage.connection_id)
+
+
 async def replay_dead_letters(stage: Stage) -> Any:
     return await stage.call("replay_dead_letters", all=True)
 
@@ -190,6 +197,7 @@ CHANGES: dict[str, Callable[[Stage], Awaitable[Any]]] = {
         pause_sync,
         resume_sync,
         cancel_sync,
+        deliver_again,
         replay_dead_letters,
         discard_dead_letters,
         create_token,

@@ -248,3 +248,25 @@ async def test_connection_tells_the_status_that_people_see(api: Client, pool: Po
     [fault] = connection["faults"]
     assert (fault["resource"], fault["permission"]) == ("customer", "rak_customer_read")
     assert (connection["key_version"], connection["omitted_fields"]) == (1, {})
+
+
+async def test_delivery_that_has_stopped_is_the_status_and_goes_on_by_command(api: Client, pool: Pool) -> None:
+    await insert_connection(pool)
+    await pool.execute(
+        """WITH d AS (INSERT INTO destinations (id, name, kind, settings, secret, address)
+                     VALUES ('dst_s', 'Warehouse', 'postgres', $1, '', 'there') RETURNING id),
+                l AS (INSERT INTO connection_destinations SELECT 'con_1', id, 'acct_1', true FROM d)
+           SELECT""",
+        {"host": "db", "port": 5432, "database": "rows", "schema": "stripe", "user": "ada"},
+    )
+    await pool.execute("INSERT INTO delivery_stops VALUES ('con_1', 'dst_s', 131, 500, 'column amount is odd.')")
+    status = (await get(api, "/v1/connections/con_1"))["status"]
+    assert (status["word"], status["remedy"]) == ("Action required", "deliver_again")
+    assert status["sentence"] == (
+        "Warehouse refused 131 of the last 500 records, so what comes is kept and not sent there: column amount is odd."
+    )
+    assert len((await get(api, "/v1/connections", status="Action required"))["data"]) == 1
+    answer = await api.post("/v1/connections/con_1/deliver-again", headers=BEARER)
+    assert (answer.status, (await answer.json())["status"]["remedy"]) == (200, None)
+    again = await api.post("/v1/connections/con_1/deliver-again", headers=BEARER)
+    assert (again.status, (await again.json())["code"]) == (409, "delivery_not_stopped")

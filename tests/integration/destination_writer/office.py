@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from services.destination_writer.breaker import Breaker
 from services.destination_writer.cleaning import Cleaning
 from services.destination_writer.destinations import Destination
 from services.destination_writer.dispatch import Dispatch, Result
@@ -31,7 +32,7 @@ class Office:
         self.cleanups = CleanupStore(state.pool)
         self.routes = Routes(state.pool)
         self.outlets = Outlets(state.destinations, lambda row, password: self.destinations[row.id])
-        self.dispatch = Dispatch(self.routes, self.outlets, self.parking, self.reject)
+        self.dispatch = Dispatch(self.routes, self.outlets, self.parking, self.reject, breaker=Breaker(state.pool))
         self.ledger = Ledger(state.pool, "cluster")
         self.retry = Retry(self.parking, self.routes, self.dispatch, self.ledger)
         self.cleaning = self.cleaning_by(self.cleanups)

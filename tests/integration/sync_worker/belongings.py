@@ -34,6 +34,8 @@ INSERT INTO delivery_hours (connection_id, destination_id, resource, hour)
 SELECT $1, 'dst', 'customer', h FROM generate_series(now(), now() + interval '2 hours', '1 hour') h;
 INSERT INTO setups SELECT 'set_' || $1, '{}', convert_to($2, 'UTF8'), $2, account_id, account_name, livemode,
     jsonb_build_object('name', $2::text), now(), now() + interval '1 day' FROM connections WHERE id = $1;
+INSERT INTO dead_letter_replays (id, chosen, up_to, letters)
+VALUES ('rep_' || $1, jsonb_build_object('connection_id', $1::text), 0, 0);
 INSERT INTO leases VALUES ('poll:' || $1, 'worker', now() + interval '1 minute');
 UPDATE connections SET account_name = $2, key_hint = $2, cause = $2,
     omitted_fields = jsonb_build_object('customer', jsonb_build_array($2::text)) WHERE id = $1;
@@ -118,7 +120,7 @@ async def numbers(here: World) -> dict[str, int]:
     """Return how many rows of each kind there are, as the receipt names them."""
     tables = (
         "event_log", "dead_letters", "parked_records", "refetches", "delivery_hours", "syncs", "slices", "list_tails",
-        "resource_faults", "cleanups", "leases", "connections",
+        "resource_faults", "dead_letter_replays", "cleanups", "leases", "connections",
     )  # fmt: skip
     return {table: int(await here.pool.fetchval(f"SELECT count(*) FROM {table}")) for table in tables}
 

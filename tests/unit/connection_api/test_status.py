@@ -97,3 +97,10 @@ def test_endpoint_that_cannot_be_repaired_says_so_beside_what_else_is_missing() 
     assert both.sentence.startswith("Missing permissions: ")
     assert both.sentence.endswith(" Webhook missing: Stripe has no room.")
     assert both.remedy is Remedy.UPDATE_KEY
+
+
+def test_delivery_that_has_stopped_needs_a_person_whatever_else_is_late() -> None:
+    status = status_of(Situation(), backfill_share=0.5, lag_seconds=3600, waiting=7, stopped="Warehouse refused 21.")
+
+    assert (status.word, status.sentence) == (Word.ACTION_REQUIRED, "Warehouse refused 21.")
+    assert status.remedy is Remedy.DELIVER_AGAIN

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import pytest
 
+from services.destination_writer.breaker import Breaker
 from services.destination_writer.delivery import Outcome, Reason
 from services.destination_writer.dispatch import Dispatch, Result
 from services.destination_writer.omission import make_omissions
@@ -16,6 +17,7 @@ from services.destination_writer.outlets import Outlet, Outlets
 from services.destination_writer.parking import Parking
 from services.destination_writer.records import Parsed, Record, Refetch
 from services.destination_writer.routing import Route, Routes
+from shared.db import Pool
 from shared.errors import DatabaseUnavailableError, KafkaUnavailableError
 from shared.messages import Origin
 from tests.contracts import ACCOUNT
@@ -44,7 +46,9 @@ class FakeParking:
     tied: set[tuple[str, str]] = field(default_factory=set)
     is_down: bool = False
 
-    async def park(self, destination_id: str, records: Sequence[Record], *, reason: str) -> set[tuple[str, str]]:
+    async def park(
+        self, destination_id: str, records: Sequence[Record], *, reason: str, is_held: bool = False
+    ) -> set[tuple[str, str]]:
         if self.is_down:
             raise DatabaseUnavailableError
         self.parked += [(destination_id, record) for record in records]
@@ -79,7 +83,13 @@ class World:
         return await self.dispatch().deliver(batch, deadline_seconds=DEADLINE)
 
     def dispatch(self) -> Dispatch:
-        return Dispatch(cast(Routes, self.routes), cast(Outlets, self), cast(Parking, self.parking), self.reject)
+        return Dispatch(
+            cast(Routes, self.routes),
+            cast(Outlets, self),
+            cast(Parking, self.parking),
+            self.reject,
+            breaker=Breaker(cast(Pool, None)),  # which is not asked for so few records
+        )
 
 
 @pytest.fixture

@@ -54,6 +54,15 @@ CONNECTIONS = (
         refusals=(409,),
     ),
     Operation(
+        name="deliver_again",
+        method="POST",
+        path="/v1/connections/{id}/deliver-again",
+        summary="Let delivery go on where it has stopped because too many records became dead letters.",
+        access=Access.MANAGE,
+        answer=models.ConnectionAnswer,
+        refusals=(409,),
+    ),
+    Operation(
         name="check_key",
         method="POST",
         path="/v1/key-checks",
