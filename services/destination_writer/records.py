@@ -132,7 +132,7 @@ def parse_snapshot(message: ConsumerRecord) -> Parsed:
         _known(BY_NAME, headers.resource),
         (message.key or b"").decode("utf-8", "replace").partition(":")[2],
         _moment(headers.stamp),
-        _text(message.value or b""),
+        _object(message.value or b"", is_deleted=headers.is_deleted),
         headers.origin,
         position,
         is_deleted=headers.is_deleted,
@@ -228,6 +228,14 @@ def _text(body: bytes) -> bytes:
     except UnicodeDecodeError as error:
         raise MessageError(f"The body is no UTF-8: byte {error.start} can't be read.") from error
     return body
+
+
+def _object(body: bytes, *, is_deleted: bool) -> bytes:
+    """Return the body of an object; of one that is gone it may be empty."""
+    if not body.lstrip().startswith(b"{") and not (is_deleted and not body):
+        _text(body)
+        raise MessageError("The body is no JSON object.")
+    return _text(body)
 
 
 def _moment(second: int) -> int:
