@@ -151,14 +151,23 @@ def _hand_back(message: KafkaMessage, records: Sequence[ConsumerRecord]) -> None
             message.consumer.seek(partition, offset)
 
 
+def halve(records: Sequence[R]) -> Sequence[Sequence[R]]:
+    """Return the first and the second half."""
+    middle = len(records) // 2
+    return records[:middle], records[middle:]
+
+
 async def settle(
     records: Sequence[R],
     handle: Callable[[Sequence[R]], Awaitable[None]],
     reject: Callable[[R, Exception], Awaitable[None]],
+    *,
+    split: Callable[[Sequence[R]], Sequence[Sequence[R]]] = halve,
 ) -> None:
-    """Handle `records`; halve a batch that fails down to the culprits and give those to `reject`.
+    """Handle `records`; split a batch that fails down to the culprits and give those to `reject`.
 
-    Raises what is transient: nothing of it may be skipped.
+    `split` parts several records, each part smaller than the whole. Raises what is transient: nothing of it may be
+    skipped.
     """
     try:
         if records:
@@ -169,9 +178,8 @@ async def settle(
         if len(records) == 1:
             await reject(records[0], error)
             return
-        middle = len(records) // 2
-        await settle(records[:middle], handle, reject)
-        await settle(records[middle:], handle, reject)
+        for part in split(records):
+            await settle(part, handle, reject, split=split)
 
 
 async def consuming(broker: KafkaBroker) -> None:

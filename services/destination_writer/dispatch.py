@@ -17,9 +17,9 @@ from services.destination_writer.delivery import Outcome, Reason, Report, Winner
 from services.destination_writer.destinations import Written
 from services.destination_writer.outlets import Outlets
 from services.destination_writer.parking import Parking
-from services.destination_writer.records import ChildPart, Parsed, Record, Refetch
+from services.destination_writer.records import ChildPart, Parsed, Record, Refetch, has_nul, is_odd
 from services.destination_writer.routing import Route, Routes
-from shared.consumers import settle
+from shared.consumers import halve, settle
 from shared.errors import DestinationUnavailableError
 from shared.messages import Origin
 from shared.metrics import RECORDS_WRITTEN
@@ -158,7 +158,8 @@ class Dispatch:
         async def reject(winner: Winner, error: Exception) -> None:
             await self.reject(destination_id, winner.record, error, result)
 
-        await settle(winners, write, reject)
+        for part in _apart(winners, has_nul):
+            await settle(part, write, reject, split=_split)
         for loser, reason in _losers(records, winners):
             result.note(destination_id, loser, Outcome.IGNORED, reason)
 
@@ -202,6 +203,21 @@ class Dispatch:
                 result.refetches.append(
                     Refetch(part.connection_id, part.parent_resource, part.parent_id, "cut list", part.stamp)
                 )
+
+
+def _split(winners: Sequence[Winner]) -> Sequence[Sequence[Winner]]:
+    """Part a batch that was refused: those that look like the culprits alone, else by halves."""
+    parts = _apart(winners, is_odd)
+    return parts if len(parts) > 1 else halve(winners)
+
+
+def _apart(winners: Sequence[Winner], is_suspect: Callable[[bytes], bool]) -> Sequence[Sequence[Winner]]:
+    """Return the suspects each alone behind the others, so that many good records are written at once."""
+    suspects = [winner for winner in winners if is_suspect(winner.record.body)]
+    if not suspects:
+        return [winners]
+    named = {id(winner) for winner in suspects}
+    return [[winner for winner in winners if id(winner) not in named], *([winner] for winner in suspects)]
 
 
 def _meant_for(destination_id: str, records: Sequence[Record]) -> list[Record]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
 
@@ -12,7 +13,7 @@ from services.destination_writer.graveyard import Graveyard
 from services.destination_writer.ledger import Ledger
 from services.destination_writer.records import Parsed, Position, parse_live, parse_snapshot
 from shared.consumers import publish_dead_letter
-from shared.dead_letters import dead_letter_of, parse_dead_letter
+from shared.dead_letters import DeadLetter, dead_letter_of, parse_dead_letter
 from shared.errors import MessageError
 from shared.kafka import Producer
 from shared.metrics import EVENT_TO_ROW_SECONDS
@@ -64,13 +65,15 @@ class Handlers:
     async def _parse(
         self, messages: Sequence[ConsumerRecord], parse: Callable[[ConsumerRecord], Parsed]
     ) -> list[Parsed]:
-        batch = []
+        batch: list[Parsed] = []
+        ended: list[tuple[DeadLetter, MessageError]] = []
         for message in messages:
             try:
                 batch.append(parse(message))
             except MessageError as error:
                 letter = dead_letter_of(message, error, stage="parse")
-                await publish_dead_letter(self._producer, letter, cause=error)
+                ended.append((letter, error))
                 # It asks for nothing, but its offset counts: a slice is confirmed once all of its records are done.
                 batch.append(Parsed(letter.connection_id, Position(message.topic, message.partition, message.offset)))
+        await asyncio.gather(*(publish_dead_letter(self._producer, one, cause=error) for one, error in ended))
         return batch

@@ -251,6 +251,22 @@ def _known(rows: Mapping[str, T], name: str) -> T:
         raise MessageError(f"The resource {name[:80]} is unknown to this release.") from None
 
 
+def has_nul(body: bytes) -> bool:
+    """Tell whether a text of the body may hold a NUL, which most destinations can't keep."""
+    return b"\\u0000" in body
+
+
+def is_odd(body: bytes) -> bool:
+    """Tell whether a body has what destinations are known to refuse: a NUL, or what is no JSON."""
+    if has_nul(body):
+        return True
+    try:
+        _FIELDS.decode(body)
+    except (msgspec.DecodeError, RecursionError):
+        return bool(body)
+    return False
+
+
 def positions(parsed: Iterable[Parsed]) -> dict[tuple[str, int], int]:
     """Return, per topic and partition, the offset that follows the last record."""
     following: dict[tuple[str, int], int] = {}

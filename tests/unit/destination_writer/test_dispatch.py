@@ -146,6 +146,15 @@ async def test_refused_record_is_a_dead_letter_of_that_destination_alone(world: 
     assert sorted(outcomes(result, "bad")) == [Outcome.FAILED, *[Outcome.INSERTED] * 7]
 
 
+async def test_records_that_look_odd_are_parted_from_the_others_at_once(world: World) -> None:
+    """To halve a large batch down to a few culprits would write the others many times over."""
+    names = {number: "a\0b" if number in (5, 40, 41) else "Ada" for number in range(64)}
+    await world.deliver(*(make_record(f"cus_{number}", name=name) for number, name in names.items()))
+    assert len(await world.bad.rows("customers")) == 61
+    assert [object_id for object_id, place, _ in world.rejected if place == "bad"] == ["cus_5", "cus_40", "cus_41"]
+    assert world.bad.writes <= 8
+
+
 async def test_dead_letter_that_can_not_be_published_brings_the_batch_again(world: World) -> None:
     world.reject_error = KafkaUnavailableError()
     with pytest.raises(KafkaUnavailableError):
