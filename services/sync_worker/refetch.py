@@ -26,7 +26,8 @@ from shared.retries import pause_seconds
 from shared.stripe_api import StripeApi
 
 POLL_INTERVAL = 0.25  # seconds
-BATCH = 20  # questions that are answered at the same time
+BATCH = 5  # questions that are claimed together
+BATCHES = 4  # that are answered at the same time: a slow answer of Stripe holds up its own batch alone
 LEASE = timedelta(seconds=15)  # a question that is answered twice changes no row
 LONGEST_PAUSE = 300.0  # seconds
 
@@ -62,6 +63,11 @@ class Refetch:
 
     async def run(self) -> None:
         """Answer what is due, for ever."""
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(BATCHES):
+                tasks.create_task(self._answer_for_ever())
+
+    async def _answer_for_ever(self) -> None:
         while True:
             try:
                 answered = await self.answer_due()

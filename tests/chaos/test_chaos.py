@@ -16,9 +16,9 @@ from tests.chaos.stage import Stage, staged
 # One stack at a time: each has a broker, a database and six processes of its own.
 pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.asyncio(loop_scope="module")]
 
-EVENTS, KILLS = 1500, 6
+EVENTS, KILLS = 1200, 6
 SEEDS = (3, 4)
-OBJECTS = 4000
+OBJECTS = 2500
 RATE = 200.0  # changes a second, at most
 SKEW = -2.0  # seconds that Stripe's clock is ahead
 MUTATION = "answer-before-kafka"
@@ -47,7 +47,7 @@ async def test_every_row_equals_stripe_although_everything_is_killed(stage: Stag
 async def test_a_rule_that_is_switched_off_is_found_out(stage: Stage) -> None:
     mutation = MUTATIONS[MUTATION]
     await stage.switch_off(MUTATION)
-    plan = make_mutated_plan(1, events=300, kills=mutation.kills[:1], weather=mutation.weather)
+    plan = make_mutated_plan(1, events=200, kills=mutation.kills[:1], weather=mutation.weather)
     figures = await Run(stage, plan, rate=RATE, say=ignore).carry_out()
     assert figures.lost > 0, report(figures)
     assert not figures.is_right

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
+
+from services.sync_worker.refetch import BATCH, BATCHES
 from shared.errors import KafkaUnavailableError
+from shared.kafka import Outgoing
 from shared.messages import Origin, RecordHeaders
+from shared.topics import Topic
+from tests.eventually import eventually
 from tests.integration.sync_worker.worlds import World
 
 
@@ -60,6 +67,29 @@ async def test_an_object_that_is_gone_is_answered_by_its_deletion(here: World) -
     assert headers.is_deleted
     assert b"ch_gone" in body
     assert here.simulation.now() - 15 < headers.stamp <= here.simulation.now() - 5
+
+
+async def test_a_slow_answer_holds_up_its_own_batch_alone(here: World) -> None:
+    identities = sorted(here.truth("charge"))[: BATCH * BATCHES + 1]
+    assert len(identities) > BATCH * BATCHES
+    publish = here.producer.publish_all
+
+    async def publish_all_but_the_first(topic: Topic, records: Sequence[Outgoing]) -> object:
+        if any(record.key.endswith(identities[0].encode()) for record in records):
+            await asyncio.get_running_loop().create_future()
+        return await publish(topic, records)
+
+    here.producer.publish_all = publish_all_but_the_first  # type: ignore[method-assign, assignment]
+    for identity in identities:
+        await here.ask("charge", identity)
+    answering = asyncio.create_task(here.refetch().run())
+
+    async def only_the_slow_one_is_open() -> bool:
+        return await open_questions(here) == identities[:1]
+
+    await eventually(only_the_slow_one_is_open, within=20)
+    answering.cancel()
+    await asyncio.gather(answering, return_exceptions=True)
 
 
 async def test_a_passing_failure_keeps_the_question(here: World) -> None:
