@@ -106,6 +106,7 @@ class RecordHeaders:
     is_deleted: bool = False
     parent_id: str | None = None  # set on a part of a child set that did not fit in its parent
     is_complete: bool = False  # with `parent_id`: the last part of a complete child set
+    is_compared: bool = False  # to be compared with its row, and not to be written
 
     def encode(self) -> Headers:
         """Return the headers as Kafka takes them; those with the default value are left out."""
@@ -117,7 +118,7 @@ class RecordHeaders:
         ]
         optional = (("slice", self.slice_id), ("parent", self.parent_id))
         headers += [(name, str(value).encode()) for name, value in optional if value is not None]
-        flags = (("deleted", self.is_deleted), ("complete", self.is_complete))
+        flags = (("deleted", self.is_deleted), ("complete", self.is_complete), ("compare", self.is_compared))
         return headers + [(name, b"1") for name, is_set in flags if is_set]
 
     @classmethod
@@ -134,6 +135,7 @@ class RecordHeaders:
                 is_deleted="deleted" in found,
                 parent_id=found.get("parent"),
                 is_complete="complete" in found,
+                is_compared="compare" in found,
             )
         except (KeyError, ValueError) as error:
             raise MessageError(f"A header of the record is missing or wrong: {error}.") from error

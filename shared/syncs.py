@@ -25,6 +25,7 @@ class Kind(StrEnum):
     LIVE = "live"
     KEY_CHECK = "key_check"
     MANUAL = "manual"
+    VERIFY = "verify"
 
 
 class Status(StrEnum):
@@ -378,13 +379,8 @@ class SyncStore:
             rows = await self._pool.fetch(_PROGRESS, sync_id, STRIPE_BEGAN)
         return [
             ResourceProgress(
-                row["resource"],
-                float(row["share"] or 0),
-                row["read"] or 0,
-                row["confirmed"],
-                row["cause_code"],
-                row["cause"],
-                _counts(row),
+                *(row["resource"], float(row["share"] or 0), row["read"] or 0, row["confirmed"]),
+                *(row["cause_code"], row["cause"], _counts(row)),
             )
             for row in rows
         ]

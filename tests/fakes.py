@@ -8,8 +8,9 @@ from typing import Any
 
 from aiokafka.structs import RecordMetadata, TopicPartition
 
+from services.destination_writer.comparison import Compared, Finding, RowState, compare
 from services.destination_writer.delivery import Outcome, Verdict, Version, Winner, is_doubtful, settle_chain
-from services.destination_writer.destinations import Account, Cleaned, Written, reason_of
+from services.destination_writer.destinations import Account, Cleaned, Older, Span, Written, reason_of
 from services.destination_writer.omission import Tree, strip
 from services.destination_writer.records import ChildPart, Record
 from services.destination_writer.routing import made_at
@@ -112,6 +113,38 @@ class MemoryDestination:
             row |= {"data": data, "trail": tuple(trail)}
         return Cleaned({source.table: count}, last_id)
 
+    async def compare(self, account: Account, records: Sequence[Record]) -> list[Compared]:
+        self._require_up()
+        return [self._compare(account, record) for record in records]
+
+    def _compare(self, account: Account, record: Record) -> Compared:
+        table = self.tables.get(record.resource.table, {})
+        row = table.get((account.id, account.livemode, record.object_id))
+        body = json.loads(record.body)
+        state = row and RowState(row["stamp"], row["deleted"], row["data"] == body, json.dumps(row["data"]))
+        found = compare(record, state or None)
+        if found.finding not in (Finding.EQUAL, Finding.DIFFERENT) or record.is_deleted:
+            return found
+        wrong = [child for child in record.resource.children if self._has_other_children(account, child, record, body)]
+        fields = (f"{'.'.join(child.path)} ({child.table})" for child in wrong)
+        return Compared(Finding.DIFFERENT, (*found.fields, *fields)) if wrong else found
+
+    def _has_other_children(self, account: Account, child: Child, record: Record, body: dict[str, Any]) -> bool:
+        shown = body.get(child.path[0])
+        if shown is None or shown.get("has_more"):
+            return False
+        kept = {
+            key[2]: row["data"]
+            for key, row in self.tables.get(child.table, {}).items()
+            if key[:2] == (account.id, account.livemode) and row["parent"] == record.object_id and not row["deleted"]
+        }
+        return bool(kept != {one["id"]: one for one in shown["data"]})
+
+    async def find_older(self, account: Account, resource: Resource, older: Older, *, after: str | None = None) -> Span:
+        keys, last_id = self._span(account, resource.table, after)
+        rows = self.tables.get(resource.table, {})
+        return Span(tuple(key[2] for key in keys if _is_among(rows[key], older)), last_id)
+
     async def close(self) -> None:
         self.is_closed = True
 
@@ -196,6 +229,13 @@ class MemoryDestination:
 def _is_older(row: dict[str, Any], second: int | None) -> bool:
     made = made_at(json.dumps(row["data"]).encode())
     return second is not None and made is not None and made < second
+
+
+def _is_among(row: dict[str, Any], older: Older) -> bool:
+    made = made_at(json.dumps(row["data"]).encode())
+    is_after = made is None or older.made_until is None or made < older.made_until
+    is_old = row["stamp"] < older.stamp and not row["deleted"] and row["data"].get("test_clock") is None
+    return is_old and is_after and not _is_older(row, older.made_from)
 
 
 def _version(row: dict[str, Any]) -> Version:

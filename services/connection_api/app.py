@@ -16,6 +16,7 @@ from services.connection_api.access.sign_in import REDEEM_PATH, SIGN_OUT_PATH, S
 from services.connection_api.dashboard.account_pages import add_account_pages
 from services.connection_api.dashboard.dashboard import add_dashboard
 from services.connection_api.dashboard.history_pages import add_history_pages
+from services.connection_api.rest.comparison_routes import Comparisons
 from services.connection_api.rest.destinations import Destinations
 from services.connection_api.rest.event_routes import Events
 from services.connection_api.rest.letter_routes import DeadLetters
@@ -63,6 +64,7 @@ def create_app(
         Connections(state, now),
         ConnectionLife(state),
         Syncs(state),
+        Comparisons(state),
         Events(state),
         DeadLetters(state),
         sign_in,

@@ -11,6 +11,7 @@ from services.connection_api.letters.letters import Letters
 from services.connection_api.letters.replays import Replays
 from services.connection_api.life.at_stripe import AtStripe
 from services.connection_api.life.choices import Choices
+from services.connection_api.life.comparing import Comparing
 from services.connection_api.life.connect import Connect
 from services.connection_api.life.deliveries import Deliveries
 from services.connection_api.life.keys import Keys
@@ -21,6 +22,7 @@ from services.connection_api.life.steering import Steering
 from services.connection_api.rest.event_log import EventLog
 from services.connection_api.settings import ApiSettings
 from shared.background import open_state
+from shared.comparisons import ComparisonStore
 from shared.connections import ConnectionStore
 from shared.crypto import KeyRing
 from shared.db import Pool, is_ready
@@ -161,6 +163,16 @@ class State:
     def deliveries(self) -> Deliveries:
         """Deliveries that have stopped."""
         return Deliveries(self.pool)
+
+    @property
+    def comparisons(self) -> ComparisonStore:
+        """What comparisons with Stripe have found."""
+        return ComparisonStore(self.pool)
+
+    @property
+    def comparing(self) -> Comparing:
+        """Comparing a connection's rows with what Stripe has."""
+        return Comparing(self.pool, self.connections)
 
     @property
     def events(self) -> EventLog:

@@ -15,6 +15,7 @@ from local_stack.state import read_state
 from services.console import (
     audit,
     choices,
+    comparing,
     connections,
     dead_letters,
     destinations,
@@ -66,6 +67,7 @@ cli.add_typer(dead_letters.cli, name="dead-letters", rich_help_panel=SYNCED)
 cli.add_typer(resources.cli, name="resources", rich_help_panel=SYNCED)
 cli.add_typer(tokens.cli, name="tokens", rich_help_panel=ACCESS)
 cli.add_typer(audit.cli, name="audit", rich_help_panel=ACCESS)
+cli.command("verify", rich_help_panel=SYNCED)(comparing.verify)
 cli.command("listen", rich_help_panel=SYNCED)(events.listen)
 WITH_PASSWORDS = ("database_url", "destination_url")
 

@@ -1,4 +1,4 @@
-"""Builds the writer: destinations, consumers of three topics, and the loops over what is parked or has to go."""
+"""Builds the writer: destinations, consumers of three topics, the loops over what is parked, has to go or is missed."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ from services.destination_writer.records import Record
 from services.destination_writer.replaying import Replaying
 from services.destination_writer.retry import Retry
 from services.destination_writer.routing import Routes
+from services.destination_writer.searching import Searching
+from services.destination_writer.second_look import SecondLook
 from services.destination_writer.settings import WriterSettings
 from shared.background import open_state, run_beside, until_available
 from shared.cleanups import CleanupStore
@@ -44,7 +46,7 @@ def open_destination(row: DestinationRow, password: SecretStr) -> Destination:
 
 
 class Writer:
-    """What runs beside the probes: the consumers, the retry of parked records, and the cleanups."""
+    """What runs beside the probes: the consumers, the retry of parked records, the cleanups and the searches."""
 
     def __init__(self, settings: WriterSettings) -> None:
         self._settings = settings
@@ -88,6 +90,8 @@ class Writer:
             tasks.create_task(Replaying(pool, producer, settings.topic_prefix).run())
             tasks.create_task(Retry(parking, routes, dispatch, ledger).run())
             tasks.create_task(Cleaning(CleanupStore(pool), routes, outlets, parking).run())
+            tasks.create_task(Searching(pool, routes, outlets).run())
+            tasks.create_task(SecondLook(pool, routes, outlets).run())
             self._is_consuming = True
 
     async def is_database_ready(self) -> bool:

@@ -15,12 +15,13 @@ from dataclasses import dataclass, field
 from services.destination_writer.breaker import Breaker, DeliveryStoppedError
 from services.destination_writer.delivery import Outcome, Reason, Report, Winner, fold
 from services.destination_writer.destinations import Written
+from services.destination_writer.findings import ComparisonReport
 from services.destination_writer.outlets import Outlets
 from services.destination_writer.parking import Parking
 from services.destination_writer.records import ChildPart, Parsed, Record, Refetch, has_nul, is_odd
 from services.destination_writer.routing import Route, Routes
 from shared.consumers import halve, settle
-from shared.errors import DestinationUnavailableError
+from shared.errors import DestinationRejectedError, DestinationUnavailableError
 from shared.messages import Origin
 from shared.metrics import RECORDS_WRITTEN
 
@@ -34,6 +35,7 @@ class Result:
     is_late: bool = False
     reports: list[Report] = field(default_factory=list)
     refetches: list[Refetch] = field(default_factory=list)
+    comparisons: list[ComparisonReport] = field(default_factory=list)
     now: Callable[[], float] = time.time
 
     def add(self, destination_id: str, winner: Winner, written: Written) -> None:
@@ -102,7 +104,7 @@ class Dispatch:
             self.heed(route)
             records, refused = route.sort(i.record for i in items if i.record)
             for destination_id in route.destination_ids:
-                result.refuse(destination_id, refused)
+                result.refuse(destination_id, [one for one in refused if not one[0].is_compared])
             parts = route.admit_parts(i.part for i in items if i.part)
             result.refetches += [r for i in items for r in i.refetches]
             work += [
@@ -130,15 +132,20 @@ class Dispatch:
         result: Result,
         deadline_seconds: float,
     ) -> None:
+        written = [record for record in records if not record.is_compared]
+        is_stopped = False
         try:
             if destination_id in route.stopped:
                 raise DeliveryStoppedError
-            await self.write(destination_id, route, records, result, deadline_seconds)
+            await self.write(destination_id, route, written, result, deadline_seconds)
         except DestinationUnavailableError as error:
-            await self._park(destination_id, records, error, result)
-            if isinstance(error, DeliveryStoppedError):
-                return  # a parent that waits asks for its parts when it is written
-        await self._write_parts(destination_id, route, parts, result, deadline_seconds)
+            await self._park(destination_id, written, error, result)
+            is_stopped = isinstance(error, DeliveryStoppedError)
+        if not is_stopped:  # else a parent that waits asks for its parts when it is written
+            await self._write_parts(destination_id, route, parts, result, deadline_seconds)
+        # Last, so that what the same batch has brought is there.
+        compared = [record for record in records if record.is_compared]
+        await self._compare(destination_id, route, compared, result, deadline_seconds)
 
     async def write(
         self, destination_id: str, route: Route, records: Sequence[Record], result: Result, deadline_seconds: float
@@ -187,6 +194,26 @@ class Dispatch:
                 result.ask(winner.record, "tie")
         for loser, reason in _losers(left, waiting):
             result.note(destination_id, loser, Outcome.IGNORED, reason)
+
+    async def _compare(
+        self,
+        destination_id: str,
+        route: Route,
+        records: Sequence[Record],
+        result: Result,
+        deadline_seconds: float,
+    ) -> None:
+        """Compare records with their rows; a destination that can't be asked now has them skipped."""
+        if not records:
+            return
+        outlet = await self._outlets.get(destination_id)
+        try:
+            findings = await outlet.compare(route.account, records, deadline_seconds)
+        except (DestinationUnavailableError, DestinationRejectedError):
+            result.comparisons += [ComparisonReport(destination_id, record, None) for record in records]
+            return
+        pairs = zip(records, findings, strict=True)
+        result.comparisons += [ComparisonReport(destination_id, record, found) for record, found in pairs]
 
     async def _write_parts(
         self, destination_id: str, route: Route, parts: Sequence[ChildPart], result: Result, deadline_seconds: float

@@ -60,7 +60,7 @@ class Handlers:
 
     async def _deliver(self, batch: Sequence[Parsed], deadline_seconds: float) -> None:
         result = await self._dispatch.deliver(batch, deadline_seconds=deadline_seconds)
-        await self._ledger.record(batch, result.reports, result.refetches)
+        await self._ledger.record(batch, result.reports, result.refetches, result.comparisons)
 
     async def _parse(
         self, messages: Sequence[ConsumerRecord], parse: Callable[[ConsumerRecord], Parsed]

@@ -6,11 +6,12 @@ One transaction per batch. The progress guards the counts, so a batch that comes
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from services.destination_writer import replayed
 from services.destination_writer.delivery import Outcome, Report
+from services.destination_writer.findings import ComparisonReport, note_comparisons
 from services.destination_writer.lifeline import log_answers, log_events, log_late
 from services.destination_writer.records import Parsed, Position, Refetch, positions
 from shared.db import Connection, Pool, transaction
@@ -69,6 +70,7 @@ ON CONFLICT (id) DO UPDATE SET records = t.records + excluded.records, {_ADDED},
     resources = ARRAY(SELECT DISTINCT r FROM unnest(t.resources || excluded.resources) AS r ORDER BY r)
 """
 # An answer that is under way when it is asked again is not enough: the generation grows, so it is asked once more.
+# The newest of a list is not put off by it: where something happens all the time, it would never be read.
 REFETCHES = """
 INSERT INTO refetches AS r (connection_id, resource, object_id, reason, due_at)
 SELECT DISTINCT ON (1, 2, 3) u.connection_id, u.resource, u.object_id, u.reason, now() + u.wait
@@ -77,7 +79,8 @@ FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::interval[])
 JOIN connections c ON c.id = u.connection_id AND u.resource = ANY (c.resources)
 ORDER BY 1, 2, 3, u.wait DESC
 ON CONFLICT (connection_id, resource, object_id) DO UPDATE
-SET generation = r.generation + 1, reason = excluded.reason, due_at = greatest(r.due_at, excluded.due_at)
+SET generation = r.generation + 1, reason = excluded.reason,
+    due_at = CASE WHEN r.object_id = '*' THEN r.due_at ELSE greatest(r.due_at, excluded.due_at) END
 """
 SEEN = """
 UPDATE connections c SET last_event_at = greatest(c.last_event_at, u.at), last_synced_at = now()
@@ -93,18 +96,25 @@ class Ledger:
         self._pool = pool
         self._cluster_id = cluster_id
 
-    async def record(self, batch: Sequence[Parsed], reports: Sequence[Report], refetches: Sequence[Refetch]) -> None:
+    async def record(
+        self,
+        batch: Sequence[Parsed],
+        reports: Sequence[Report],
+        refetches: Sequence[Refetch],
+        comparisons: Sequence[ComparisonReport] = (),
+    ) -> None:
         """Write what became of `batch`, once, however often the batch comes."""
         following = positions(batch)
         topics, partitions = [topic for topic, _ in following], [partition for _, partition in following]
         async with transaction(self._pool) as db:
             before = await db.fetch(BEFORE, self._cluster_id, topics, partitions)
             known = {(row["topic"], row["partition"]): row["next_offset"] for row in before}
-            fresh = [r for r in reports if r.position.offset >= known.get((r.position.topic, r.position.partition), 0)]
+            fresh = [r for r in reports if _is_fresh(r.position, known)]
             await _count(db, fresh)
             await _count_live(db, fresh)
             await log_events(db, batch, fresh)
             await log_answers(db, fresh)
+            await note_comparisons(db, [one for one in comparisons if _is_fresh(one.record.position, known)])
             await ask_stripe(db, refetches)
             await replayed.settle(db, batch, reports)
             await _note_connections(db, batch)
@@ -119,6 +129,10 @@ class Ledger:
             await log_answers(db, reports)
             await ask_stripe(db, refetches)
             await replayed.settle_late(db, reports)
+
+
+def _is_fresh(position: Position, known: Mapping[tuple[str, int], int]) -> bool:
+    return position.offset >= known.get((position.topic, position.partition), 0)
 
 
 async def ask_stripe(db: Connection, refetches: Sequence[Refetch]) -> None:

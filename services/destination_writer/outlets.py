@@ -9,9 +9,11 @@ from typing import TypeVar
 
 from pydantic import SecretStr
 
+from services.destination_writer.comparison import Compared
 from services.destination_writer.delivery import Winner
-from services.destination_writer.destinations import Account, Cleaned, Destination, Written
-from services.destination_writer.records import ChildPart
+from services.destination_writer.destinations import Account, Cleaned, Destination, Older, Span, Written
+from services.destination_writer.records import ChildPart, Record
+from shared.catalogue import Resource
 from shared.destinations import Destination as DestinationRow
 from shared.destinations import DestinationStore
 from shared.errors import AppError, DestinationUnavailableError, TransientError
@@ -61,6 +63,18 @@ class Outlet:
     async def clean(self, step: CleaningStep, after: str | None, deadline_seconds: float) -> Cleaned:
         """Let a cleanup work on the rows that follow the id `after`, within the deadline."""
         return await self._guarded(lambda: step(self._destination, after), deadline_seconds)
+
+    async def compare(self, account: Account, records: Sequence[Record], deadline_seconds: float) -> list[Compared]:
+        """Compare records with their rows within the deadline."""
+        return await self._guarded(lambda: self._destination.compare(account, records), deadline_seconds)
+
+    async def find_older(
+        self, account: Account, resource: Resource, older: Older, after: str | None, deadline_seconds: float
+    ) -> Span:
+        """Return the live rows of a span that a list has not shown, within the deadline."""
+        return await self._guarded(
+            lambda: self._destination.find_older(account, resource, older, after=after), deadline_seconds
+        )
 
     async def close(self) -> None:
         """Close the destination."""

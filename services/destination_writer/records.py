@@ -47,6 +47,7 @@ class Record:
     event_type: str | None = None
     previous: bytes | None = None  # the event's previous_attributes
     replay: Replay | None = None  # the dead letter that it comes from
+    is_compared: bool = False  # with its row, instead of being written
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +139,7 @@ def parse_snapshot(message: ConsumerRecord) -> Parsed:
         is_deleted=headers.is_deleted,
         slice_id=headers.slice_id,
         replay=find_replay(message.headers),
+        is_compared=headers.is_compared,
     )
     return Parsed(headers.connection_id, position, record=record, replay=record.replay)
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import aiohttp
 from aiohttp import web
 
+from services.sync_worker.absences import Absences
 from services.sync_worker.backfill import Backfill
 from services.sync_worker.clients import Clients
 from services.sync_worker.completion import Completion
@@ -92,6 +93,7 @@ class Worker:
                 tasks.create_task(backfill.run(wake))
             tasks.create_task(completion.run(wake))
             tasks.create_task(Refetch(pool, connections, clients, objects, faults).run())
+            tasks.create_task(Absences(pool, connections, clients, objects).run())
             tasks.create_task(faults.run())
             tasks.create_task(Outages(pool, connections, syncs, look=lambda: cluster_id(settings)).run(wake))
             tasks.create_task(RefusedKeys(pool, connections, clients, syncs).run())

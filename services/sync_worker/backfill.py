@@ -127,7 +127,7 @@ class Backfill:
     async def _fetch_singleton(self, held: Slice, connection: Connection, api: StripeApi) -> None:
         resource = BY_NAME[held.resource]
         fetched = await api.retrieve(resource.retrieve_path)
-        snapshot = Snapshot(resource, fetched.body, fetched.stamp, Origin.LISTED)
+        snapshot = Snapshot(resource, fetched.body, fetched.stamp, Origin.LISTED, is_compared=held.compares)
         offsets = await self._publisher.publish(connection, [snapshot], slice_id=held.id)
         done = Checkpoint(None, None, 1, offsets, True, api.calls.made, api.calls.rate_limited)
         await self._slices.checkpoint(held, done)
@@ -148,7 +148,9 @@ class Backfill:
         resource = BY_NAME[held.resource]
 
         async def take(page: Page) -> tuple[Offsets, int]:
-            snapshots = [Snapshot(resource, body, page.stamp, Origin.LISTED) for body in page.objects]
+            snapshots = [
+                Snapshot(resource, body, page.stamp, Origin.LISTED, is_compared=held.compares) for body in page.objects
+            ]
             return await self._publisher.publish(connection, snapshots, slice_id=held.id), len(snapshots)
 
         await self._walk(held, api, resource.list_path, held.range_start, take)
@@ -163,7 +165,7 @@ class Backfill:
     ) -> None:
         """Read a list from its cursor on, newest first; each page is taken, then checkpointed."""
         end, cursor, cursor_created = held.range_end, held.cursor, held.cursor_created
-        is_last = False
+        is_last, pages = False, held.pages
         while not is_last:
             made, limited = api.calls.made, api.calls.rate_limited
             parameters = list_parameters(held.resource, held.walk, start=start, end=end, cursor=cursor)
@@ -179,7 +181,8 @@ class Backfill:
             items = [parse_item(body) for body in page.objects]
             created = [second for item in items if (second := item.created_at) is not None]
             split = await self._find_split(held, page, start, created)
-            is_last = not page.has_more or not items
+            pages += 1
+            is_last = not page.has_more or not items or pages == held.page_limit
             cursor, cursor_created = (items[-1].id, items[-1].created_at) if items else (cursor, cursor_created)
             cost = (api.calls.made - made, api.calls.rate_limited - limited)
             done = Checkpoint(cursor, cursor_created, records, offsets, is_last, *cost, split, page.stamp)
@@ -187,7 +190,7 @@ class Backfill:
             start = split if split is not None else start
 
     async def _find_split(self, held: Slice, page: Page, start: int | None, created: list[int]) -> int | None:
-        if not page.has_more or not _has_dates(held):
+        if not page.has_more or not _has_dates(held) or held.page_limit is not None:
             return None
         split = split_at(start, created, now=page.stamp)
         return split if split is not None and await self._slices.may_split(held) else None

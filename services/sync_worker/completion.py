@@ -8,11 +8,13 @@ from collections.abc import Callable
 
 from services.sync_worker.gap_fill import FEED_DAYS, feed_start, is_beyond_feed
 from services.sync_worker.planning import plan
+from services.sync_worker.sampling import plan_sample
 from services.sync_worker.slices import Slices
 from shared.db import Connection as Database
 from shared.db import Pool, Row, RowInUseError, database_errors, transaction
 from shared.errors import TransientError
 from shared.log import get_logger
+from shared.searches import note_searches
 from shared.syncs import EVENT_FEED, Kind, SyncStore, freeze
 
 POLL_INTERVAL = 0.3  # seconds
@@ -21,7 +23,7 @@ CLOCK_SLACK = 60  # seconds by which our clock may be behind Stripe's
 
 QUEUED = """
 SELECT y.id, y.resources, y.object_id, y.range_start, y.range_end, c.id AS connection_id, c.events_complete_to,
-       c.created_at AS connected_at, c.resources AS synced, c.start_date
+       c.created_at AS connected_at, c.resources AS synced, c.start_date, y.sample_pages
 FROM syncs y JOIN connections c ON c.id = y.connection_id
 WHERE y.status = 'queued' AND c.state = 'active' AND (y.not_before IS NULL OR y.not_before <= now())
 ORDER BY y.created_at
@@ -69,6 +71,16 @@ WHERE f.connection_id = s.connection_id AND f.resource = s.resource AND y.id = s
       o.lease_until > now() OR NOT EXISTS (
         SELECT FROM resource_faults g WHERE g.connection_id = o.connection_id AND g.resource = o.resource))))
 """
+# A comparison that has read all it wants: what its whole lists did not show is looked for before it ends.
+COMPARED = """
+SELECT y.id FROM syncs y WHERE y.kind = 'verify' AND y.status = 'running' AND y.sample_pages IS NULL
+  AND NOT EXISTS (SELECT FROM slices s WHERE s.sync_id = y.id AND s.status NOT IN ('confirmed', 'failed'))
+  AND NOT EXISTS (SELECT FROM searches f WHERE f.sync_id = y.id)
+"""
+IS_BEING_COMPARED = """(
+    EXISTS (SELECT FROM searches f WHERE f.sync_id = y.id AND f.status = 'queued' AND y.kind = 'verify')
+ OR EXISTS (SELECT FROM differences d WHERE d.sync_id = y.id AND d.status <> 'confirmed'))"""
+FORGET_COMPARED = "DELETE FROM compared_objects WHERE sync_id = ANY ($1::text[])"
 FINISH = f"""
 UPDATE syncs y SET finished_at = now(),
     status = CASE WHEN f.slice IS NULL THEN 'succeeded' ELSE 'failed' END, cause_code = f.cause_code, cause = f.cause
@@ -78,7 +90,7 @@ LEFT JOIN LATERAL (
     WHERE s.sync_id = z.id AND s.status = 'failed'
       AND s.cause_code NOT IN ('resource_unavailable', 'not_synced') ORDER BY s.id LIMIT 1
 ) f ON true
-WHERE y.id = z.id AND y.status = 'running' AND y.kind <> 'live'
+WHERE y.id = z.id AND y.status = 'running' AND y.kind <> 'live' AND NOT {IS_BEING_COMPARED}
   AND NOT EXISTS (
     SELECT FROM slices s WHERE s.sync_id = y.id AND (
       s.status NOT IN ('confirmed', 'failed') OR s.status = 'failed' AND s.cluster_id = $1 AND {_IS_UNWRITTEN}))
@@ -145,9 +157,12 @@ class Completion:
         end = int(row["range_end"].timestamp()) if row["range_end"] else int(now) + CLOCK_SLACK
         gap = (row["events_complete_to"], row["connected_at"])
         since = feed_start(*gap, now=now)
-        plans = plan(row["resources"], start=start, end=end, object_id=row["object_id"], feed_start=since)
+        if row["sample_pages"] is None:
+            plans = list(plan(row["resources"], start=start, end=end, object_id=row["object_id"], feed_start=since))
+        else:
+            plans = await plan_sample(self._pool, row, start=start, end=end)
         async with transaction(self._pool) as db:
-            begun = await self._slices.begin(db, row["id"], list(plans), range_end=end)
+            begun = await self._slices.begin(db, row["id"], plans, range_end=end)
             if begun and EVENT_FEED in row["resources"] and is_beyond_feed(*gap, now=now):
                 await self._list_again(db, row)
 
@@ -180,8 +195,11 @@ class Completion:
     async def _finish(self, db: Database) -> None:
         await db.execute(HOLD_FAULTS)
         await db.execute(GIVE_UP_WAITING)
+        await note_searches(db, [row["id"] for row in await db.fetch(COMPARED)])
         finished = await db.fetch(FINISH, self._cluster_id)
         await freeze(db, [row["id"] for row in finished])
+        await note_searches(db, [row["id"] for row in finished if row["kind"] != Kind.VERIFY])
+        await db.execute(FORGET_COMPARED, [row["id"] for row in finished])
         for row in finished:
             get_logger().info("sync_finished", sync=row["id"], kind=row["kind"], status=row["status"])
             if row["kind"] == Kind.BACKFILL:
@@ -191,6 +209,7 @@ class Completion:
         cancelled = [row["id"] for row in await db.fetch(FINISH_CANCELLED, self._cluster_id)]
         await freeze(db, cancelled)
         await db.execute(LEAVE_CANCELLED, cancelled)
+        await db.execute(FORGET_COMPARED, cancelled)
 
     async def _follow_backfill(self, db: Database, row: Row) -> None:
         """Fill the gap since the endpoint was made, and remember up to when the lists are known."""

@@ -61,7 +61,7 @@ class Objects:
         """
         if object_id == NEWEST_OF_LIST:
             return await self._refresh_tail(connection, api, resource, slice_id)
-        snapshot = await self._ask(api, resource, object_id)
+        snapshot = await self.ask(api, resource, object_id)
         if snapshot is None:
             return {}
         offsets = await self._publisher.publish(connection, [snapshot], slice_id=slice_id)
@@ -116,7 +116,7 @@ class Objects:
         offsets: Offsets = {}
         for number, object_id in enumerate(ids):
             try:
-                snapshot = await self._ask(api, named, object_id)
+                snapshot = await self.ask(api, named, object_id)
             except PermissionMissingError:  # of this resource alone: what names it may be read
                 await self.ask_later(connection, named.name, ids[number:])
                 return offsets
@@ -124,7 +124,8 @@ class Objects:
                 offsets |= await self._publisher.publish(connection, [snapshot], slice_id=slice_id)
         return offsets
 
-    async def _ask(self, api: StripeApi, resource: Resource, object_id: str) -> Snapshot | None:
+    async def ask(self, api: StripeApi, resource: Resource, object_id: str) -> Snapshot | None:
+        """Return the object as it is now, or its deletion; `None` when the account has no such product."""
         path = resource.retrieve_path.replace("{id}", quote(object_id, safe=""))  # merchants choose the ids of coupons
         try:
             fetched = await api.retrieve(path, [("expand[]", field) for field in resource.expand])

@@ -27,6 +27,7 @@ class Plan:
     range_start: int | None = None  # Stripe's clock, in seconds; inclusive
     range_end: int | None = None  # exclusive
     object_id: str | None = None  # this object alone
+    page_limit: int | None = None  # pages that are read of it
 
 
 def plan(

@@ -23,6 +23,7 @@ class Snapshot:
     stamp: int  # Stripe's clock, in seconds
     origin: Origin
     is_deleted: bool = False
+    is_compared: bool = False  # with its row, instead of being written
 
 
 def object_id(connection: Connection, resource: Resource, item: Item) -> str:
@@ -77,6 +78,7 @@ def _outgoing(connection: Connection, snapshot: Snapshot, slice_id: int | None) 
         snapshot.origin,
         slice_id=slice_id,
         is_deleted=snapshot.is_deleted,
+        is_compared=snapshot.is_compared,
     )
     key = record_key(connection.id, object_id(connection, snapshot.resource, parse_item(snapshot.body)))
     return Outgoing(key, snapshot.body, headers.encode())

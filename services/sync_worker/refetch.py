@@ -9,7 +9,7 @@ from datetime import timedelta
 
 from services.sync_worker.clients import Clients
 from services.sync_worker.faults import Faults, is_grantable
-from services.sync_worker.objects import Objects
+from services.sync_worker.objects import NEWEST_OF_LIST, Objects
 from shared.catalogue import BY_NAME
 from shared.connections import Connection, ConnectionStore
 from shared.db import Pool, Row, database_errors
@@ -30,6 +30,7 @@ BATCH = 5  # questions that are claimed together
 BATCHES = 4  # that are answered at the same time: a slow answer of Stripe holds up its own batch alone
 LEASE = timedelta(seconds=15)  # a question that is answered twice changes no row
 LONGEST_PAUSE = 300.0  # seconds
+TAIL_PAUSE = 5.0  # seconds between two readings of the newest of a list that is asked for all the time
 
 CLAIM = """
 UPDATE refetches r SET lease_until = now() + $2::interval, attempts = attempts + 1
@@ -97,7 +98,7 @@ class Refetch:
 
     async def _answer(self, connection: Connection, api: StripeApi, row: Row) -> None:
         key = (row["connection_id"], row["resource"], row["object_id"])
-        pause = 0.0
+        pause = TAIL_PAUSE if row["object_id"] == NEWEST_OF_LIST else 0.0
         if row["resource"] not in connection.resources:
             await self._forget(key, row["generation"])
             return

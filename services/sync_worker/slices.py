@@ -37,7 +37,10 @@ class Slice:
     cursor: str | None
     cursor_created: int | None
     object_id: str | None
+    pages: int
+    page_limit: int | None
     lease_token: int
+    compares: bool  # what it reads is compared with the rows, and not written
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +71,7 @@ WHERE id = (
     LIMIT 1 FOR UPDATE OF s SKIP LOCKED
 )
 RETURNING id, sync_id, connection_id, resource, walk, range_start, range_end, cursor, cursor_created, object_id,
-          lease_token
+          pages, page_limit, lease_token, (SELECT y.kind = 'verify' FROM syncs y WHERE y.id = sync_id) AS compares
 """
 RENEW = "UPDATE slices SET lease_until = now() + $3::interval WHERE id = $1 AND lease_token = $2"
 RELEASE = "UPDATE slices SET lease_until = NULL WHERE id = $1 AND lease_token = $2"
@@ -105,9 +108,10 @@ UPDATE syncs SET status = 'running', started_at = now(), range_end = coalesce(ra
 WHERE id = $1 AND status = 'queued' RETURNING connection_id
 """
 PLAN = """
-INSERT INTO slices (sync_id, connection_id, resource, walk, range_start, range_end, object_id)
+INSERT INTO slices (sync_id, connection_id, resource, walk, range_start, range_end, object_id, page_limit)
 SELECT $1, $2, u.*
-FROM unnest($3::text[], $4::int[], $5::bigint[], $6::bigint[], $7::text[]) AS u (resource, walk, s, e, object_id)
+FROM unnest($3::text[], $4::int[], $5::bigint[], $6::bigint[], $7::text[], $8::int[])
+     AS u (resource, walk, s, e, object_id, page_limit)
 """
 
 

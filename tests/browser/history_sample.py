@@ -68,6 +68,11 @@ async def add_history(pool: Pool) -> None:
         pool, "syn_h07", "con_d6r3", "live", trigger="changes", seconds=3600, calls=(0, 0),
         begun_at=now - timedelta(days=1, hours=2), counts=(4_431, 1_002, 3_216, 180, 30, 3),
     )  # fmt: skip
+    await add_sync(
+        pool, "syn_h08", "con_d6r3", "verify", trigger="requested", seconds=212, calls=(421, 0),
+        begun_at=now - timedelta(hours=1), counts=(41_880, 0, 0, 0, 0, 0),
+    )  # fmt: skip
+    await add_comparison(pool, "syn_h08", "con_d6r3")
     await add_events(pool, now)
     await add_removal(pool, "rmv_done", done=("endpoint", "key", "rows", "history"), deletes_rows=True)
     await add_removal(
@@ -123,6 +128,34 @@ async def add_removal(
     connection_id = removal_id.replace("rmv_", "con_was")
     status = "done" if is_done else "running"
     await pool.execute(REMOVAL, removal_id, connection_id, deletes_rows, status, steps, cause, at, finished_at)
+
+
+COMPARISON = """
+INSERT INTO comparisons (sync_id, destination_id, resource, compared, equal, newer, different, missing, extra)
+VALUES ($1, 'dst_1', $2, $3, $4, $5, $6, $7, $8)
+"""
+DIFFERENCE = """
+INSERT INTO differences (sync_id, connection_id, destination_id, resource, object_id, status, kind, fields, repaired_at)
+VALUES ($1, $2, 'dst_1', $3, $4, 'confirmed', $5, $6, $7)
+"""
+
+
+async def add_comparison(pool: Pool, sync_id: str, connection_id: str, *, repaired_at: datetime | None = None) -> None:
+    """Add what a comparison has found: four differences, one of each kind and one of a child set."""
+    for resource, *counts in (
+        ("charge", 18_204, 18_202, 1, 0, 0, 1),
+        ("customer", 9_807, 9_805, 0, 1, 1, 0),
+        ("invoice", 12_660, 12_658, 1, 1, 0, 0),
+        ("payout", 1_209, 1_209, 0, 0, 0, 0),
+    ):
+        await pool.execute(COMPARISON, sync_id, resource, *counts)
+    for resource, object_id, kind, fields in (
+        ("customer", "cus_RkT4bVwL7eQ2mT", "different", ["address.city", "email", "metadata.tier"]),
+        ("customer", "cus_Q2mT4bVwL7eRkT", "missing", []),
+        ("invoice", "in_1Qh9xK2mT4bVwL7e", "different", ["lines (invoice_line_items)"]),
+        ("charge", "ch_3Qh9xK2mT4bVwL7e", "extra", []),
+    ):
+        await pool.execute(DIFFERENCE, sync_id, connection_id, resource, object_id, kind, fields, repaired_at)
 
 
 EVENT = """

@@ -20,6 +20,7 @@ ENTRIES = [
     "What is synced",
     "Sync now",
     "Sync again",
+    "Compare with Stripe",
     "Pause",
     "Rotate webhook secret",
     "Copy ID",

@@ -14,6 +14,7 @@ from services.connection_api.dashboard.key_dialogs import add_key_dialogs
 from services.connection_api.dashboard.life_dialogs import add_life_dialogs
 from services.connection_api.dashboard.pages import Pages
 from services.connection_api.dashboard.sync_again_dialog import SyncAgain
+from services.connection_api.dashboard.verify_dialog import Verify
 from services.connection_api.overview import Overview
 from services.connection_api.rest.requests import read_id
 from services.connection_api.settings import ApiSettings
@@ -63,5 +64,6 @@ def add_account_pages(
     add_route(app, "POST", "/connections/{id}/deliver-again", account.deliver_again, Access.MANAGE)
     add_key_dialogs(app, state, dialogs, settings)
     dialogs.add(app, "/connections/{id}/sync-again", SyncAgain(state, dialogs))
+    dialogs.add(app, "/connections/{id}/verify", Verify(state, dialogs))
     add_life_dialogs(app, state, dialogs, now)
     add_connect_pages(app, state, dialogs, settings, now)

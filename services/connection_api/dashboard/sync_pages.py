@@ -11,6 +11,7 @@ from aiohttp import web
 
 from services.connection_api.access.auth import actor_of
 from services.connection_api.account_names import AccountNames
+from services.connection_api.dashboard.comparison_views import read_comparison
 from services.connection_api.dashboard.dialogs import Dialogs, go
 from services.connection_api.dashboard.filters import SyncListFilter, address, has_blanks, read_filter
 from services.connection_api.dashboard.pages import Pages
@@ -104,13 +105,19 @@ class SyncPages:
     async def show(self, request: web.Request) -> web.Response:
         """One sync."""
         view, lines = await self.read(read_id(request))
-        return self._pages.response("sync.html", view=view, lines=lines)
+        comparison = await read_comparison(self._state, view.sync, after=_after(request))
+        return self._pages.response("sync.html", view=view, lines=lines, comparison=comparison)
 
     async def progress(self, request: web.Request) -> web.Response:
         """One sync's figures, as they are now; once it has ended, nobody needs to ask again."""
         view, lines = await self.read(read_id(request))
         status = 200 if view.is_open else OVER
-        return self._pages.response("sync_progress.html", status=status, view=view, lines=lines)
+        comparison = await read_comparison(self._state, view.sync)
+        return self._pages.response("sync_progress.html", status=status, view=view, lines=lines, comparison=comparison)
+
+    async def repair(self, request: web.Request) -> web.Response:
+        """Have what differs put right, and show it."""
+        return await self._steer(request, self._state.comparing.repair)
 
     async def pause(self, request: web.Request) -> web.Response:
         """Let a sync wait, and show it."""
@@ -120,7 +127,7 @@ class SyncPages:
         """Let a sync go on, and show it."""
         return await self._steer(request, self._state.steering.resume)
 
-    async def _steer(self, request: web.Request, act: Callable[..., Awaitable[None]]) -> web.Response:
+    async def _steer(self, request: web.Request, act: Callable[..., Awaitable[object]]) -> web.Response:
         sync_id = read_id(request)
         await act(sync_id, by=actor_of(request))
         return go(request, f"/syncs/{sync_id}")
@@ -172,6 +179,12 @@ class SyncPages:
         return view, lines_of(view, await self._state.syncs.progress(sync_id), connection.faults)
 
 
+def _after(request: web.Request) -> int:
+    """Return the difference after which a page begins; one that can't be read is the first page's."""
+    text = request.query.get("after", "")
+    return int(text) if text.isdecimal() and len(text) < 19 else 0
+
+
 def add_sync_pages(app: web.Application, state: State, pages: Pages, now: Callable[[], datetime]) -> None:
     """Add the routes about syncs."""
     syncs = SyncPages(state, pages, now)
@@ -181,6 +194,7 @@ def add_sync_pages(app: web.Application, state: State, pages: Pages, now: Callab
     add_route(app, "GET", "/syncs/{id}/progress", syncs.progress, Access.READ)
     add_route(app, "POST", "/syncs/{id}/pause", syncs.pause, Access.MANAGE)
     add_route(app, "POST", "/syncs/{id}/resume", syncs.resume, Access.MANAGE)
+    add_route(app, "POST", "/syncs/{id}/repair", syncs.repair, Access.MANAGE)
     dialogs = Dialogs(pages)
     dialogs.add(app, "/syncs/{id}/cancel", Cancel(syncs, state, dialogs))
     add_route(app, "GET", "/connections/{id}/syncs", syncs.list_of_connection, Access.READ)

@@ -14,7 +14,7 @@ from shared.connections import Fault
 from shared.syncs import EVENT_FEED, Counts, Kind, ResourceProgress, Status, Sync
 
 OPEN = frozenset({Status.QUEUED, Status.RUNNING, Status.PAUSED})
-STEERABLE = frozenset({Kind.BACKFILL, Kind.MANUAL})  # what a person can pause and cancel
+STEERABLE = frozenset({Kind.BACKFILL, Kind.MANUAL, Kind.VERIFY})  # what a person can pause and cancel
 OUR_OWN: Mapping[str, str] = {EVENT_FEED: "Event feed", WEBHOOK_ENDPOINT: "Webhook endpoint"}
 NOT_HERE = "resource_unavailable"  # the account has no such product: nothing is wrong
 UNKNOWN_RANK = len(RANKS)
@@ -44,6 +44,7 @@ KINDS: Mapping[Kind, str] = {
     Kind.RECONCILE: "Reconcile",
     Kind.KEY_CHECK: "Key check",
     Kind.MANUAL: "Manual",
+    Kind.VERIFY: "Verify",
 }
 MEANINGS: Mapping[Kind, str] = {
     Kind.BACKFILL: "Copies the history that Stripe has, from the start date on.",
@@ -52,6 +53,7 @@ MEANINGS: Mapping[Kind, str] = {
     Kind.RECONCILE: "Compares with Stripe and brings what was missed.",
     Kind.KEY_CHECK: "Asks Stripe whether the key works, and what it may read.",
     Kind.MANUAL: "Reads again what a person chose.",
+    Kind.VERIFY: "Compares the rows with what Stripe has, and writes none.",
 }
 
 

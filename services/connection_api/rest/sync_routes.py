@@ -93,7 +93,9 @@ class Syncs:
         sync = models.SyncAnswer.model_validate(await self._state.syncs.get(sync_id))
         progress = await self._state.syncs.progress(sync_id)
         lines = tuple(models.ProgressAnswer.model_validate(one) for one in progress)
-        return write(models.SyncDetailAnswer(**dict(sync), progress=lines))
+        counts = await self._state.comparisons.counts(sync_id)
+        compared = tuple(models.ComparisonAnswer.model_validate(one) for one in counts)
+        return write(models.SyncDetailAnswer(**dict(sync), progress=lines, comparison=compared))
 
     async def pause(self, request: web.Request) -> web.Response:
         """Let a sync wait."""

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from services.destination_writer.comparison import Compared
 from services.destination_writer.delivery import Outcome, Reason, Winner
 from services.destination_writer.omission import Tree
-from services.destination_writer.records import ChildPart
+from services.destination_writer.records import ChildPart, Record
 from shared.catalogue import Child, Resource
 
 
@@ -49,6 +50,23 @@ class Cleaned:
     last_id: str | None  # the next step begins after it; `None` at the end of the table
 
 
+@dataclass(frozen=True, slots=True)
+class Older:
+    """Which live rows a list should have shown, had their objects been there."""
+
+    stamp: int  # the list's first: what it showed has at least this one
+    made_from: int | None = None  # Unix seconds; an object that does not tell when it was made counts as well
+    made_until: int | None = None  # exclusive
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """What was found among one span of ids."""
+
+    ids: tuple[str, ...]
+    last_id: str | None  # the next span begins after it; `None` at the end of the table
+
+
 class Destination(Protocol):
     """A place where rows go.
 
@@ -80,6 +98,15 @@ class Destination(Protocol):
         self, account: Account, source: Resource | Child, tree: Tree, *, after: str | None = None
     ) -> Cleaned:
         """Take what `tree` names out of the account's rows of a table, as `delete_rows` one span at a time."""
+
+    async def compare(self, account: Account, records: Sequence[Record]) -> list[Compared]:
+        """Compare records, each of another object, with their rows by the rule of `comparison`. Changes nothing.
+
+        A child set that an equal parent shows whole and that is not the one in its table makes a difference, too.
+        """
+
+    async def find_older(self, account: Account, resource: Resource, older: Older, *, after: str | None = None) -> Span:
+        """Return the ids of live rows of one span, after `after`, that a list has not shown. Changes nothing."""
 
     async def close(self) -> None:
         """Let go of what is open, for good: what is asked for later is unavailable. A second call does nothing."""

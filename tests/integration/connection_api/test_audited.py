@@ -23,6 +23,8 @@ ACTIONS = {
     "pause_connection": "connection.paused",
     "resume_connection": "connection.resumed",
     "create_sync": "connection.sync_requested",
+    "verify_connection": "connection.verify_requested",
+    "repair_sync": "sync.repair_requested",
     "pause_sync": "sync.paused",
     "resume_sync": "sync.resumed",
     "cancel_sync": "sync.cancelled",
@@ -165,6 +167,18 @@ async def discard_dead_letters(stage: Stage) -> Any:
     return await stage.call("discard_dead_letters", all=True)
 
 
+async def verify_connection(stage: Stage) -> dict[str, Any]:
+    return await stage.call("verify_connection", stage.connection_id, full=True)
+
+
+async def repair_sync(stage: Stage) -> Any:
+    sync_id = (await verify_connection(stage))["id"]
+    ended = "UPDATE syncs SET status = $2, finished_at = CASE $2 WHEN 'succeeded' THEN now() END WHERE id = $1"
+    for status in ("running", "succeeded"):
+        await execute(stage.database_url, ended, sync_id, status)
+    return await stage.call("repair_sync", sync_id)
+
+
 async def create_token(stage: Stage) -> dict[str, Any]:
     return await stage.call("create_token", name="Nightly", scope="read")
 
@@ -200,6 +214,8 @@ CHANGES: dict[str, Callable[[Stage], Awaitable[Any]]] = {
         deliver_again,
         replay_dead_letters,
         discard_dead_letters,
+        verify_connection,
+        repair_sync,
         create_token,
         revoke_token,
         create_sign_in_link,

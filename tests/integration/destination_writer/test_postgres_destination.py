@@ -15,6 +15,7 @@ from tests.contracts import ACCOUNT, CleanupContract, DestinationContract, invoi
 from tests.eventually import eventually
 from tests.factories import make_winner
 from tests.integration.destination_writer.postgres_rows import InspectedPostgres
+from tests.lookup_contract import LookupContract
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ async def destination(database_url: str) -> AsyncIterator[InspectedPostgres]:
     await destination.close()
 
 
-class TestPostgresDestination(DestinationContract, CleanupContract):
+class TestPostgresDestination(DestinationContract, CleanupContract, LookupContract):
     """The contract, and what only Postgres has."""
 
     async def test_typed_columns_follow_the_object(self, destination: InspectedPostgres) -> None:

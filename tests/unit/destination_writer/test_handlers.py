@@ -37,7 +37,7 @@ class Parts:
         self.delivered.append((batch, deadline_seconds))
         return Result()
 
-    async def record(self, batch: Sequence[Parsed], reports: Any, refetches: Any) -> None:
+    async def record(self, batch: Sequence[Parsed], reports: Any, refetches: Any, comparisons: Any) -> None:
         self.recorded.append(batch)
 
     async def keep(self, letters: Sequence[DeadLetter]) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from tests.contracts import CleanupContract, DestinationContract
 from tests.fakes import MemoryDestination
+from tests.lookup_contract import LookupContract
 
 
 @pytest.fixture
@@ -13,5 +14,5 @@ def destination() -> MemoryDestination:
     return MemoryDestination()
 
 
-class TestMemoryDestination(DestinationContract, CleanupContract):
+class TestMemoryDestination(DestinationContract, CleanupContract, LookupContract):
     pass

@@ -24,6 +24,9 @@ RECORDS = {
     "record_headers_of_a_slice": RecordHeaders(
         "con_1", "charge", 1_700_000_000, Origin.REFETCHED, slice_id=42, is_deleted=True
     ),
+    "record_headers_of_a_comparison": RecordHeaders(
+        "con_1", "charge", 1_700_000_000, Origin.LISTED, slice_id=42, is_compared=True
+    ),
     "record_headers_of_a_child_set": RecordHeaders(
         "con_1", "invoice_line_item", 1_700_000_000, Origin.REFETCHED, parent_id="in_1", is_complete=True
     ),

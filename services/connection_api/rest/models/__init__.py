@@ -23,6 +23,12 @@ from services.connection_api.rest.models.base import (
     Problem,
     ResourceName,
 )
+from services.connection_api.rest.models.comparisons import (
+    ComparisonAnswer,
+    DifferenceAnswer,
+    NewComparison,
+    RepairAnswer,
+)
 from services.connection_api.rest.models.connections import (
     BackfillAnswer,
     ConnectionAnswer,
@@ -96,6 +102,7 @@ __all__ = [
     "AuditEntryAnswer",
     "AuditQuery",
     "BackfillAnswer",
+    "ComparisonAnswer",
     "ConnectionAnswer",
     "ConnectionQuery",
     "ConnectionSyncQuery",
@@ -105,6 +112,7 @@ __all__ = [
     "DestinationTest",
     "DestinationTestAnswer",
     "DiscardAnswer",
+    "DifferenceAnswer",
     "EstimateAnswer",
     "EventAnswer",
     "EventDeliveryAnswer",
@@ -125,6 +133,7 @@ __all__ = [
     "LetterGroupQuery",
     "LetterQuery",
     "NewChoice",
+    "NewComparison",
     "NewConnectionBody",
     "NewDestination",
     "NewKey",
@@ -145,6 +154,7 @@ __all__ = [
     "RemovalAnswer",
     "RemovalPreviewAnswer",
     "ReplayAnswer",
+    "RepairAnswer",
     "ResourceAnswer",
     "ResourceName",
     "SetupAnswer",

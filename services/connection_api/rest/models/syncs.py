@@ -17,6 +17,7 @@ from services.connection_api.rest.models.base import (
     ResourceName,
     StripeId,
 )
+from services.connection_api.rest.models.comparisons import ComparisonAnswer
 from shared.syncs import Kind, Status
 
 
@@ -114,3 +115,6 @@ class SyncDetailAnswer(SyncAnswer):
     """A sync with its progress."""
 
     progress: tuple[ProgressAnswer, ...] = ()
+    comparison: tuple[ComparisonAnswer, ...] = Field(
+        default=(), description="Of a sync that compares: counts by resource and destination."
+    )

@@ -12,6 +12,7 @@ import asyncpg
 import msgspec
 from pydantic import SecretStr
 
+from services.destination_writer.comparison import Compared
 from services.destination_writer.delivery import (
     ChainResult,
     Outcome,
@@ -21,11 +22,11 @@ from services.destination_writer.delivery import (
     is_doubtful,
     settle_chain,
 )
-from services.destination_writer.destinations import Account, Cleaned, Written, reason_of
-from services.destination_writer.destinations.postgres import cleanup, ddl, upsert
+from services.destination_writer.destinations import Account, Cleaned, Older, Span, Written, reason_of
+from services.destination_writer.destinations.postgres import cleanup, ddl, lookup, upsert
 from services.destination_writer.destinations.postgres.children import Sets, collect_sets
 from services.destination_writer.omission import Tree
-from services.destination_writer.records import ChildPart
+from services.destination_writer.records import ChildPart, Record
 from shared.catalogue import BY_NAME, RESOURCES, Child, Resource
 from shared.db import Connection, Pool, Row
 from shared.destinations import PostgresAddress
@@ -109,6 +110,17 @@ class PostgresDestination:
         with destination_errors():
             async with _transaction_in(await self._opened()) as db:
                 return await cleanup.omit_fields(db, self._address.schema, account, source, tree, after=after)
+
+    async def compare(self, account: Account, records: Sequence[Record]) -> list[Compared]:
+        """Compare records with their rows."""
+        async with self._transaction() as db:
+            return await lookup.compare_rows(db, self._address.schema, account, records)
+
+    async def find_older(self, account: Account, resource: Resource, older: Older, *, after: str | None = None) -> Span:
+        """Return the live rows of a span that a list has not shown."""
+        with destination_errors():
+            async with _transaction_in(await self._opened()) as db:
+                return await lookup.find_older(db, self._address.schema, account, resource, older, after=after)
 
     async def close(self) -> None:
         """Close the connections for good; a second call does nothing."""

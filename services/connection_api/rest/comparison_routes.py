@@ -1,0 +1,64 @@
+"""Answers what is asked about comparisons of the rows with what Stripe has."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from services.connection_api.access.auth import actor_of
+from services.connection_api.rest import models
+from services.connection_api.rest.requests import (
+    make_cursor,
+    read_body,
+    read_cursor,
+    read_id,
+    read_number,
+    read_query,
+    write,
+)
+from services.connection_api.state import State
+from shared.http import Handler
+
+
+class Comparisons:
+    """The routes about comparisons."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    @property
+    def handlers(self) -> dict[str, Handler]:
+        """The handlers by their operations' names."""
+        return {
+            "verify_connection": self.verify,
+            "list_differences": self.list_differences,
+            "repair_sync": self.repair,
+        }
+
+    async def verify(self, request: web.Request) -> web.Response:
+        """Compare with Stripe."""
+        connection_id, wanted = read_id(request), await read_body(request, models.NewComparison)
+        sync_id = await self._state.comparing.verify(
+            connection_id, is_full=wanted.full, resources=wanted.resources, by=actor_of(request)
+        )
+        return write(models.SyncAnswer.model_validate(await self._state.syncs.get(sync_id)), status=202)
+
+    async def list_differences(self, request: web.Request) -> web.Response:
+        """Show a page of the differences that a comparison has found."""
+        sync_id, query = read_id(request), read_query(request, models.PageQuery)
+        place = read_cursor(query.cursor, parts=1)
+        await self._state.syncs.get(sync_id)
+        found = await self._state.comparisons.differences(
+            sync_id, after=read_number(place[0]) if place else 0, limit=query.limit + 1
+        )
+        page = found[: query.limit]
+        return write(
+            models.Page[models.DifferenceAnswer](
+                data=tuple(models.DifferenceAnswer.model_validate(one) for one in page),
+                next_cursor=make_cursor(str(page[-1].id)) if len(found) > query.limit else None,
+            )
+        )
+
+    async def repair(self, request: web.Request) -> web.Response:
+        """Have what differs put right."""
+        asked = await self._state.comparing.repair(read_id(request), by=actor_of(request))
+        return write(models.RepairAnswer(objects=asked), status=202)
