@@ -46,6 +46,7 @@ ADVANCE = """
 UPDATE searches SET last_id = $2, found = found + $3, cause = NULL, lease_until = now() + $4::interval WHERE id = $1
 """
 FINISH = "UPDATE searches SET status = 'done', cause = NULL, lease_until = NULL WHERE id = $1"
+FOUND = "SELECT coalesce(sum(found), 0)::bigint FROM searches WHERE sync_id = $1"
 POSTPONE = "UPDATE searches SET lease_until = NULL, not_before = now() + $2::interval, cause = $3 WHERE id = $1"
 
 
@@ -98,6 +99,11 @@ class SearchStore:
         """Let it go on later, from where it is."""
         with database_errors():
             await self._pool.execute(POSTPONE, search.id, timedelta(seconds=seconds), cause)
+
+    async def found(self, sync_id: str) -> int:
+        """Return how many live rows the lists of a sync did not show, in all destinations."""
+        with database_errors():
+            return int(await self._pool.fetchval(FOUND, sync_id))
 
 
 def _search(row: Row) -> Search:

@@ -21,7 +21,7 @@ from services.destination_writer.parking import Parking
 from services.destination_writer.records import ChildPart, Parsed, Record, Refetch, has_nul, is_odd
 from services.destination_writer.routing import Route, Routes
 from shared.consumers import halve, settle
-from shared.errors import DestinationRejectedError, DestinationUnavailableError
+from shared.errors import DestinationUnavailableError
 from shared.messages import Origin
 from shared.metrics import RECORDS_WRITTEN
 
@@ -203,17 +203,26 @@ class Dispatch:
         result: Result,
         deadline_seconds: float,
     ) -> None:
-        """Compare records with their rows; a destination that can't be asked now has them skipped."""
+        """Compare records with their rows; what can't be compared, or not now, is skipped."""
         if not records:
             return
         outlet = await self._outlets.get(destination_id)
+
+        async def compare(some: Sequence[Record]) -> None:
+            found = await outlet.compare(route.account, some, deadline_seconds)
+            pairs = zip(some, found, strict=True)
+            result.comparisons += [ComparisonReport(destination_id, record, one) for record, one in pairs]
+
+        async def skip(record: Record, _error: Exception | None = None) -> None:
+            result.comparisons.append(ComparisonReport(destination_id, record, None))
+
         try:
-            findings = await outlet.compare(route.account, records, deadline_seconds)
-        except (DestinationUnavailableError, DestinationRejectedError):
-            result.comparisons += [ComparisonReport(destination_id, record, None) for record in records]
-            return
-        pairs = zip(records, findings, strict=True)
-        result.comparisons += [ComparisonReport(destination_id, record, found) for record, found in pairs]
+            await settle(records, compare, skip)
+        except DestinationUnavailableError:
+            done = {id(report.record) for report in result.comparisons if report.destination_id == destination_id}
+            for record in records:
+                if id(record) not in done:
+                    await skip(record)
 
     async def _write_parts(
         self, destination_id: str, route: Route, parts: Sequence[ChildPart], result: Result, deadline_seconds: float

@@ -190,7 +190,8 @@ class Backfill:
             start = split if split is not None else start
 
     async def _find_split(self, held: Slice, page: Page, start: int | None, created: list[int]) -> int | None:
-        if not page.has_more or not _has_dates(held) or held.page_limit is not None:
+        # A split costs about a page, and nobody waits for a comparison.
+        if not page.has_more or not _has_dates(held) or held.compares:
             return None
         split = split_at(start, created, now=page.stamp)
         return split if split is not None and await self._slices.may_split(held) else None

@@ -114,7 +114,7 @@ CONNECTED = (
     Picture("start-date", "/", menu_entry("Set sync start date", choose_a_year)),
     Picture("what-is-synced", "/", menu_entry("What is synced", leave_out)),
     Picture("sync-again", "/", menu_entry("Sync again", tick_invoices), height=760),
-    Picture("compare", "/", menu_entry("Compare with Stripe"), height=620),
+    Picture("verify", "/", menu_entry("Verify rows"), height=620),
     Picture("rotate-secret", "/", menu_entry("Rotate webhook secret"), height=560),
     Picture("pause", "/", menu_entry("Pause"), height=560),
     Picture("remove", "/", menu_entry("Remove connection")),

@@ -20,7 +20,7 @@ ENTRIES = [
     "What is synced",
     "Sync now",
     "Sync again",
-    "Compare with Stripe",
+    "Verify rows",
     "Pause",
     "Rotate webhook secret",
     "Copy ID",

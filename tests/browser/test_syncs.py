@@ -47,6 +47,17 @@ async def test_a_failure_names_its_cause(pool: Pool, look: Look) -> None:
         await expect(page.get_by_text("API Key is invalid.")).to_be_visible()
 
 
+async def test_rows_that_a_list_did_not_show_are_counted(pool: Pool, look: Look) -> None:
+    await add_account(pool)
+    await add_sync(pool, "syn_1", "con_1", "manual")
+    await pool.execute(
+        """INSERT INTO searches (sync_id, connection_id, destination_id, resource, stamp, found, status)
+           VALUES ('syn_1', 'con_1', 'dst_1', 'charge', 1, 3, 'done')"""
+    )
+    async with look("/syncs/syn_1") as page:
+        await expect(page.get_by_text("3 rows")).to_be_visible()
+
+
 async def test_exact_times_are_in_the_zone_of_the_viewer(pool: Pool, look: Look) -> None:
     await add_account(pool)
     await add_sync(pool, "syn_1", "con_1", begun_at=datetime(2026, 1, 2, 23, 30, tzinfo=UTC))

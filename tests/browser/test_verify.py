@@ -1,4 +1,4 @@
-"""Compare with Stripe: from the ⋮ menu to what differs, and to its repair."""
+"""Verify rows: from the ⋮ menu to what differs, and to its repair."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ async def test_a_comparison_begins_from_the_menu(managed: Managed, choice: str, 
     async with managed.look() as page:
         await wait_until_live(page)
         await page.get_by_role("button", name="Actions for").click()
-        await page.get_by_role("menuitem", name="Compare with Stripe").click()
-        dialog = page.get_by_role("dialog", name="Compare with Stripe")
+        await page.get_by_role("menuitem", name="Verify rows").click()
+        dialog = page.get_by_role("dialog", name="Verify rows")
         await expect(dialog.get_by_role("radio", name="A sample")).to_be_checked()
         await dialog.get_by_text(choice, exact=True).click()
-        await dialog.get_by_role("button", name="Compare").click()
+        await dialog.get_by_role("button", name="Verify").click()
         await page.wait_for_url(SYNC_PAGE)
 
     newest, *_ = await managed.stage.syncs(connection.id)

@@ -20,6 +20,7 @@ from services.connection_api.rest.requests import make_cursor, read_cursor, read
 from services.connection_api.state import State
 from shared.errors import AppError, NotFoundError
 from shared.http import Access, add_route
+from shared.searches import SearchStore
 from shared.syncs import Sync
 
 PAGE_SIZE = 25
@@ -105,15 +106,15 @@ class SyncPages:
     async def show(self, request: web.Request) -> web.Response:
         """One sync."""
         view, lines = await self.read(read_id(request))
-        comparison = await read_comparison(self._state, view.sync, after=_after(request))
-        return self._pages.response("sync.html", view=view, lines=lines, comparison=comparison)
+        more = await self._more(view.sync, after=_after(request))
+        return self._pages.response("sync.html", view=view, lines=lines, **more)
 
     async def progress(self, request: web.Request) -> web.Response:
         """One sync's figures, as they are now; once it has ended, nobody needs to ask again."""
         view, lines = await self.read(read_id(request))
         status = 200 if view.is_open else OVER
-        comparison = await read_comparison(self._state, view.sync)
-        return self._pages.response("sync_progress.html", status=status, view=view, lines=lines, comparison=comparison)
+        more = await self._more(view.sync)
+        return self._pages.response("sync_progress.html", status=status, view=view, lines=lines, **more)
 
     async def repair(self, request: web.Request) -> web.Response:
         """Have what differs put right, and show it."""
@@ -131,6 +132,12 @@ class SyncPages:
         sync_id = read_id(request)
         await act(sync_id, by=actor_of(request))
         return go(request, f"/syncs/{sync_id}")
+
+    async def _more(self, sync: Sync, *, after: int = 0) -> dict[str, Any]:
+        """Return what a sync has compared, and how many rows its lists did not show."""
+        comparison = await read_comparison(self._state, sync, after=after)
+        absent = 0 if comparison else await SearchStore(self._state.pool).found(sync.id)
+        return {"comparison": comparison, "absent": absent}
 
     async def _show_list(self, wanted: SyncListFilter, path: str, account: Account | None) -> web.Response:
         syncs = await self._read(wanted, path)

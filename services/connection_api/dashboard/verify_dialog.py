@@ -15,7 +15,7 @@ FULL = "full"
 
 
 class Verify:
-    """Compare with Stripe: a sample or everything; the sync that compares is shown."""
+    """Verify rows: a sample or everything; the sync that compares is shown."""
 
     def __init__(self, state: State, dialogs: Dialogs) -> None:
         self._state = state

@@ -35,7 +35,7 @@ class Comparisons:
         }
 
     async def verify(self, request: web.Request) -> web.Response:
-        """Compare with Stripe."""
+        """Verify rows."""
         connection_id, wanted = read_id(request), await read_body(request, models.NewComparison)
         sync_id = await self._state.comparing.verify(
             connection_id, is_full=wanted.full, resources=wanted.resources, by=actor_of(request)

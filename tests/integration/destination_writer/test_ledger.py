@@ -124,6 +124,18 @@ async def test_object_is_asked_for_once_and_its_generation_grows(ledger: Ledger,
     assert await state.rows("SELECT object_id, generation FROM refetches") == [("cus_1", 2)]
 
 
+async def test_newest_of_a_list_is_not_put_off_by_what_happens_meanwhile(
+    ledger: Ledger, state: State, slice_id: int
+) -> None:
+    """In an account that is always busy it would never be read."""
+    now = int(await state.value("SELECT extract(epoch FROM now())::bigint"))
+    asked = [Refetch("con_1", "balance_transaction", "*", "charge.succeeded", now - 4)]
+    await ledger.record(batch(0), [], asked)
+    due = await state.value("SELECT due_at FROM refetches")
+    await ledger.record(batch(1), [], [Refetch("con_1", "balance_transaction", "*", "charge.succeeded", now + 60)])
+    assert await state.rows("SELECT due_at, generation FROM refetches") == [(due, 2)]
+
+
 async def test_tie_is_asked_about_only_after_the_margin(ledger: Ledger, state: State, slice_id: int) -> None:
     now = int(await state.value("SELECT extract(epoch FROM now())::bigint"))
     questions = [Refetch("con_1", "customer", "old", "tie", 0), Refetch("con_1", "customer", "new", "tie", now)]

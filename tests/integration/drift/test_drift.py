@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -27,7 +28,12 @@ def logs() -> Iterator[list[Any]]:
 
 
 @pytest.fixture
-async def here(database_url: str, kafka_bootstrap_servers: str, topic_prefix: str) -> AsyncIterator[Pipeline]:
+async def here(
+    database_url: str, kafka_bootstrap_servers: str, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Pipeline]:
+    """An account in which nothing happens, so that nothing is on its way when a row is looked at again."""
+    for where in ("destination_writer.findings", "sync_worker.absences"):
+        monkeypatch.setattr(f"services.{where}.SECOND_LOOK", timedelta(seconds=1))
     async with pipeline(database_url, kafka_bootstrap_servers, topic_prefix) as made:
         await made.searched()
         yield made

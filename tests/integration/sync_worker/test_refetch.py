@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from datetime import timedelta
 
-from services.sync_worker.refetch import BATCH, BATCHES
+from services.sync_worker.refetch import BATCH, BATCHES, TAIL_PAUSE
 from shared.errors import KafkaUnavailableError
 from shared.kafka import Outgoing
 from shared.messages import Origin, RecordHeaders
@@ -58,6 +59,20 @@ async def test_a_question_asked_again_while_it_is_answered_is_answered_once_more
     await here.refetch().answer_due()
     assert await here.refetch().answer_due() == 1
     assert here.published_ids() == [identity, identity]
+
+
+async def test_newest_of_a_list_that_is_asked_for_all_the_time_is_read_with_a_pause(here: World) -> None:
+    await here.ask("balance_transaction", "*")
+    publish = here.producer.publish_all
+
+    async def ask_meanwhile(*what: object) -> object:
+        await here.ask("balance_transaction", "*")
+        return await publish(*what)  # type: ignore[arg-type]
+
+    here.producer.publish_all = ask_meanwhile  # type: ignore[method-assign, assignment]
+    await here.refetch().answer_due()
+    left = await here.pool.fetchval("SELECT due_at - now() FROM refetches")
+    assert timedelta(seconds=1) < left <= timedelta(seconds=TAIL_PAUSE)
 
 
 async def test_an_object_that_is_gone_is_answered_by_its_deletion(here: World) -> None:

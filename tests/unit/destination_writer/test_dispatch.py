@@ -10,7 +10,9 @@ from typing import Any, cast
 import pytest
 
 from services.destination_writer.breaker import Breaker
+from services.destination_writer.comparison import Compared
 from services.destination_writer.delivery import Outcome, Reason
+from services.destination_writer.destinations import Account
 from services.destination_writer.dispatch import Dispatch, Result
 from services.destination_writer.omission import make_omissions
 from services.destination_writer.outlets import Outlet, Outlets
@@ -18,7 +20,7 @@ from services.destination_writer.parking import Parking
 from services.destination_writer.records import Parsed, Record, Refetch
 from services.destination_writer.routing import Route, Routes
 from shared.db import Pool
-from shared.errors import DatabaseUnavailableError, KafkaUnavailableError
+from shared.errors import DatabaseUnavailableError, DestinationRejectedError, KafkaUnavailableError
 from shared.messages import Origin
 from tests.contracts import ACCOUNT
 from tests.eventually import eventually
@@ -271,3 +273,47 @@ async def test_children_that_were_parked_with_their_parent_are_asked_for_once_it
     late = Result(is_late=True)
     await world.dispatch().write("bad", world.routes.routes[CONNECTION], [cut], late, DEADLINE)
     assert late.refetches == [Refetch(CONNECTION, "invoice", "in_1", "cut list", 100)]
+
+
+def compared(object_id: str = "cus_1", stamp: int = 200, **fields: Any) -> Record:
+    return replace(make_record(object_id, stamp, origin=Origin.LISTED, **fields), is_compared=True)
+
+
+def findings(result: Result, destination_id: str) -> dict[str, str | None]:
+    reports = (report for report in result.comparisons if report.destination_id == destination_id)
+    return {one.record.object_id: one.compared and str(one.compared.finding) for one in reports}
+
+
+async def test_what_is_compared_is_neither_written_nor_parked(world: World) -> None:
+    await world.deliver(make_record(name="Ada"))
+    world.parking.parked.clear()
+    before = await world.good.rows("customers")
+    world.bad.is_down = True
+    result = await world.deliver(compared(name="Eve"), compared("cus_2"))
+    assert findings(result, "good") == {"cus_1": "different", "cus_2": "missing"}
+    assert findings(result, "bad") == {"cus_1": None, "cus_2": None}
+    assert await world.good.rows("customers") == before
+    assert (result.reports, world.parking.parked) == ([], [])
+
+
+async def test_what_the_same_batch_brings_is_there_when_it_is_compared(world: World) -> None:
+    result = await world.deliver(compared(name="Ada"), make_record(name="Ada"))
+    assert findings(result, "good") == {"cus_1": "equal"}
+
+
+async def test_what_can_not_be_compared_is_skipped_alone(world: World) -> None:
+    class Choosy(MemoryDestination):
+        async def compare(self, account: Account, records: Sequence[Record]) -> list[Compared]:
+            if any(record.object_id == "cus_2" for record in records):
+                raise DestinationRejectedError
+            return await super().compare(account, records)
+
+    world.outlets["good"] = Outlet(Choosy())
+    result = await world.deliver(*(compared(f"cus_{n}") for n in range(5)))
+    assert [one for one, found in findings(result, "good").items() if found is None] == ["cus_2"]
+
+
+async def test_what_is_not_synced_is_not_compared(world: World) -> None:
+    world.routes.routes[CONNECTION] = replace(world.routes.routes[CONNECTION], start=100)
+    result = await world.deliver(compared("ch_1", resource="charge"), compared("cus_1", created=99))
+    assert result.comparisons == []
