@@ -16,23 +16,29 @@ from shared.db import Connection, Pool, Row, database_errors
 LEASE = timedelta(seconds=30)
 #: What triggers syncs that read so often that a walk through the tables each time would cost more than it finds.
 WITHOUT_SEARCH = ("schedule",)
-LISTED = tuple(row.name for row in RESOURCES if not row.is_singleton)
+WALKS = {row.name: len(row.walks) for row in RESOURCES if not row.is_singleton}
 
-# Of a resource that was listed in full: each of its slices is confirmed.
+# Of what was listed without a gap, in every walk of its list: slices of a sync may be parts of what others have begun.
 NOTE = """
 INSERT INTO searches (sync_id, connection_id, destination_id, resource, range_start, range_end, stamp)
-SELECT y.id, y.connection_id, d.destination_id, s.resource, s.range_start, s.range_end, s.stamp
+SELECT y.id, y.connection_id, d.destination_id, s.resource, lower(part), upper(part), s.stamp
 FROM syncs y JOIN connection_destinations d ON d.connection_id = y.connection_id
 CROSS JOIN LATERAL (
-    SELECT resource, min(read_at) AS stamp,
-           CASE WHEN bool_and(range_start IS NOT NULL) THEN min(range_start) END AS range_start,
-           CASE WHEN bool_and(range_end IS NOT NULL) THEN max(range_end) END AS range_end
-    FROM slices WHERE sync_id = y.id AND object_id IS NULL AND resource = ANY ($2::text[])
-    GROUP BY resource HAVING bool_and(status = 'confirmed' AND read_at IS NOT NULL)
+    SELECT w.resource, min(w.stamp) AS stamp, range_intersect_agg(w.covered) AS covered
+    FROM (
+        SELECT resource, walk, min(read_at) AS stamp, range_agg(int8range(range_start, range_end)) AS covered
+        FROM slices
+        WHERE sync_id = y.id AND object_id IS NULL AND page_limit IS NULL AND status = 'confirmed'
+          AND read_at IS NOT NULL AND (range_start < range_end) IS NOT FALSE
+        GROUP BY 1, 2
+    ) w
+    JOIN unnest($2::text[], $3::int[]) AS c (resource, walks) USING (resource)
+    GROUP BY w.resource, c.walks HAVING count(*) = c.walks
 ) s
-WHERE y.id = ANY ($1::text[]) AND y.kind IN ('backfill', 'manual', 'reconcile', 'verify')
-  AND NOT y.trigger = ANY ($3::text[])
-ORDER BY y.id, s.resource, d.destination_id
+CROSS JOIN LATERAL unnest(s.covered) AS part
+WHERE y.id = ANY ($1::text[]) AND y.kind IN ('backfill', 'gap_fill', 'manual', 'reconcile', 'verify')
+  AND NOT y.trigger = ANY ($4::text[])
+ORDER BY y.id, s.resource, d.destination_id, part
 """
 CLAIM = """
 UPDATE searches SET lease_until = now() + $1::interval WHERE id = (
@@ -68,7 +74,7 @@ class Search:
 
 async def note_searches(db: Connection, sync_ids: Sequence[str]) -> None:
     """Note a search for each resource that the syncs have listed in full, within the caller's transaction."""
-    await db.execute(NOTE, sync_ids, list(LISTED), list(WITHOUT_SEARCH))
+    await db.execute(NOTE, sync_ids, list(WALKS), list(WALKS.values()), list(WITHOUT_SEARCH))
 
 
 async def advance(db: Connection, search: Search, last_id: str | None, *, found: int) -> None:

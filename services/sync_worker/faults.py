@@ -64,14 +64,15 @@ LIFT = "DELETE FROM resource_faults WHERE connection_id = $1 AND resource = $2 R
 # What was given up while the fault stood: a sync that waits for a permission ends only then.
 MISSED = """
 SELECT s.id, s.walk, s.range_start, s.object_id FROM slices s JOIN syncs y ON y.id = s.sync_id
-WHERE y.connection_id = $1 AND y.status = 'failed' AND y.finished_at >= $3
+WHERE y.connection_id = $1 AND y.status = 'failed' AND y.kind <> 'verify' AND y.finished_at >= $3
   AND s.resource = $2 AND s.status = 'failed' AND s.cause_code = 'missing_permissions'
 """
 # It goes on behind its checkpoint, unless the broker that held the pages before it is another one now.
 CARRY = """
-INSERT INTO slices (sync_id, connection_id, resource, walk, range_start, range_end, cursor, cursor_created, object_id)
+INSERT INTO slices (sync_id, connection_id, resource, walk, range_start, range_end, cursor, cursor_created, read_at,
+                    object_id)
 SELECT $1, connection_id, resource, walk, range_start, range_end, CASE WHEN cluster_id = $3 THEN cursor END,
-       CASE WHEN cluster_id = $3 THEN cursor_created END, object_id
+       CASE WHEN cluster_id = $3 THEN cursor_created END, CASE WHEN cluster_id = $3 THEN read_at END, object_id
 FROM slices WHERE id = ANY ($2::bigint[]) ORDER BY id
 """
 
