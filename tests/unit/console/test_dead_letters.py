@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tests.unit.console.answers import LETTER, LETTER_DETAIL, LETTER_GROUP, REPLAY, connection
+from tests.unit.console.answers import connection
+from tests.unit.console.letter_answers import LETTER, LETTER_DETAIL, LETTER_GROUP, REPLAY
 from tests.unit.console.playing import PlayedApi, page
 from tests.unit.console.terminal import run
 

@@ -27,8 +27,6 @@ from tests.unit.console.answers import (
     AUDIT_ENTRY,
     BROKEN,
     KEY_CHECK,
-    LETTER,
-    LETTER_GROUP,
     OTHER,
     PREVIEW,
     REMOVAL,
@@ -38,6 +36,7 @@ from tests.unit.console.answers import (
     destination,
     sync,
 )
+from tests.unit.console.letter_answers import LETTER, LETTER_GROUP
 
 DATA = Path(__file__).parent / "data"
 NOW = datetime(2026, 11, 25, 12, 0, 0, tzinfo=UTC)
