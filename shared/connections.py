@@ -108,6 +108,12 @@ UPDATE connections SET api_key = $2, key_hint = $3, key_version = key_version + 
 WHERE id = $1 AND state <> 'removing' RETURNING state
 """
 TRY_FAULTS = "UPDATE resource_faults SET tries = 0, next_try_at = now() WHERE connection_id = $1"
+# What lay on a log that was lost is missing again.
+ADVANCE_EVENTS = """
+UPDATE connections SET events_complete_to = greatest(events_complete_to, $2) WHERE id = $1
+  AND NOT EXISTS (SELECT FROM broker_logs b WHERE b.is_current
+                  AND b.cluster_id || CASE WHEN b.life > 1 THEN '/' || b.life ELSE '' END <> $3::text)
+"""
 # The unique key of the table is what refuses: two requests at once can't both pass.
 LINK = """
 INSERT INTO connection_destinations (connection_id, destination_id, account_id, livemode)
@@ -251,8 +257,10 @@ class ConnectionStore:
             status = await self._pool.execute(sql, connection_id, state, cause_code, cause, list(unless), key_version)
         return bool(status == "UPDATE 1")
 
-    async def advance_events(self, connection_id: str, complete_to: int) -> None:
-        """Note that no event before `complete_to` (Stripe's clock, seconds) is missing; it never goes back."""
-        sql = "UPDATE connections SET events_complete_to = greatest(events_complete_to, $2) WHERE id = $1"
+    async def advance_events(self, connection_id: str, complete_to: int, *, log_id: str | None = None) -> None:
+        """Note that no event before `complete_to` (Stripe's clock, seconds) is missing.
+
+        With `log_id` it is noted only unless the broker has lost that log meanwhile.
+        """
         with database_errors():
-            await self._pool.execute(sql, connection_id, complete_to)
+            await self._pool.execute(ADVANCE_EVENTS, connection_id, complete_to, log_id)

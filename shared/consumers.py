@@ -33,6 +33,7 @@ HAND_BACK_AFTER = 60.0  # seconds of transient failures; well below Kafka's max.
 BATCH_TIMEOUT_MS = 10  # FastStream's default of 200 costs 168 ms of p95 at 2 records/s
 SESSION_TIMEOUT_MS = 6_000  # the least that Kafka allows: so long a killed member's partitions stand still
 SHUTDOWN_GRACE = 5.0  # seconds for a batch that is under way; one that is not done by then comes again
+STOP_TIMEOUT = SHUTDOWN_GRACE + 3.0  # seconds until a consumer that does not stop is left behind
 LONGEST_PAUSE = 5.0  # seconds, the longest pause between two tries
 
 R = TypeVar("R")
@@ -65,8 +66,12 @@ def subscribe(
     *,
     producer: Producer,
     batch_size: int = 1000,
+    life: int = 1,
 ) -> None:
-    """Let `handle` see every batch of `topic`, in order, one at a time; commit when it returns."""
+    """Let `handle` see every batch of `topic`, in order, one at a time; commit when it returns.
+
+    `life` is that of the broker's log: each has a group of its own, which begins where the log begins.
+    """
 
     async def reject(record: ConsumerRecord, error: Exception) -> None:
         await publish_dead_letter(producer, dead_letter_of(record, error, stage=topic.noun), cause=error)
@@ -76,7 +81,7 @@ def subscribe(
 
     broker.subscriber(
         topic.name(settings.topic_prefix),
-        group_id=group(settings.topic_prefix, topic),
+        group_id=group(settings.topic_prefix, topic, life),
         group_instance_id=settings.instance,
         batch=True,
         max_records=batch_size,
@@ -191,8 +196,17 @@ async def consuming(broker: KafkaBroker) -> None:
                 break
             except UNREACHABLE as error:
                 get_logger().warning("kafka_unreachable", attempt=attempt, reason=type(error).__name__)
-                await broker.stop()
+                await _stop(broker)
                 await asyncio.sleep(pause_seconds(attempt, cap=LONGEST_PAUSE))
         await asyncio.get_running_loop().create_future()
     finally:
-        await broker.stop()
+        await _stop(broker)
+
+
+async def _stop(broker: KafkaBroker) -> None:
+    """Stop, but don't wait for ever for a group that does not let its member go: the broker may just have lost it."""
+    try:
+        async with asyncio.timeout(STOP_TIMEOUT):
+            await broker.stop()
+    except (TimeoutError, KafkaError) as error:
+        get_logger().warning("consumer_left_behind", reason=type(error).__name__)

@@ -27,6 +27,8 @@ from shared.topics import DEAD_LETTERS, TOPICS, Topic
 MAX_RECORD_BYTES = 4 * 1024 * 1024  # a webhook is at most 1 MiB; an invoice with its lines may be larger
 ROOM_FOR_A_REASON = 64 * 1024  # bytes by which a dead letter may be larger than its record
 HEAL_AFTER = 2.0  # seconds without one success before the producer is built anew
+HEAL_TIMEOUT = 2.0  # seconds for one try to build it
+HEAL_INTERVAL = 0.25  # seconds between two tries
 UNREACHABLE = (KafkaError, OSError, TimeoutError)
 
 
@@ -121,12 +123,16 @@ class Producer:
             self._healing = asyncio.create_task(self._heal())
 
     async def _heal(self) -> None:
+        """Build the client anew, as soon as the broker answers: nobody who publishes has to find that out first."""
         PRODUCER_RECREATED.inc()
         await self._close()
-        with suppress(*UNREACHABLE, KafkaUnavailableError):
-            async with asyncio.timeout(self._timeout):
-                await ensure_topics(self._settings)
-                await self._started()
+        while True:
+            with suppress(*UNREACHABLE, KafkaUnavailableError):
+                async with asyncio.timeout(HEAL_TIMEOUT):
+                    await ensure_topics(self._settings)
+                    await self._started()
+                    return
+            await asyncio.sleep(HEAL_INTERVAL)
 
     async def _close(self) -> None:
         client, self._client = self._client, None

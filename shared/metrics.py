@@ -27,6 +27,12 @@ PRODUCER_RECREATED = Counter(
     "Times the Kafka producer was built anew after a fatal error.",
     registry=REGISTRY,
 )
+BROKER_LOSSES = Counter(
+    "tillstream_broker_losses_total",
+    "Times the broker was found to have lost records, by how it was noticed.",
+    ["cause"],
+    registry=REGISTRY,
+)
 STRIPE_CALLS = Counter("tillstream_stripe_calls_total", "Calls to Stripe, by status.", ["status"], registry=REGISTRY)
 STRIPE_SECONDS = Histogram(
     "tillstream_stripe_call_seconds",

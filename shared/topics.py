@@ -42,6 +42,6 @@ def record_key(connection_id: str, object_id: str) -> bytes:
     return f"{connection_id}:{object_id}".encode()
 
 
-def group(prefix: str, topic: Topic) -> str:
-    """The consumer group that reads `topic`."""
-    return f"{prefix}.{topic.noun}"
+def group(prefix: str, topic: Topic, life: int = 1) -> str:
+    """The consumer group that reads `topic`; the offsets that it has committed mean nothing in another life."""
+    return f"{prefix}.{topic.noun}" if life == 1 else f"{prefix}.{topic.noun}.{life}"

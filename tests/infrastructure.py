@@ -81,6 +81,13 @@ def database_url(postgres_url: str, template_database: str) -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="module")
+def module_database_url(postgres_url: str, template_database: str) -> Iterator[str]:
+    """A database that the tests of a module share, with all migrations."""
+    with _database(postgres_url, template=template_database) as url:
+        yield url
+
+
 @pytest.fixture
 def empty_database_url(postgres_url: str) -> Iterator[str]:
     """A database of this test's own, with nothing in it."""

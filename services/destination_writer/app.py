@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 
 from aiohttp import web
 from pydantic import SecretStr
@@ -26,18 +27,22 @@ from services.destination_writer.searching import Searching
 from services.destination_writer.second_look import SecondLook
 from services.destination_writer.settings import WriterSettings
 from shared.background import open_state, run_beside, until_available
+from shared.broker_log import Log, find_log
 from shared.cleanups import CleanupStore
 from shared.consumers import consuming, make_broker, publish_dead_letter, subscribe
 from shared.db import Pool, is_ready
 from shared.dead_letters import DeadLetter, describe
 from shared.destinations import Destination as DestinationRow
 from shared.destinations import DestinationStore
+from shared.errors import TransientError
 from shared.http import make_app, serve
 from shared.kafka import Producer, cluster_id, ensure_topics
-from shared.log import configure
+from shared.log import configure, get_logger
 from shared.messages import RecordHeaders
 from shared.settings import load
 from shared.topics import DEAD_LETTERS, EVENTS, SNAPSHOTS, record_key
+
+LOOK_INTERVAL = 2.0  # seconds between two looks at which log the broker keeps
 
 
 def open_destination(row: DestinationRow, password: SecretStr) -> Destination:
@@ -60,22 +65,44 @@ class Writer:
         async with open_state(settings) as pool:
             self._pool = pool
             await until_available("kafka", lambda: ensure_topics(settings))
-            cluster = await until_available("kafka", lambda: cluster_id(settings))
+            log = await until_available("kafka", lambda: self._find_log(pool))
             outlets = Outlets(DestinationStore(pool, settings.key_ring), open_destination)
             try:
-                await self._consume(pool, producer, outlets, Ledger(pool, cluster))
+                await self._work(pool, producer, outlets, log)
             finally:
                 await outlets.close()
                 await producer.stop()
 
-    async def _consume(self, pool: Pool, producer: Producer, outlets: Outlets, ledger: Ledger) -> None:
+    async def _work(self, pool: Pool, producer: Producer, outlets: Outlets, log: Log) -> None:
         settings = self._settings
         routes, parking, graveyard = Routes(pool), Parking(pool), Graveyard(pool)
         dispatch = Dispatch(routes, outlets, parking, Rejections(producer).publish, breaker=Breaker(pool))
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(outlets.run())
+            tasks.create_task(graveyard.run())
+            tasks.create_task(Replaying(pool, producer, settings.topic_prefix).run())
+            tasks.create_task(Retry(parking, routes, dispatch, Ledger(pool, log.id)).run())
+            tasks.create_task(Cleaning(CleanupStore(pool), routes, outlets, parking).run())
+            tasks.create_task(Searching(pool, routes, outlets).run())
+            tasks.create_task(SecondLook(pool, routes, outlets).run())
+            while True:
+                log = await self._consume(pool, producer, dispatch, graveyard, log)
+
+    async def _consume(self, pool: Pool, producer: Producer, dispatch: Dispatch, graveyard: Graveyard, log: Log) -> Log:
+        """Consume while the broker keeps this log; return the next one.
+
+        With the log the consumers end, and what they had read ahead: its offsets must not count as of the next log.
+        """
+        settings = self._settings
         handlers = Handlers(
-            dispatch, ledger, graveyard, producer, event_deadline_seconds=settings.write_deadline_seconds
+            dispatch,
+            Ledger(pool, log.id),
+            graveyard,
+            producer,
+            event_deadline_seconds=settings.write_deadline_seconds,
         )
         # A broker for each topic: their consumers keep their own pace, and a backfill never delays a live event.
+        consumers = []
         async with asyncio.TaskGroup() as tasks:
             for topic, handle in (
                 (EVENTS, handlers.deliver_events),
@@ -83,16 +110,26 @@ class Writer:
                 (DEAD_LETTERS, handlers.keep_dead_letters),
             ):
                 broker = make_broker(settings)
-                subscribe(broker, settings, topic, handle, producer=producer)
-                tasks.create_task(consuming(broker))
-            tasks.create_task(outlets.run())
-            tasks.create_task(graveyard.run())
-            tasks.create_task(Replaying(pool, producer, settings.topic_prefix).run())
-            tasks.create_task(Retry(parking, routes, dispatch, ledger).run())
-            tasks.create_task(Cleaning(CleanupStore(pool), routes, outlets, parking).run())
-            tasks.create_task(Searching(pool, routes, outlets).run())
-            tasks.create_task(SecondLook(pool, routes, outlets).run())
+                subscribe(broker, settings, topic, handle, producer=producer, life=log.life)
+                consumers.append(tasks.create_task(consuming(broker)))
             self._is_consuming = True
+            following = await self._next_log(pool, log)
+            for consumer in consumers:
+                consumer.cancel()
+        return following
+
+    async def _next_log(self, pool: Pool, log: Log) -> Log:
+        """Wait until the broker keeps another log than this one; the sync worker says so when records are lost."""
+        while True:
+            await asyncio.sleep(LOOK_INTERVAL)
+            with suppress(TransientError):
+                found = await self._find_log(pool)
+                if found != log:
+                    get_logger().warning("broker_log_changed", log=found.id)
+                    return found
+
+    async def _find_log(self, pool: Pool) -> Log:
+        return await find_log(pool, await cluster_id(self._settings))
 
     async def is_database_ready(self) -> bool:
         """Tell whether the state database answers."""

@@ -33,7 +33,7 @@ SELECT $1::text, $2::text, $3::text, nullif($4::text, ''), $5::text, $6::text, $
        $10::jsonb, $11::bytea, $12::text, $13::text
 WHERE ($4 = '' OR EXISTS (SELECT FROM connections c WHERE c.id = $4 AND c.state <> 'removing'))
   AND NOT EXISTS (SELECT FROM again)
-ON CONFLICT (topic, partition, record_offset, destination_id) DO UPDATE
+ON CONFLICT (topic, partition, record_offset, destination_id, log_id) DO UPDATE
 SET attempts = d.attempts + 1, code = excluded.code, reason = excluded.reason, last_seen_at = now(), replay_id = NULL,
     is_published = false, is_parked = false
 """

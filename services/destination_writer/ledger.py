@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from services.destination_writer import replayed
 from services.destination_writer.delivery import Outcome, Report
 from services.destination_writer.findings import ComparisonReport, note_comparisons
+from services.destination_writer.gaps import note_gaps
 from services.destination_writer.lifeline import log_answers, log_events, log_late
 from services.destination_writer.records import Parsed, Position, Refetch, positions
 from shared.db import Connection, Pool, transaction
@@ -109,6 +110,7 @@ class Ledger:
         async with transaction(self._pool) as db:
             before = await db.fetch(BEFORE, self._cluster_id, topics, partitions)
             known = {(row["topic"], row["partition"]): row["next_offset"] for row in before}
+            await note_gaps(db, self._cluster_id, known, batch)
             fresh = [r for r in reports if _is_fresh(r.position, known)]
             await _count(db, fresh)
             await _count_live(db, fresh)

@@ -10,6 +10,8 @@ from aiohttp import web
 
 from services.sync_worker.absences import Absences
 from services.sync_worker.backfill import Backfill
+from services.sync_worker.broker import Broker
+from services.sync_worker.broker_watch import BrokerWatch
 from services.sync_worker.clients import Clients
 from services.sync_worker.completion import Completion
 from services.sync_worker.endpoint_check import EndpointCheck
@@ -28,6 +30,7 @@ from services.sync_worker.schedule import Schedule
 from services.sync_worker.settings import WorkerSettings
 from services.sync_worker.slices import Slices
 from shared.background import open_state, run_beside, until_available
+from shared.broker_log import CurrentLog
 from shared.connections import ConnectionStore
 from shared.consumers import consuming, make_broker, subscribe
 from shared.crypto import make_id
@@ -56,26 +59,27 @@ class Worker:
         async with open_state(settings, pool_size=settings.fetchers + 10) as pool, aiohttp.ClientSession() as session:
             self._pool = pool
             await until_available("kafka", lambda: ensure_topics(settings))
-            cluster = await until_available("kafka", lambda: cluster_id(settings))
             try:
-                await self._work(pool, session, producer, cluster)
+                await self._work(pool, session, producer)
             finally:
                 await producer.stop()
 
-    async def _work(self, pool: Pool, session: aiohttp.ClientSession, producer: Producer, cluster: str) -> None:
+    async def _work(self, pool: Pool, session: aiohttp.ClientSession, producer: Producer) -> None:
         settings = self._settings
-        owner, wake = make_id("wrk"), asyncio.Event()
+        owner, wake, log = make_id("wrk"), asyncio.Event(), CurrentLog("")
         connections, syncs = ConnectionStore(pool, settings.key_ring), SyncStore(pool)
-        slices = Slices(pool, owner=owner, cluster_id=cluster)
+        watch = BrokerWatch(pool, connections, syncs, Broker(settings), log)
+        await until_available("kafka", watch.look)
+        slices = Slices(pool, owner=owner, log=log)
         clients = Clients(session, settings, pool, connections)
-        publisher = Publisher(producer)
+        publisher = Publisher(producer, log)
         objects = Objects(pool, publisher)
         endpoints = WebhookEndpoints(pool, settings.key_ring, public_url=settings.public_url or "")
         endpoint = EndpointCheck(pool, endpoints, syncs, has_public_url=bool(settings.public_url))
-        faults = Faults(pool, connections, clients, syncs, endpoint, cluster_id=cluster)
+        faults = Faults(pool, connections, clients, syncs, endpoint, log=log)
         gap_fill = GapFill(EventLog(pool), connections, publisher, objects)
         backfill = Backfill(slices, connections, clients, publisher, objects, gap_fill, faults, endpoint)
-        completion = Completion(pool, syncs, slices, cluster_id=cluster)
+        completion = Completion(pool, syncs, slices, log=log)
         polling = Polling(
             pool,
             connections,
@@ -101,6 +105,7 @@ class Worker:
             tasks.create_task(Schedule(pool, connections, syncs, interval_seconds=settings.reconcile_seconds).run())
             tasks.create_task(Removing(pool, connections, clients, endpoints).run())
             tasks.create_task(consuming(broker))
+            tasks.create_task(watch.run())
             self._is_working = True
 
     async def is_database_ready(self) -> bool:

@@ -142,7 +142,7 @@ class Backfill:
         await self._walk(held, api, FEED, start, take)
         read_at = await self._slices.feed_read_at(held.sync_id)
         if read_at is not None:
-            await self._connections.advance_events(connection.id, read_at)
+            await self._connections.advance_events(connection.id, read_at, log_id=held.log_id)
 
     async def _fetch_list(self, held: Slice, connection: Connection, api: StripeApi) -> None:
         resource = BY_NAME[held.resource]

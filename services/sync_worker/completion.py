@@ -10,6 +10,7 @@ from services.sync_worker.gap_fill import FEED_DAYS, feed_start, is_beyond_feed
 from services.sync_worker.planning import plan
 from services.sync_worker.sampling import plan_sample
 from services.sync_worker.slices import Slices
+from shared.broker_log import CurrentLog
 from shared.db import Connection as Database
 from shared.db import Pool, Row, RowInUseError, database_errors, transaction
 from shared.errors import TransientError
@@ -22,7 +23,7 @@ GAP_BEYOND_FEED = f"gap of more than {FEED_DAYS} days"  # what triggers a new re
 CLOCK_SLACK = 60  # seconds by which our clock may be behind Stripe's
 
 QUEUED = """
-SELECT y.id, y.resources, y.object_id, y.range_start, y.range_end, c.id AS connection_id, c.events_complete_to,
+SELECT y.id, y.kind, y.resources, y.object_id, y.range_start, y.range_end, c.id AS connection_id, c.events_complete_to,
        c.created_at AS connected_at, c.resources AS synced, c.start_date, y.sample_pages
 FROM syncs y JOIN connections c ON c.id = y.connection_id
 WHERE y.status = 'queued' AND c.state = 'active' AND (y.not_before IS NULL OR y.not_before <= now())
@@ -32,9 +33,10 @@ IS_LISTED_AGAIN = """
 SELECT EXISTS (SELECT FROM syncs WHERE connection_id = $1 AND kind = 'backfill' AND trigger = $2 AND finished_at IS NULL
                AND status <> 'cancelled')
 """
-# A broker that is not the one that was published to has lost it all: the slice runs again.
+# What lies on another log than the current one is lost: the slice runs again.
 RESTART_LOST = """
-UPDATE slices s SET status = 'planned', cursor = NULL, cursor_created = NULL, pages = 0, records = 0
+UPDATE slices s SET status = 'planned', cursor = NULL, cursor_created = NULL, cluster_id = NULL, read_at = NULL,
+    pages = 0, records = 0
 FROM syncs y WHERE y.id = s.sync_id AND y.status IN ('running', 'paused') AND s.status IN ('planned', 'published')
   AND s.cluster_id IS NOT NULL AND s.cluster_id <> $1 AND (s.lease_until IS NULL OR s.lease_until < now())
 RETURNING s.id
@@ -46,6 +48,10 @@ _IS_UNWRITTEN = """
     SELECT FROM slice_offsets o LEFT JOIN writer_progress w
       ON w.cluster_id = s.cluster_id AND w.topic = o.topic AND w.partition = o.partition
     WHERE o.slice_id = s.id AND coalesce(w.next_offset, 0) <= o.last_offset)
+ OR EXISTS (
+    SELECT FROM slice_offsets o JOIN broker_gaps g
+      ON g.log_id = s.cluster_id AND g.topic = o.topic AND g.partition = o.partition AND g.from_offset <= o.last_offset
+    WHERE o.slice_id = s.id)
  OR EXISTS (SELECT FROM parked_records p WHERE p.slice_id = s.id))
 """
 CONFIRM = f"""
@@ -53,6 +59,15 @@ UPDATE slices s SET status = 'confirmed'
 FROM syncs y
 WHERE y.id = s.sync_id AND y.status IN ('running', 'paused', 'cancelled') AND s.status = 'published'
   AND s.cluster_id = $1 AND NOT {_IS_UNWRITTEN}
+RETURNING s.sync_id, s.resource = $2 AS is_feed
+"""
+# What a comparison with the feed has published is written: no event before its reading is missing, nor only on Kafka.
+ADVANCE_WRITTEN = """
+UPDATE connections c SET events_written_to = greatest(c.events_written_to, f.read_at)
+FROM (SELECT s.sync_id, min(s.connection_id) AS connection_id, min(s.read_at) AS read_at FROM slices s
+      WHERE s.sync_id = ANY ($1::text[]) AND s.resource = $2
+      GROUP BY s.sync_id HAVING bool_and(s.status = 'confirmed')) f
+WHERE c.id = f.connection_id
 """
 # Held until the end of the transaction: a permission that comes back in between finds the slices that were given up.
 HOLD_FAULTS = """
@@ -125,12 +140,12 @@ class Completion:
     """Starts queued syncs and finishes those that are confirmed."""
 
     def __init__(
-        self, pool: Pool, syncs: SyncStore, slices: Slices, *, cluster_id: str, now: Callable[[], float] = time.time
+        self, pool: Pool, syncs: SyncStore, slices: Slices, *, log: CurrentLog, now: Callable[[], float] = time.time
     ) -> None:
         self._pool = pool
         self._syncs = syncs
         self._slices = slices
-        self._cluster_id = cluster_id
+        self._log = log
         self._now = now
 
     async def run(self, wake: asyncio.Event) -> None:
@@ -157,6 +172,8 @@ class Completion:
         end = int(row["range_end"].timestamp()) if row["range_end"] else int(now) + CLOCK_SLACK
         gap = (row["events_complete_to"], row["connected_at"])
         since = feed_start(*gap, now=now)
+        if row["kind"] == Kind.GAP_FILL and start is not None:
+            since = min(since, start)  # of other kinds, the range is that of the lists
         if row["sample_pages"] is None:
             plans = list(plan(row["resources"], start=start, end=end, object_id=row["object_id"], feed_start=since))
         else:
@@ -187,16 +204,17 @@ class Completion:
             get_logger().info("connection_gone")  # removed while its sync ended: nothing was changed
 
     async def _confirm(self, db: Database) -> None:
-        lost = [row["id"] for row in await db.fetch(RESTART_LOST, self._cluster_id)]
+        lost = [row["id"] for row in await db.fetch(RESTART_LOST, self._log.id)]
         await db.execute(FORGET_OFFSETS, lost)
         await db.execute(FORGET_COUNTS, lost)
-        await db.execute(CONFIRM, self._cluster_id)
+        confirmed = {row["sync_id"] for row in await db.fetch(CONFIRM, self._log.id, EVENT_FEED) if row["is_feed"]}
+        await db.execute(ADVANCE_WRITTEN, list(confirmed), EVENT_FEED)
 
     async def _finish(self, db: Database) -> None:
         await db.execute(HOLD_FAULTS)
         await db.execute(GIVE_UP_WAITING)
         await note_searches(db, [row["id"] for row in await db.fetch(COMPARED)])
-        finished = await db.fetch(FINISH, self._cluster_id)
+        finished = await db.fetch(FINISH, self._log.id)
         await freeze(db, [row["id"] for row in finished])
         await note_searches(db, [row["id"] for row in finished if row["kind"] != Kind.VERIFY])
         await db.execute(FORGET_COMPARED, [row["id"] for row in finished])
@@ -206,7 +224,7 @@ class Completion:
                 await self._follow_backfill(db, row)
 
     async def _finish_cancelled(self, db: Database) -> None:
-        cancelled = [row["id"] for row in await db.fetch(FINISH_CANCELLED, self._cluster_id)]
+        cancelled = [row["id"] for row in await db.fetch(FINISH_CANCELLED, self._log.id)]
         await freeze(db, cancelled)
         await db.execute(LEAVE_CANCELLED, cancelled)
         await db.execute(FORGET_COMPARED, cancelled)

@@ -15,6 +15,7 @@ from services.sync_worker.completion import CLOCK_SLACK
 from services.sync_worker.endpoint_check import EndpointCheck, EndpointRefusedError
 from services.sync_worker.planning import Plan, list_parameters, plan
 from services.sync_worker.slices import BEGIN, add_slices
+from shared.broker_log import CurrentLog
 from shared.catalogue import BY_NAME, WEBHOOK_ENDPOINT, permission_of
 from shared.connections import Connection, ConnectionStore
 from shared.db import Connection as Database
@@ -67,7 +68,7 @@ SELECT s.id, s.walk, s.range_start, s.object_id FROM slices s JOIN syncs y ON y.
 WHERE y.connection_id = $1 AND y.status = 'failed' AND y.kind <> 'verify' AND y.finished_at >= $3
   AND s.resource = $2 AND s.status = 'failed' AND s.cause_code = 'missing_permissions'
 """
-# It goes on behind its checkpoint, unless the broker that held the pages before it is another one now.
+# It goes on behind its checkpoint, unless the log that held the pages before it is lost.
 CARRY = """
 INSERT INTO slices (sync_id, connection_id, resource, walk, range_start, range_end, cursor, cursor_created, read_at,
                     object_id)
@@ -88,7 +89,7 @@ class Faults:
         syncs: SyncStore,
         endpoint: EndpointCheck,
         *,
-        cluster_id: str,
+        log: CurrentLog,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._pool = pool
@@ -96,7 +97,7 @@ class Faults:
         self._clients = clients
         self._syncs = syncs
         self._endpoint = endpoint
-        self._cluster_id = cluster_id
+        self._log = log
         self._now = now
 
     async def note(
@@ -185,7 +186,7 @@ class Faults:
             db=db,
         )
         await db.fetchval(BEGIN, sync_id, end)
-        await db.execute(CARRY, sync_id, [row["id"] for row in missed], self._cluster_id)
+        await db.execute(CARRY, sync_id, [row["id"] for row in missed], self._log.id)
         await add_slices(db, sync_id, connection.id, window)
 
 

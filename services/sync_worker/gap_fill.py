@@ -73,12 +73,13 @@ class GapFill:
         Raises what `take` raises, and `PermissionMissingError` when the key may not read the feed.
         """
         asked: Asked = set()
+        log_id = self._publisher.log_id
         found, read_at = 0, None
         async for page, _ in iter_pages(api, FEED, [("created[gte]", str(self.since(connection)))]):
             read_at = page.stamp if read_at is None else read_at
             found += (await self.take(connection, api, page, asked))[1]
         if read_at is not None:
-            await self._connections.advance_events(connection.id, read_at)
+            await self._connections.advance_events(connection.id, read_at, log_id=log_id)
         return found
 
     async def take(

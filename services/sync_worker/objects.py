@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl, quote
 
 import msgspec
 
+from services.sync_worker.answers import Answers
 from services.sync_worker.hint_spans import Span
 from services.sync_worker.planning import list_parameters
 from services.sync_worker.publishing import Publisher, Snapshot
@@ -51,6 +52,7 @@ class Objects:
     def __init__(self, pool: Pool, publisher: Publisher) -> None:
         self._pool = pool
         self._publisher = publisher
+        self._answers = Answers(pool)
 
     async def refresh(
         self, connection: Connection, api: StripeApi, resource: Resource, object_id: str, *, slice_id: int | None = None
@@ -59,8 +61,18 @@ class Objects:
 
         Returns the last offset of each partition that was written to.
         """
+        log_id, question = self._publisher.log_id, (connection.id, resource.name, object_id)
         if object_id == NEWEST_OF_LIST:
-            return await self._refresh_tail(connection, api, resource, slice_id)
+            offsets, since = await self._refresh_tail(connection, api, resource, slice_id)
+            await self._answers.note(question, offsets, log_id=log_id, listed_from=since)
+        else:
+            offsets = await self._refresh_object(connection, api, resource, object_id, slice_id)
+            await self._answers.note(question, offsets, log_id=log_id)
+        return offsets
+
+    async def _refresh_object(
+        self, connection: Connection, api: StripeApi, resource: Resource, object_id: str, slice_id: int | None
+    ) -> Offsets:
         snapshot = await self.ask(api, resource, object_id)
         if snapshot is None:
             return {}
@@ -83,7 +95,7 @@ class Objects:
 
         One whose child list is cut there counts as not found.
         """
-        resource = BY_NAME[span.resource]
+        resource, log_id = BY_NAME[span.resource], self._publisher.log_id
         parameters = list_parameters(resource.name, 0, start=span.start, end=span.end + 1, cursor=None)
         page = await api.list_page(resource.list_path, parameters)
         # What is looked for is the answer to a question: one that can't be ordered yet is asked again.
@@ -100,6 +112,8 @@ class Objects:
         for named in named_by(resource):
             ids = dict.fromkeys(one for body in found.values() for one in named_ids(named, body))
             offsets |= await self._refresh_named(connection, api, named, list(ids), slice_id)
+        for object_id in filter(None, found):
+            await self._answers.note((connection.id, resource.name, object_id), offsets, log_id=log_id)
         return offsets, {object_id for object_id in found if object_id}
 
     async def ask_later(self, connection: Connection, resource: str, ids: Iterable[str]) -> None:
@@ -139,7 +153,8 @@ class Objects:
 
     async def _refresh_tail(
         self, connection: Connection, api: StripeApi, resource: Resource, slice_id: int | None
-    ) -> Offsets:
+    ) -> tuple[Offsets, int]:
+        """Return the last offsets, and the second from which on the list was read."""
         with database_errors():
             listed_to = await self._pool.fetchval(LISTED_TO, connection.id, resource.name)
         since = (listed_to or int(connection.created_at.timestamp())) - TAIL_OVERLAP
@@ -154,7 +169,7 @@ class Objects:
                 offsets |= await self._publisher.publish(connection, snapshots, slice_id=slice_id)
         with database_errors():
             await self._pool.execute(ADVANCE, connection.id, resource.name, min(stamps))
-        return offsets
+        return offsets, since
 
     async def _walk_children(
         self, connection: Connection, api: StripeApi, child: Child, parent_id: str

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from shared.broker_log import CurrentLog
 from shared.catalogue import Resource
 from shared.connections import Connection
 from shared.kafka import Outgoing, Producer
@@ -34,8 +35,14 @@ def object_id(connection: Connection, resource: Resource, item: Item) -> str:
 class Publisher:
     """Publishes for one topic prefix; every method raises `KafkaUnavailableError`."""
 
-    def __init__(self, producer: Producer) -> None:
+    def __init__(self, producer: Producer, log: CurrentLog) -> None:
         self._producer = producer
+        self._log = log
+
+    @property
+    def log_id(self) -> str:
+        """The log that is published to; to be taken before, since the broker may lose it meanwhile."""
+        return self._log.id
 
     async def publish(
         self, connection: Connection, snapshots: Sequence[Snapshot], *, slice_id: int | None = None

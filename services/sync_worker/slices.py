@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from services.sync_worker.planning import MOST_OF_FEED, MOST_PARALLEL, Plan
+from shared.broker_log import CurrentLog
 from shared.db import Connection, Pool, affected, database_errors, transaction
 from shared.errors import TransientError
 from shared.syncs import EVENT_FEED
@@ -41,6 +42,7 @@ class Slice:
     page_limit: int | None
     lease_token: int
     compares: bool  # what it reads is compared with the rows, and not written
+    log_id: str  # the log that its pages go to
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,7 @@ UPDATE slices SET lease_owner = $1, lease_token = lease_token + 1, lease_until =
 WHERE id = (
     SELECT s.id FROM slices s JOIN syncs y ON y.id = s.sync_id JOIN connections c ON c.id = s.connection_id
     WHERE s.status = 'planned' AND (s.lease_until IS NULL OR s.lease_until < now())
-      AND y.status = 'running' AND c.state = 'active'
+      AND y.status = 'running' AND c.state = 'active' AND coalesce(s.cluster_id, $3) = $3
       AND NOT EXISTS (SELECT FROM resource_faults f WHERE f.connection_id = s.connection_id AND f.resource = s.resource)
     ORDER BY (SELECT count(*) FROM slices o WHERE o.connection_id = s.connection_id AND o.resource = s.resource
               AND o.status = 'planned' AND o.lease_until > now()), s.id
@@ -79,7 +81,7 @@ CHECKPOINT = """
 UPDATE slices SET cursor = $3, cursor_created = $4, pages = pages + 1, records = records + $5, cluster_id = $6,
                   status = CASE WHEN $7 THEN 'published' ELSE status END, range_start = coalesce($8, range_start),
                   lease_until = now() + $9::interval, read_at = coalesce(read_at, $10)
-WHERE id = $1 AND lease_token = $2 AND status = 'planned'
+WHERE id = $1 AND lease_token = $2 AND status = 'planned' AND coalesce(cluster_id, $6) = $6
 """
 OFFSETS = """
 INSERT INTO slice_offsets AS o (slice_id, topic, partition, last_offset)
@@ -118,11 +120,11 @@ FROM unnest($3::text[], $4::int[], $5::bigint[], $6::bigint[], $7::text[], $8::i
 class Slices:
     """The slices of all syncs; every method raises `DatabaseUnavailableError` when the database is away."""
 
-    def __init__(self, pool: Pool, *, owner: str, cluster_id: str) -> None:
-        """`owner` names this worker; `cluster_id` the broker that it publishes to."""
+    def __init__(self, pool: Pool, *, owner: str, log: CurrentLog) -> None:
+        """`owner` names this worker; `log` is what it publishes to."""
         self._pool = pool
         self._owner = owner
-        self._cluster_id = cluster_id
+        self._log = log
 
     async def begin(self, db: Connection, sync_id: str, plans: Sequence[Plan], *, range_end: int) -> bool:
         """Start a queued sync with its slices, within the caller's transaction; tell whether it was not yet started."""
@@ -134,9 +136,10 @@ class Slices:
 
     async def claim(self) -> Slice | None:
         """Return a slice that nobody works on, now held by this worker; `None` when there is none."""
+        log_id = self._log.id
         with database_errors():
-            row = await self._pool.fetchrow(CLAIM, self._owner, LEASE)
-        return Slice(**dict(row)) if row else None
+            row = await self._pool.fetchrow(CLAIM, self._owner, LEASE, log_id)
+        return Slice(**dict(row), log_id=log_id) if row else None
 
     @asynccontextmanager
     async def held(self, held: Slice) -> AsyncIterator[None]:
@@ -152,7 +155,9 @@ class Slices:
 
     async def checkpoint(self, held: Slice, done: Checkpoint) -> None:
         """Note a published page; raise `LeaseLostError` when the slice is not to be gone on with."""
-        page = (done.cursor, done.cursor_created, done.records, self._cluster_id, done.is_last)
+        if held.log_id != self._log.id:
+            raise LeaseLostError  # the broker has lost what was published
+        page = (done.cursor, done.cursor_created, done.records, held.log_id, done.is_last)
         async with transaction(self._pool) as db:
             goes_on = await db.fetchval(COST, held.sync_id, done.calls, done.rate_limited)
             if goes_on is None:

@@ -9,6 +9,7 @@ import pytest
 
 from services.sync_worker.completion import Completion
 from services.sync_worker.handlers import Handlers
+from shared.broker_log import CurrentLog
 from shared.errors import DatabaseUnavailableError, MessageError
 from shared.messages import RequestSync
 from shared.syncs import Kind, Status, SyncStore
@@ -155,7 +156,7 @@ class FailingSyncs(SyncStore):
 async def test_a_backfill_does_not_end_without_its_gap_fill(here: World) -> None:
     sync_id = await fetched(here, "charge")
     await here.confirm_everything()
-    failing = Completion(here.pool, FailingSyncs(here.pool), here.slices(), cluster_id=CLUSTER)
+    failing = Completion(here.pool, FailingSyncs(here.pool), here.slices(), log=CurrentLog(CLUSTER))
     with pytest.raises(DatabaseUnavailableError):
         await failing.finish_confirmed()
     assert (await here.syncs.get(sync_id)).status is Status.RUNNING

@@ -16,11 +16,12 @@ from aiohttp.test_utils import TestServer
 
 from services.sync_worker.objects import TAIL_OVERLAP, Objects
 from services.sync_worker.publishing import Publisher
+from shared.broker_log import CurrentLog
 from shared.catalogue import BY_NAME
 from shared.messages import Origin, RecordHeaders
 from shared.stripe_api import StripeApi, Unlimited
 from shared.topics import SNAPSHOTS
-from tests.integration.sync_worker.worlds import CONNECTION, World
+from tests.integration.sync_worker.worlds import CLUSTER, CONNECTION, World
 from tests.unit.shared.fake_stripe import KEY
 
 
@@ -57,7 +58,7 @@ async def asking(stripe: Invoice) -> AsyncIterator[StripeApi]:
 
 
 async def refresh(here: World, stripe: Invoice) -> dict[tuple[str, int], int]:
-    objects = Objects(here.pool, Publisher(here.producer))  # type: ignore[arg-type]
+    objects = Objects(here.pool, Publisher(here.producer, CurrentLog(CLUSTER)))  # type: ignore[arg-type]
     async with asking(stripe) as api:
         return await objects.refresh(await here.connection(), api, BY_NAME["invoice"], "in_1")
 

@@ -30,6 +30,7 @@ from services.sync_worker.settings import WorkerSettings
 from services.sync_worker.slices import Slices
 from shared.api_keys import parse_api_key
 from shared.audit import Actor
+from shared.broker_log import CurrentLog
 from shared.catalogue import BY_NAME, webhook_events
 from shared.connections import Connection, ConnectionStore, LiveBy, State
 from shared.crypto import make_encryption_key
@@ -80,17 +81,17 @@ class World:
     settings: WorkerSettings
 
     def slices(self, owner: str = "worker-1", cluster: str = CLUSTER) -> Slices:
-        return Slices(self.pool, owner=owner, cluster_id=cluster)
+        return Slices(self.pool, owner=owner, log=CurrentLog(cluster))
 
     def backfill(self, owner: str = "worker-1", cluster: str = CLUSTER) -> Backfill:
-        publisher = Publisher(self.producer)  # type: ignore[arg-type]
+        publisher = Publisher(self.producer, CurrentLog(cluster))  # type: ignore[arg-type]
         parts = (self.connections, self.clients, publisher, self.objects, self.gap_fill, self.faults(cluster))
         endpoint = self.endpoint_check()
         return Backfill(self.slices(owner, cluster), *parts, endpoint)
 
     def faults(self, cluster: str = CLUSTER) -> Faults:
         parts = (self.pool, self.connections, self.clients, self.syncs, self.endpoint_check())
-        return Faults(*parts, cluster_id=cluster)
+        return Faults(*parts, log=CurrentLog(cluster))
 
     def endpoint_check(self) -> EndpointCheck:
         return EndpointCheck(self.pool, self.endpoints(), self.syncs, has_public_url=True)
@@ -156,7 +157,7 @@ class World:
             return await self.gap_fill.fill(connection, api)
 
     def completion(self, cluster: str = CLUSTER, *, now: Callable[[], float] = time.time) -> Completion:
-        return Completion(self.pool, self.syncs, self.slices(cluster=cluster), cluster_id=cluster, now=now)
+        return Completion(self.pool, self.syncs, self.slices(cluster=cluster), log=CurrentLog(cluster), now=now)
 
     async def connection(self) -> Connection:
         return await self.connections.get(CONNECTION)
@@ -234,7 +235,7 @@ async def _fill(pool: Pool, settings: WorkerSettings, session: aiohttp.ClientSes
     destinations, account_id = DestinationStore(pool, settings.key_ring), simulation.platform.account_id
     await _connect(destinations, connections, settings, CONNECTION, account_id, simulation.first_key)
     producer = FakeProducer()
-    publisher = Publisher(producer)  # type: ignore[arg-type]
+    publisher = Publisher(producer, CurrentLog(CLUSTER))  # type: ignore[arg-type]
     objects = Objects(pool, publisher)
     log = EventLog(pool)
     gap_fill = GapFill(log, connections, publisher, objects)
