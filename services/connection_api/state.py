@@ -15,6 +15,7 @@ from services.connection_api.life.comparing import Comparing
 from services.connection_api.life.connect import Connect
 from services.connection_api.life.deliveries import Deliveries
 from services.connection_api.life.keys import Keys
+from services.connection_api.life.rebuild import Rebuild
 from services.connection_api.life.removals import Removals
 from services.connection_api.life.setups import Setups
 from services.connection_api.life.start_dates import StartDates
@@ -153,6 +154,11 @@ class State:
     def syncs(self) -> SyncStore:
         """The syncs."""
         return SyncStore(self.pool)
+
+    @property
+    def rebuild(self) -> Rebuild:
+        """Filling a destination again."""
+        return Rebuild(self.pool, self.connections)
 
     @property
     def steering(self) -> Steering:

@@ -14,10 +14,12 @@ from services.console.consent import consent, read_secret, tell
 from services.console.listing import Column, Listing
 from services.console.options import AsJson, DestinationName, Yes
 from services.console.picking import pick_destination
+from services.console.rebuilding import rebuild
 from services.console.screen import OUT, plain, show_done, show_json, with_tone
 from services.console.task import FAILED, WrongUseError, with_api
 
 cli = typer.Typer(no_args_is_help=True, help="Databases that rows go to: add, test, change and remove them.")
+cli.command()(rebuild)
 ADDRESS_PROMPT = "postgresql://user:password@host:5432/database"
 Schema = Annotated[str, typer.Option(help="Schema that the tables are made in.")]
 

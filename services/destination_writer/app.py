@@ -136,8 +136,8 @@ class Writer:
         return self._pool is not None and await is_ready(self._pool)
 
     async def is_consuming(self) -> bool:
-        """Tell whether the consumers run."""
-        return self._is_consuming
+        """Tell whether the consumers run and Kafka answers; raise `KafkaUnavailableError`."""
+        return self._is_consuming and bool(await cluster_id(self._settings))
 
 
 class Rejections:

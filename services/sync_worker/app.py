@@ -113,8 +113,8 @@ class Worker:
         return self._pool is not None and await is_ready(self._pool)
 
     async def is_working(self) -> bool:
-        """Tell whether the loops run."""
-        return self._is_working
+        """Tell whether the loops run and Kafka answers; raise `KafkaUnavailableError`."""
+        return self._is_working and bool(await cluster_id(self._settings))
 
 
 def create_app(settings: WorkerSettings) -> web.Application:

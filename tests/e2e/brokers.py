@@ -16,8 +16,8 @@ from local_stack.children import Child
 from local_stack.kafka import LocalKafka
 from local_stack.storage import cache_folder
 
-READY_WITHIN = 60.0  # seconds
-POLL_INTERVAL = 0.05  # seconds
+READY_WITHIN = 120.0  # seconds
+POLL_INTERVAL = 0.3  # seconds: a look costs as much as a client
 
 
 class OwnBroker:

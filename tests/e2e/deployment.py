@@ -88,7 +88,7 @@ class Part:
 class Deployment:
     """Services over a database and a broker, and the account that they sync."""
 
-    def __init__(self, folder: Path, database_url: str, kafka: str) -> None:
+    def __init__(self, folder: Path, database_url: str, kafka: str, **settings: str) -> None:
         self._folder, self.database_url = folder, database_url
         self._gateway_port = free_port()
         self._parts: list[Part] = []
@@ -101,6 +101,7 @@ class Deployment:
             "public_url": f"http://127.0.0.1:{self._gateway_port}",
             "reconcile_seconds": "86400",  # nothing heals by the way
             "write_deadline_seconds": "5",
+            **settings,
         }
         self.control = ControlClient("http://127.0.0.1:1")
         self.connection: dict[str, Any] = {}
@@ -196,10 +197,10 @@ class Deployment:
 
 
 @contextmanager
-def deployed(folder: Path, database_url: str, kafka: str) -> Iterator[Deployment]:
+def deployed(folder: Path, database_url: str, kafka: str, **settings: str) -> Iterator[Deployment]:
     """Lend a deployment without parts; whatever is started ends with the block."""
     folder.mkdir(exist_ok=True)
-    deployment = Deployment(folder, database_url, kafka)
+    deployment = Deployment(folder, database_url, kafka, **settings)
     try:
         yield deployment
     finally:

@@ -211,6 +211,24 @@ class Removal:
         return go(request, "/destinations?notice=removed")
 
 
+class RebuildDialog:
+    """The dialog that asks before a destination is filled again."""
+
+    def __init__(self, state: State, dialogs: Dialogs) -> None:
+        self._state = state
+        self._dialogs = dialogs
+
+    async def show(self, request: web.Request, problem: AppError | None = None) -> web.Response:
+        """Ask."""
+        destination = await self._state.destinations.get(read_id(request))
+        return self._dialogs.show(request, "destination_rebuild.html", problem, destination=destination)
+
+    async def submit(self, request: web.Request) -> web.Response:
+        """Read everything anew that is delivered there, and show the syncs."""
+        await self._state.rebuild.begin(read_id(request), by=actor_of(request))
+        return go(request, "/syncs?kind=backfill")
+
+
 def add_destination_pages(app: web.Application, state: State, pages: Pages, _now: Callable[[], datetime]) -> None:
     """Add the routes about destinations."""
     destinations = DestinationPages(state, pages)
@@ -223,3 +241,4 @@ def add_destination_pages(app: web.Application, state: State, pages: Pages, _now
     add_route(app, "POST", "/destinations/{id}/test", destinations.try_again, Access.MANAGE)
     dialogs = Dialogs(pages)
     dialogs.add(app, "/destinations/{id}/remove", Removal(state, dialogs))
+    dialogs.add(app, "/destinations/{id}/rebuild", RebuildDialog(state, dialogs))

@@ -43,6 +43,7 @@ class Destinations:
             "get_destination": self.get,
             "change_destination": self.change,
             "try_destination": self.try_again,
+            "rebuild_destination": self.rebuild,
             "delete_destination": self.delete,
         }
 
@@ -93,6 +94,12 @@ class Destinations:
             await _require_usable(*place)
         await store.change(known.id, name=wanted.name, place=place, by=actor_of(request))
         return write(models.DestinationAnswer.of(await store.get(known.id)))
+
+    async def rebuild(self, request: web.Request) -> web.Response:
+        """Read everything anew that is delivered to a destination."""
+        ids = await self._state.rebuild.begin(read_id(request), by=actor_of(request))
+        syncs = [models.SyncAnswer.model_validate(await self._state.syncs.get(one)) for one in ids]
+        return write(models.RebuildAnswer(syncs=tuple(syncs)), status=202)
 
     async def delete(self, request: web.Request) -> web.Response:
         """Forget a destination."""

@@ -19,6 +19,7 @@ ACTIONS = {
     "create_destination": "destination.created",
     "change_destination": "destination.renamed",
     "delete_destination": "destination.deleted",
+    "rebuild_destination": "destination.rebuilt",
     "create_connection": "connection.created",
     "pause_connection": "connection.paused",
     "resume_connection": "connection.resumed",
@@ -81,6 +82,10 @@ async def create_destination(stage: Stage) -> Any:
 
 async def change_destination(stage: Stage) -> Any:
     return await stage.call("change_destination", stage.destination_id, name="Warehouse")
+
+
+async def rebuild_destination(stage: Stage) -> Any:
+    return await stage.call("rebuild_destination", stage.destination_id)
 
 
 async def delete_destination(stage: Stage) -> Any:
@@ -196,6 +201,7 @@ CHANGES: dict[str, Callable[[Stage], Awaitable[Any]]] = {
     for change in (
         create_destination,
         change_destination,
+        rebuild_destination,
         delete_destination,
         create_connection,
         pause_connection,

@@ -93,6 +93,12 @@ class SyncAnswer(Answer):
     counts: CountsAnswer
 
 
+class RebuildAnswer(Answer):
+    """The backfills that fill a destination again."""
+
+    syncs: tuple[SyncAnswer, ...]
+
+
 class SyncExportAnswer(Answer):
     """All syncs that were asked for. As CSV, each is a line whose columns the first line names."""
 

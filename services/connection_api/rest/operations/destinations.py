@@ -63,6 +63,17 @@ DESTINATIONS = (
         answer=models.DestinationTestAnswer,
     ),
     Operation(
+        name="rebuild_destination",
+        method="POST",
+        path="/v1/destinations/{id}/rebuild",
+        summary="Fill a destination again from Stripe: a backfill of each connection that delivers to it. "
+        "Rows that are there are replaced only by newer ones.",
+        access=Access.MANAGE,
+        answer=models.RebuildAnswer,
+        status=202,
+        refusals=(409,),
+    ),
+    Operation(
         name="delete_destination",
         method="DELETE",
         path="/v1/destinations/{id}",
