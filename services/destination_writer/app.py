@@ -110,7 +110,9 @@ class Writer:
                 (DEAD_LETTERS, handlers.keep_dead_letters),
             ):
                 broker = make_broker(settings)
-                subscribe(broker, settings, topic, handle, producer=producer, life=log.life)
+                # Dead letters are kept once each, so they are not read again with the rest.
+                life = 1 if topic is DEAD_LETTERS else log.life
+                subscribe(broker, settings, topic, handle, producer=producer, life=life)
                 consumers.append(tasks.create_task(consuming(broker)))
             self._is_consuming = True
             following = await self._next_log(pool, log)

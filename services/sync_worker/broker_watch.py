@@ -82,7 +82,7 @@ WHERE g.log_id = $1 AND g.topic = u.topic AND g.partition = u.partition AND g.fr
 """
 # No log has an empty name: a slice that lies on it runs again.
 LOSE_SLICES = f"""
-UPDATE slices s SET cluster_id = '' WHERE s.cluster_id = $1 AND s.status IN ('planned', 'published') AND EXISTS (
+UPDATE slices s SET cluster_id = '' WHERE s.cluster_id = $1 AND s.status <> 'confirmed' AND EXISTS (
     SELECT FROM slice_offsets o JOIN {_OFFSETS} ON u.topic = o.topic AND u.partition = o.partition
     WHERE o.slice_id = s.id AND o.last_offset >= u.number)
 """

@@ -161,8 +161,11 @@ class Deployment:
             since = page["next"]
 
     def verdicts(self) -> list[Verdict]:
-        """Compare every table with the truth; return those that differ."""
-        names = self.connection["resources"]
+        """Compare the tables with the truth; return those that differ.
+
+        The balance is left out: it changes with most of what happens, and is told of by nothing.
+        """
+        names = [name for name in self.connection["resources"] if name != "balance"]
         account, livemode = self.connection["account_id"], self.connection["livemode"]
         found = asyncio.run(judge(self.database_url, SCHEMA, self.control, names, account=account, livemode=livemode))
         assert sum(verdict.rows for verdict in found) > 100

@@ -22,6 +22,10 @@ pytestmark = pytest.mark.xdist_group("stack")
 CHANGES = 20  # a second
 NOWHERE = "postgresql://nobody@127.0.0.1:1/none"
 RECOVERED_WITHIN = 6.0  # seconds; it takes less than two where nothing else runs
+SILENT_FOR = 6.0  # seconds
+NOTICED_WITHIN = 5.0  # seconds
+ANSWERED = "tillstream_gateway_webhook_seconds_count"
+ANSWERED_IN_TIME = 'tillstream_gateway_webhook_seconds_bucket{le="2.5"}'
 UNWRITTEN_FOR = 2.0  # seconds in which events reach the broker and no destination
 TOPICS = ("tillstream.events.v1", "tillstream.snapshots.v1", "tillstream.commands.v1", "tillstream.dead-letters.v1")
 AT_WORK = "SELECT EXISTS (SELECT FROM slices WHERE pages > 0)"
@@ -70,6 +74,26 @@ LOSSES: dict[str, Callable[[OwnBroker], None]] = {
     "its_topics": lambda broker: broker.delete_topics(*TOPICS),
     "what_retention_took": lambda broker: broker.delete_records(*TOPICS[:2]),
 }
+
+
+def test_silent_broker_costs_a_webhook_no_more_than_its_second_try(site: Site) -> None:
+    """Stripe is told in time to try again, no service is ended for it, and nothing counts as lost."""
+    deployment, noticed = site.deployment, site.worker.metric(NOTICED)
+    deployment.control.post("business", {"changes_per_second": CHANGES})
+    until(lambda: deployment.value(AT_WORK), "something is written")
+    site.broker.pause()
+    parts = (site.gateway, site.worker, site.writer)
+    for part in parts:
+        until(lambda part=part: part.probe() == 503, f"{part.name} is not ready", within=NOTICED_WITHIN)
+        assert part.probe("/livez") == 200
+    time.sleep(SILENT_FOR)
+    site.broker.resume()
+    for part in parts:
+        until(lambda part=part: part.probe() == 200, f"{part.name} is ready again", within=NOTICED_WITHIN)
+    deployment.settle()
+    assert deployment.verdicts() == []
+    assert site.worker.metric(NOTICED) == noticed
+    assert site.gateway.metric(ANSWERED_IN_TIME) == site.gateway.metric(ANSWERED) > 0
 
 
 async def test_producer_recovers_by_itself_from_an_emptied_broker(site: Site) -> None:
