@@ -94,6 +94,20 @@ class PublicUrlSettings(BaseModel):
     )
 
 
+class PaceSettings(BaseModel):
+    """How often Stripe is asked without being told to."""
+
+    reconcile_seconds: float = Field(
+        default=900.0, gt=0, description="Pause between two comparisons with Stripe's event feed."
+    )
+    poll_seconds: float = Field(
+        default=2.0, gt=0, description="Shortest pause between two polls of the event feed, without a public URL."
+    )
+    poll_seconds_quiet: float = Field(
+        default=60.0, gt=0, description="Longest pause between two polls of the event feed, when nothing happens."
+    )
+
+
 def load(model: type[S], environ: Mapping[str, str]) -> S:
     """Build `model` from `environ`.
 

@@ -13,7 +13,6 @@ from services.connection_api.life.connect import NewConnection
 from services.connection_api.rest import models
 from services.connection_api.rest.openapi import describe
 from services.connection_api.rest.operations import OPENAPI_PATH, OPERATIONS
-from services.connection_api.rest.reads import Reads
 from services.connection_api.rest.requests import read_body, read_id, read_query, write
 from services.connection_api.state import State
 from shared.errors import NotFoundError, PayloadError
@@ -75,7 +74,7 @@ class Connections:
         query = read_query(request, models.ConnectionQuery)
         wanted = AccountFilter(q=query.q, status=query.status, cursor=query.cursor)
         _ = wanted.place  # a wrong cursor is refused before the database is asked
-        return write(await Reads(self._state.pool).page(self._state.connections, wanted, limit=query.limit))
+        return write(await self._state.reads.page(self._state.connections, wanted, limit=query.limit))
 
     async def get(self, request: web.Request) -> web.Response:
         """Show a connection."""
@@ -109,4 +108,4 @@ class Connections:
 
     async def _describe(self, connection_id: str) -> models.ConnectionAnswer:
         connection = await self._state.connections.get(connection_id)
-        return await Reads(self._state.pool).describe(connection)
+        return await self._state.reads.describe(connection)

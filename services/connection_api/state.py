@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import aiohttp
 
+from services.connection_api.freshness import FreshnessReader
 from services.connection_api.letters.letters import Letters
 from services.connection_api.letters.replays import Replays
 from services.connection_api.life.at_stripe import AtStripe
@@ -21,6 +22,7 @@ from services.connection_api.life.setups import Setups
 from services.connection_api.life.start_dates import StartDates
 from services.connection_api.life.steering import Steering
 from services.connection_api.rest.event_log import EventLog
+from services.connection_api.rest.reads import Reads
 from services.connection_api.settings import ApiSettings
 from shared.background import open_state
 from shared.comparisons import ComparisonStore
@@ -149,6 +151,16 @@ class State:
     def connections(self) -> ConnectionStore:
         """The connections."""
         return ConnectionStore(self.pool, self._keys)
+
+    @property
+    def freshness(self) -> FreshnessReader:
+        """How fresh the connections are."""
+        return FreshnessReader(self.pool, self._settings)
+
+    @property
+    def reads(self) -> Reads:
+        """What the REST API tells of connections."""
+        return Reads(self.pool, self.freshness)
 
     @property
     def syncs(self) -> SyncStore:

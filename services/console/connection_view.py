@@ -39,6 +39,7 @@ def connection_view(connection: Connection, destinations: dict[str, str], now: d
     if status["remedy"]:
         parts.append(Text.assemble(("→ ", "bold"), REMEDIES[status["remedy"]].format(connection["id"])))
     parts += [Text(), facts_view(_facts(connection, destinations, now))]
+    parts += [Text(), Text("How fresh", style="bold"), facts_view(_freshness(connection["freshness"], now))]
     if connection["faults"]:
         parts += [Text(), Text("Stopped resources", style="bold"), _faults(connection, now)]
     if connection["backfill"]:
@@ -62,6 +63,16 @@ def _facts(connection: Connection, destinations: dict[str, str], now: datetime) 
         ("Connected", moment(connection["created_at"])),
     ]
     return [(name, value) for name, value in facts if value]
+
+
+def _freshness(freshness: dict[str, Any], now: datetime) -> list[tuple[str, str | Text]]:
+    facts: list[tuple[str, str | Text]] = []
+    for way in freshness["ways"]:
+        times = [f"Last: {ago(way['last_at'], now)}" if way["last_at"] else "Last: not yet"]
+        times += [f"next: {moment(way['next_at'])}"] if way["next_at"] else []
+        times += [f"{way['reads_per_day']:,} reads a day"] if way["reads_per_day"] else []
+        facts.append((way["title"], f"{way['sentence']}\n{' · '.join(times)}"))
+    return [*facts, ("Read allowance", freshness["cost"])]
 
 
 def _faults(connection: Connection, now: datetime) -> Listing:

@@ -10,7 +10,7 @@ from services.sync_worker.faults import Faults
 from services.sync_worker.gap_fill import GapFill
 from shared.catalogue import WEBHOOK_ENDPOINT
 from shared.connections import Connection, ConnectionStore, LiveBy, State
-from shared.db import Pool, database_errors
+from shared.db import Pool, RowInUseError, database_errors
 from shared.errors import PermissionMissingError, TerminalError, TransientError
 from shared.log import get_logger
 from shared.syncs import EVENT_FEED
@@ -24,6 +24,11 @@ INSERT INTO leases AS l (name, owner, until)
 SELECT 'poll:' || id, $2, now() + $3::interval FROM connections WHERE id = $1 AND state = 'active'
 ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, until = excluded.until
 WHERE l.owner = excluded.owner OR l.until < now() RETURNING 1
+"""
+
+NOTE = """
+INSERT INTO polls (connection_id, polled_at, pause_seconds) SELECT id, now(), $2 FROM connections WHERE id = $1
+ON CONFLICT (connection_id) DO UPDATE SET polled_at = excluded.polled_at, pause_seconds = excluded.pause_seconds
 """
 
 
@@ -91,6 +96,7 @@ class Polling:
         if found is not None:
             pause = next_pause(pause, found=found, shortest=self._shortest, longest=self._longest)
             self._due[connection.id] = (asyncio.get_running_loop().time() + pause, pause)
+            await self._note(connection.id, pause)
 
     async def _fill(self, connection: Connection) -> int:
         async with self._clients.calling(connection) as api:
@@ -100,6 +106,14 @@ class Polling:
                 await self._faults.note(connection, EVENT_FEED, error)
                 return 0
         return found
+
+    async def _note(self, connection_id: str, pause: float) -> None:
+        """Note the pace, for people."""
+        try:
+            with database_errors():
+                await self._pool.execute(NOTE, connection_id, pause)
+        except (TransientError, RowInUseError) as error:
+            get_logger().info("pace_unnoted", connection=connection_id, reason=error.message)
 
     async def _has_lease(self, connection_id: str, pause: float) -> bool:
         lease = LEASE + timedelta(seconds=pause)

@@ -261,3 +261,28 @@ async def test_a_phone_shows_syncs_without_sideways_scrolling(pool: Pool, look: 
     for path in PAGES:
         async with look(path, width=320) as page:
             assert await page.evaluate(OVERFLOW) == 0, path
+
+
+async def test_a_connections_page_says_how_fresh_each_way_is_and_what_it_costs(pool: Pool, look: Look) -> None:
+    await add_account(pool)
+    now = datetime.now(UTC)
+    await add_sync(pool, "syn_1", "con_1", "reconcile", begun_at=now - timedelta(minutes=5), seconds=4, calls=(9, 0))
+    await pool.execute("UPDATE connections SET live_by = 'polling'")
+    await pool.execute("INSERT INTO polls VALUES ('con_1', now() - interval '150 seconds', 30)")
+    async with look("/connections/con_1/syncs") as page:
+        block = page.get_by_role("region", name="How fresh")
+
+        for text in (
+            "every 2 s while things happen, every 1 min when it is quiet; every 30 s at the moment",
+            "2 min ago",
+            "2,880 reads a day",
+            "The event feed is compared every 15 min",
+            "Stripe allows about 500 for each transaction, and at least 10,000 a month.",
+        ):
+            await expect(block).to_contain_text(text)
+
+
+async def test_the_page_of_all_syncs_says_nothing_of_freshness(pool: Pool, look: Look) -> None:
+    await add_account(pool)
+    async with look("/syncs") as page:
+        await expect(page.get_by_role("region", name="How fresh")).to_have_count(0)

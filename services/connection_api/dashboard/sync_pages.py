@@ -16,6 +16,7 @@ from services.connection_api.dashboard.dialogs import Dialogs, go
 from services.connection_api.dashboard.filters import SyncListFilter, address, has_blanks, read_filter
 from services.connection_api.dashboard.pages import Pages
 from services.connection_api.dashboard.sync_views import KINDS, STATUSES, Account, LineView, SyncView, lines_of
+from services.connection_api.freshness import Freshness
 from services.connection_api.rest.requests import make_cursor, read_cursor, read_id, read_time
 from services.connection_api.state import State
 from shared.errors import AppError, NotFoundError
@@ -142,9 +143,20 @@ class SyncPages:
     async def _show_list(self, wanted: SyncListFilter, path: str, account: Account | None) -> web.Response:
         syncs = await self._read(wanted, path)
         offered = () if account else await AccountNames(self._state.pool).offered(wanted.connection_id)
+        freshness = await self._freshness(account.id) if account else None
         return self._pages.response(
-            "syncs.html", syncs=syncs, account=account, offered=offered, kinds=KINDS, statuses=STATUSES
+            "syncs.html",
+            syncs=syncs,
+            account=account,
+            freshness=freshness,
+            offered=offered,
+            kinds=KINDS,
+            statuses=STATUSES,
         )
+
+    async def _freshness(self, connection_id: str) -> Freshness | None:
+        connection = await self._state.connections.get(connection_id)
+        return (await self._state.freshness.read([connection], now=self._now())).get(connection_id)
 
     async def _read(self, wanted: SyncListFilter, path: str) -> SyncList:
         place = read_cursor(wanted.cursor, parts=2)

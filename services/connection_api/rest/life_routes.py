@@ -6,7 +6,6 @@ from aiohttp import web
 
 from services.connection_api.access.auth import actor_of
 from services.connection_api.rest import models
-from services.connection_api.rest.reads import Reads
 from services.connection_api.rest.requests import (
     make_cursor,
     read_body,
@@ -177,7 +176,7 @@ class ConnectionLife:
 
     async def _describe(self, connection_id: str, *, status: int = 200) -> web.Response:
         connection = await self._state.connections.get(connection_id)
-        return write(await Reads(self._state.pool).describe(connection), status=status)
+        return write(await self._state.reads.describe(connection), status=status)
 
 
 def _describe_resource(row: Resource) -> models.ResourceAnswer:

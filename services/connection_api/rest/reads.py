@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from services.connection_api.account_filter import AccountFilter
+from services.connection_api.freshness import Freshness, FreshnessReader
 from services.connection_api.overview import Card, Overview
-from services.connection_api.rest.models import BackfillAnswer, ConnectionAnswer, Page, StatusAnswer
+from services.connection_api.rest.models import BackfillAnswer, ConnectionAnswer, FreshnessAnswer, Page, StatusAnswer
 from shared.connections import Connection, ConnectionStore
 from shared.db import Pool, database_errors
 from shared.syncs import SyncStore
@@ -26,9 +27,10 @@ def utc_now() -> datetime:
 class Reads:
     """Every method raises `DatabaseUnavailableError` when the database is away."""
 
-    def __init__(self, pool: Pool, *, now: Callable[[], datetime] = utc_now) -> None:
+    def __init__(self, pool: Pool, freshness: FreshnessReader, *, now: Callable[[], datetime] = utc_now) -> None:
         """`now` gives the time with its zone."""
         self._pool = pool
+        self._freshness = freshness
         self._now = now
         self._overview = Overview()
 
@@ -50,8 +52,12 @@ class Reads:
         with database_errors():
             rows = await self._pool.fetch(NEWEST_BACKFILLS, list(by_id))
         backfills = {row["connection_id"]: row["id"] for row in rows}
-        shown = [card for card in cards if card.id in by_id]  # one can be removed in between
-        return [_answer(by_id[card.id], card, await self._backfill(backfills.get(card.id))) for card in shown]
+        fresh = await self._freshness.read(connections, now=self._now())
+        shown = [card for card in cards if card.id in by_id and card.id in fresh]  # one can be removed in between
+        return [
+            _answer(by_id[card.id], card, await self._backfill(backfills.get(card.id)), fresh[card.id])
+            for card in shown
+        ]
 
     async def _backfill(self, sync_id: str | None) -> BackfillAnswer | None:
         if sync_id is None:
@@ -59,9 +65,14 @@ class Reads:
         return BackfillAnswer.model_validate(await SyncStore(self._pool).get(sync_id))
 
 
-def _answer(connection: Connection, card: Card, backfill: BackfillAnswer | None) -> ConnectionAnswer:
+def _answer(
+    connection: Connection, card: Card, backfill: BackfillAnswer | None, freshness: Freshness
+) -> ConnectionAnswer:
     known = {name: getattr(connection, name) for name in Connection.__dataclass_fields__}
-    return ConnectionAnswer.model_validate(
-        known
-        | {"status": StatusAnswer.model_validate(card.status), "rows_today": card.rows_today, "backfill": backfill}
-    )
+    told = {
+        "status": StatusAnswer.model_validate(card.status),
+        "rows_today": card.rows_today,
+        "backfill": backfill,
+        "freshness": FreshnessAnswer.model_validate(freshness),
+    }
+    return ConnectionAnswer.model_validate(known | told)

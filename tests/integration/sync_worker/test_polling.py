@@ -89,3 +89,9 @@ async def test_a_connection_that_is_slow_keeps_no_other_waiting(here: World) -> 
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     assert set(stuck.filled) == {"con_2"}
+
+
+async def test_the_pace_is_noted_for_people(here: World) -> None:
+    await here.polling(shortest=4).poll_due()
+    [row] = await here.pool.fetch("SELECT connection_id, pause_seconds, polled_at <= now() AS is_past FROM polls")
+    assert dict(row) == {"connection_id": CONNECTION, "pause_seconds": 6, "is_past": True}

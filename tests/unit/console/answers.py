@@ -29,6 +29,30 @@ ACTION_REQUIRED = LIVE | {
     "tone": "bad",
     "remedy": "update_key",
 }
+FRESHNESS = {
+    "ways": [
+        {
+            "name": "webhooks",
+            "title": "Webhooks",
+            "sentence": "Stripe sends every change, and it is written within about a second. It costs no reads.",
+            "last_at": "2026-11-25T11:59:48Z",
+            "next_at": None,
+            "reads_per_day": 0,
+        },
+        {
+            "name": "comparing",
+            "title": "Comparing",
+            "sentence": "The event feed is compared every 15 min, and lists of what changes without an event are read "
+            "again: the last 2 hours of them, once a day the last 35 days.",
+            "last_at": "2026-11-25T11:50:00Z",
+            "next_at": "2026-11-25T12:05:00Z",
+            "reads_per_day": 412,
+        },
+    ],
+    "reads_per_month": 12_360,
+    "cost": "About 12,360 reads a month at this pace. Stripe allows about 500 for each transaction, and at least "
+    "10,000 a month.",
+}
 FAULT = {
     "resource": "charge",
     "code": "missing_permissions",
@@ -77,6 +101,7 @@ def connection(**changes: Any) -> Json:
         "destination_ids": [WAREHOUSE],
         "backfill": None,
         "rows_today": 1204,
+        "freshness": FRESHNESS,
     } | changes
 
 

@@ -161,6 +161,25 @@ class FaultAnswer(Answer):
     since: datetime
 
 
+class WayAnswer(Answer):
+    """One way in which changes reach Tillstream."""
+
+    name: str = Field(description="`webhooks`, `polling` or `comparing`.")
+    title: str
+    sentence: str
+    last_at: datetime | None = Field(description="The last event, poll or comparison.")
+    next_at: datetime | None = Field(description="When Stripe is asked next.")
+    reads_per_day: int = Field(description="Calls to Stripe in a day, at the present pace.")
+
+
+class FreshnessAnswer(Answer):
+    """How fresh each way is, and what it takes of Stripe's read allowance."""
+
+    ways: tuple[WayAnswer, ...]
+    reads_per_month: int
+    cost: str = Field(description="The same in a sentence.")
+
+
 class ConnectionAnswer(Answer):
     """A connected Stripe account."""
 
@@ -185,6 +204,7 @@ class ConnectionAnswer(Answer):
     destination_ids: tuple[str, ...]
     backfill: BackfillAnswer | None
     rows_today: int = Field(description="Rows inserted, updated and deleted since 00:00 UTC.")
+    freshness: FreshnessAnswer
 
 
 class PermissionAnswer(Answer):

@@ -1,0 +1,118 @@
+"""How fresh each way is in which changes reach us, and what it takes of Stripe's read allowance.
+
+One set of words: the dashboard, the REST API and the command line show them as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from services.connection_api.pace import duration_text
+from shared.catalogue import WEBHOOK_ENDPOINT
+from shared.connections import Connection, LiveBy, State
+from shared.db import Pool, Row, database_errors
+from shared.settings import PaceSettings
+
+DAY = timedelta(days=1)
+MONTH = 30  # days
+LEAST_ALLOWED = 10_000  # reads a month; above it, about 500 for each transaction
+ALLOWED = f"Stripe allows about 500 for each transaction, and at least {LEAST_ALLOWED:,} a month."
+NO_READS = "None at the moment: Stripe is asked nothing."
+
+# Of the last day; a comparison takes a few seconds, so the one before an open one tells when it was done.
+FIND = """
+SELECT c.id, p.polled_at, p.pause_seconds, done.at AS compared_at, newest.at AS begun_at, spent.calls, spent.since
+FROM connections c
+LEFT JOIN polls p ON p.connection_id = c.id
+LEFT JOIN LATERAL (SELECT finished_at AS at FROM syncs WHERE connection_id = c.id AND kind = 'reconcile'
+                   AND status = 'succeeded' ORDER BY created_at DESC, id DESC LIMIT 1) done ON true
+LEFT JOIN LATERAL (SELECT created_at AS at FROM syncs WHERE connection_id = c.id AND kind = 'reconcile'
+                   ORDER BY created_at DESC, id DESC LIMIT 1) newest ON true
+LEFT JOIN LATERAL (SELECT sum(stripe_calls)::bigint AS calls, min(created_at) AS since FROM syncs
+                   WHERE connection_id = c.id AND kind = 'reconcile' AND created_at >= $2) spent ON true
+WHERE c.id = ANY ($1::text[])
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One way in which changes reach us."""
+
+    name: str
+    title: str
+    sentence: str
+    last_at: datetime | None
+    next_at: datetime | None
+    reads_per_day: int
+
+
+@dataclass(frozen=True, slots=True)
+class Freshness:
+    """All ways of a connection, and their cost in a sentence."""
+
+    ways: tuple[Way, ...]
+    reads_per_month: int
+    cost: str
+
+
+class FreshnessReader:
+    """Reads how fresh connections are; raises `DatabaseUnavailableError` when the database is away."""
+
+    def __init__(self, pool: Pool, pace: PaceSettings) -> None:
+        """`pace` has to be that of the sync worker."""
+        self._pool = pool
+        self._pace = pace
+
+    async def read(self, connections: Sequence[Connection], *, now: datetime) -> dict[str, Freshness]:
+        """Return the freshness of each connection by its id."""
+        with database_errors():
+            rows = await self._pool.fetch(FIND, [connection.id for connection in connections], now - DAY)
+        by_id = {row["id"]: row for row in rows}
+        return {one.id: describe(one, by_id[one.id], self._pace, now=now) for one in connections if one.id in by_id}
+
+
+def describe(connection: Connection, row: Row, pace: PaceSettings, *, now: datetime) -> Freshness:
+    """Return how fresh the connection is, by what is known of its polls and comparisons."""
+    asks = connection.state is State.ACTIVE
+    is_endpoint_lost = any(fault.resource == WEBHOOK_ENDPOINT for fault in connection.faults)
+    ways = []
+    if connection.live_by is LiveBy.WEBHOOKS:
+        ways.append(_webhooks(connection, is_lost=is_endpoint_lost))
+    if connection.live_by is LiveBy.POLLING or is_endpoint_lost:
+        ways.append(_polling(row, pace, asks=asks))
+    ways.append(_comparing(row, pace, asks=asks, now=now))
+    month = sum(way.reads_per_day for way in ways) * MONTH
+    cost = f"About {month:,} reads a month at this pace. {ALLOWED}" if asks else NO_READS
+    return Freshness(tuple(ways), month, cost)
+
+
+def _webhooks(connection: Connection, *, is_lost: bool) -> Way:
+    sentence = "Stripe sends every change, and it is written within about a second. It costs no reads."
+    if is_lost:
+        sentence = "The endpoint at Stripe can't be repaired, so nothing may come this way."
+    return Way("webhooks", "Webhooks", sentence, connection.last_event_at, None, 0)
+
+
+def _polling(row: Row, pace: PaceSettings, *, asks: bool) -> Way:
+    often, rarely = duration_text(pace.poll_seconds), duration_text(pace.poll_seconds_quiet)
+    sentence = f"Stripe is asked for changes every {often} while things happen, every {rarely} when it is quiet"
+    if not asks or row["pause_seconds"] is None:
+        return Way("polling", "Polling", f"{sentence}.", row["polled_at"], None, 0)
+    pause = timedelta(seconds=row["pause_seconds"])
+    at_present = f"{sentence}; every {duration_text(row['pause_seconds'])} at the moment."
+    return Way("polling", "Polling", at_present, row["polled_at"], row["polled_at"] + pause, round(DAY / pause))
+
+
+def _comparing(row: Row, pace: PaceSettings, *, asks: bool, now: datetime) -> Way:
+    interval = timedelta(seconds=pace.reconcile_seconds)
+    sentence = (
+        f"The event feed is compared every {duration_text(pace.reconcile_seconds)}, and lists of what changes without "
+        "an event are read again: the last 2 hours of them, once a day the last 35 days."
+    )
+    calls, next_at = 0, None
+    if asks and row["begun_at"]:
+        next_at = row["begun_at"] + interval
+        calls = round((row["calls"] or 0) * (DAY / max(now - (row["since"] or now), interval)))
+    return Way("comparing", "Comparing", sentence, row["compared_at"], next_at, calls)

@@ -1,0 +1,87 @@
+"""How fresh a connection is, as the REST API tells it: what is polled, what is compared, and what that costs."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from services.connection_api.freshness import Freshness, FreshnessReader
+from shared.catalogue import WEBHOOK_ENDPOINT
+from shared.connections import State
+from shared.settings import PaceSettings
+from tests.integration.connection_api.stage import Stage, set_up
+
+PACE = PaceSettings()
+RECONCILE = """
+INSERT INTO syncs (id, connection_id, kind, trigger, status, resources, stripe_calls, created_at, finished_at)
+VALUES ($1, $2, 'reconcile', 'schedule', 'succeeded', '{}', $3, $4, $4)
+"""
+FAULT = """
+INSERT INTO resource_faults (connection_id, resource, code, cause, next_try_at)
+VALUES ($1, $2, 'webhook_missing', 'Webhook missing.', now())
+"""
+
+
+async def read(stage: Stage, connection_id: str, *, now: datetime) -> Freshness:
+    connection = await stage.connection(connection_id)
+    return (await FreshnessReader(stage.pool, PACE).read([connection], now=now))[connection_id]
+
+
+def ways(freshness: Freshness) -> dict[str, Any]:
+    return {way.name: way for way in freshness.ways}
+
+
+@pytest.fixture
+async def now() -> datetime:
+    return datetime.now(UTC)
+
+
+async def test_webhooks_cost_nothing_and_comparisons_what_they_cost_of_late(database_url: str, now: datetime) -> None:
+    async with set_up(database_url) as stage:
+        connection_id = (await stage.connected()).id
+        for number in range(8):  # two hours
+            at = now - timedelta(minutes=15 * number + 1)
+            await stage.pool.execute(RECONCILE, f"syn_{number}", connection_id, 5, at)
+        freshness = await read(stage, connection_id, now=now)
+        assert list(ways(freshness)) == ["webhooks", "comparing"]
+        assert ways(freshness)["webhooks"].reads_per_day == 0
+        comparing = ways(freshness)["comparing"]
+        assert comparing.next_at == now - timedelta(minutes=1) + timedelta(minutes=15)
+        assert comparing.last_at == now - timedelta(minutes=1)
+        assert 480 <= comparing.reads_per_day <= 560  # 5 calls, 96 times a day
+        assert freshness.reads_per_month == 30 * comparing.reads_per_day
+        assert f"{freshness.reads_per_month:,} reads a month" in freshness.cost
+
+
+async def test_polling_says_its_pace_at_the_moment(database_url: str, now: datetime) -> None:
+    async with set_up(database_url) as stage:
+        connection_id = (await stage.connected()).id
+        await stage.pool.execute("UPDATE connections SET live_by = 'polling'")
+        polling = ways(await read(stage, connection_id, now=now))["polling"]
+        assert (polling.last_at, polling.next_at, polling.reads_per_day) == (None, None, 0)
+        await stage.pool.execute("INSERT INTO polls VALUES ($1, $2, 60)", connection_id, now)
+        polling = ways(await read(stage, connection_id, now=now))["polling"]
+        assert (polling.last_at, polling.next_at) == (now, now + timedelta(minutes=1))
+        assert polling.reads_per_day == 1440
+        assert polling.sentence.endswith("every 1 min at the moment.")
+
+
+async def test_an_endpoint_that_is_missing_has_both_ways(database_url: str, now: datetime) -> None:
+    async with set_up(database_url) as stage:
+        connection_id = (await stage.connected()).id
+        await stage.pool.execute(FAULT, connection_id, WEBHOOK_ENDPOINT)
+        freshness = await read(stage, connection_id, now=now)
+        assert list(ways(freshness)) == ["webhooks", "polling", "comparing"]
+        assert "can't be repaired" in ways(freshness)["webhooks"].sentence
+
+
+async def test_a_connection_that_is_paused_asks_nothing(database_url: str, now: datetime) -> None:
+    async with set_up(database_url) as stage:
+        connection_id = (await stage.connected()).id
+        await stage.pool.execute(RECONCILE, "syn_1", connection_id, 5, now)
+        await stage.store.set_state(connection_id, State.PAUSED)
+        freshness = await read(stage, connection_id, now=now)
+        assert (freshness.reads_per_month, ways(freshness)["comparing"].next_at) == (0, None)
+        assert freshness.cost == "None at the moment: Stripe is asked nothing."
