@@ -49,7 +49,7 @@ SYNCED = (
     "refund",
     "subscription",
 )
-PATIENCE = 60.0  # seconds
+PATIENCE = 180.0  # seconds
 
 
 @dataclass

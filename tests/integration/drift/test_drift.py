@@ -69,7 +69,7 @@ async def test_a_healthy_connection_under_load_has_no_differences(
     database_url: str, kafka_bootstrap_servers: str, topic_prefix: str
 ) -> None:
     servers = (database_url, kafka_bootstrap_servers, topic_prefix)
-    async with pipeline(*servers, resources=EVERYTHING, objects=2000, changes_per_second=10) as here:
+    async with pipeline(*servers, resources=EVERYTHING, objects=1000, changes_per_second=10) as here:
         for is_full in (True, False):
             sync = await verify(here, is_full=is_full)
             found = await totals(here, sync)
@@ -118,7 +118,7 @@ async def test_exactly_what_was_damaged_is_named_and_a_repair_makes_it_right(her
     async def is_right() -> bool:
         return await here.wrong(SYNCED) == {}
 
-    await eventually(is_right, within=30)
+    await eventually(is_right, within=60)
     again = await verify(here)
     assert await differences(here, again) == {}
 
