@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -10,21 +11,21 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from shared.settings import Settings
-from shared.topics import EVENTS, SNAPSHOTS, group
+from shared.topics import EVENTS, SNAPSHOTS, Topic, group
 
 PREFIX: str = Settings.model_fields["topic_prefix"].default
 PARTITIONS: int = Settings.model_fields["topic_partitions"].default
 
 
-async def lag(bootstrap_servers: str) -> int | None:
-    """Return how many records of `events` and `snapshots` are not committed; None while Kafka does not tell."""
+async def lag(bootstrap_servers: str, topics: Sequence[Topic] = (EVENTS, SNAPSHOTS)) -> int | None:
+    """Return how many records of the topics are not committed; None while Kafka does not tell."""
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers, request_timeout_ms=5000)
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap_servers, request_timeout_ms=5000)
     try:
         await admin.start()
         await consumer.start()
         behind = 0
-        for topic in (EVENTS, SNAPSHOTS):
+        for topic in topics:
             partitions = [TopicPartition(topic.name(PREFIX), number) for number in range(PARTITIONS)]
             ends = await consumer.end_offsets(partitions)
             committed = await admin.list_consumer_group_offsets(group(PREFIX, topic))

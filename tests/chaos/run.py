@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import Counter, deque
 
+from shared.topics import EVENTS
 from tests.chaos import ledger
 from tests.chaos.figures import Figures
 from tests.chaos.kafka_lag import lag
@@ -115,10 +116,10 @@ class Run:
         self._killed[fault.victim] += 1
 
     async def _watch_backlog(self) -> None:
-        """Note how much the writers and the worker have before them, as far as it can be told."""
+        """Note how much of what is live waits for the writers and the worker, as far as it can be told."""
         servers = self._stage.demo.running.stack.kafka_bootstrap_servers
         while True:
-            found = (await self._stage.open_work(), await lag(servers))
+            found = (await self._stage.open_work(), await lag(servers, (EVENTS,)))
             self._behind = sum(count for count in found if count is not None)
             await asyncio.sleep(LOOK_INTERVAL)
 
