@@ -67,22 +67,19 @@ async def letters(world: World, number: int) -> None:
 
 async def test_a_thousand_of_a_thousand_are_written_after_the_fix_and_nothing_stale(world: World) -> None:
     """Every fourth object has changed meanwhile: the letter's older version must not come back."""
+    for n in range(1000):
+        await keep(world, n, object_id=f"cus_{n}", stamp=NOW - 90)
+    assert await world.state.rows("SELECT letters FROM dead_letter_groups") == [(1000,)]
     async with running(world):
-        await tables_are_made(world)
-        await world.state.pool.execute(FORBID)
-        await world.publish(SNAPSHOTS, [snapshot(f"cus_{n}", NOW - 90, name="odd") for n in range(1000)])
-        await letters(world, 1000)
-        assert await world.state.rows("SELECT letters FROM dead_letter_groups") == [(1000,)]
-        await world.state.pool.execute(ALLOW)
         newer = [event(n, f"cus_{n}", NOW - 30, name="newer") for n in range(0, 1000, 4)]
-        newer += [event(5000, "cus_1", NOW - 30, "customer.deleted", name="odd")]
+        newer += [event(5000, "cus_1", NOW - 30, "customer.deleted", name="Ada")]
         await world.publish(EVENTS, newer)
         await eventually(world.done(EVENTS, len(newer)), within=20)
 
         assert tally(await replayed(world)) == (1000, 1000, 0, 0, 0)
         rows = await world.customers()
-        assert rows == {f"cus_{n}": ("odd" if n % 4 else "newer", False) for n in range(1000)} | {
-            "cus_1": ("odd", True)
+        assert rows == {f"cus_{n}": ("Ada" if n % 4 else "newer", False) for n in range(1000)} | {
+            "cus_1": ("Ada", True)
         }
         versions = await world.state.rows("SELECT id, xmin::text FROM copy.customers ORDER BY 1")
         assert tally(await replayed(world)) == (0, 0, 0, 0, 0)
