@@ -59,6 +59,11 @@ EVENT_TO_ROW_SECONDS = Histogram(
     buckets=LATENCIES,
 )
 PARKED = Gauge("tillstream_writer_parked_records", "Records that wait for their destination.", registry=REGISTRY)
+LEFT_OUT = Counter(
+    "tillstream_writer_left_out_records_total",
+    "Records for which there was no room to wait; they are read from Stripe again.",
+    registry=REGISTRY,
+)
 DEAD_LETTERS = Counter("tillstream_dead_letters_total", "Dead letters, by code.", ["code"], registry=REGISTRY)
 BATCHES_RETRIED = Counter(
     "tillstream_consumer_batches_retried_total",

@@ -24,7 +24,8 @@ NEEDS_PERSON = """(EXISTS (SELECT FROM resource_faults f WHERE f.connection_id =
 IS_BACKFILLING = """EXISTS (SELECT FROM syncs s WHERE s.connection_id = connections.id AND s.kind = 'backfill'
                             AND s.status IN ('queued', 'running', 'paused'))"""
 MAY_BE_LATE = f"""((live_by = '{LiveBy.POLLING}' AND events_complete_to < extract(epoch FROM now()) - {LATE_AFTER})
-                   OR EXISTS (SELECT FROM parked_records p WHERE p.connection_id = connections.id))"""
+                   OR EXISTS (SELECT FROM parked_records p WHERE p.connection_id = connections.id)
+                   OR EXISTS (SELECT FROM delivery_gaps g WHERE g.connection_id = connections.id))"""
 MAY_BE: Mapping[Word, str] = MappingProxyType(
     {
         Word.SETTING_UP: f"state = '{State.SETTING_UP}'",

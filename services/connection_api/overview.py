@@ -36,7 +36,7 @@ SELECT c.id, c.account_id, c.account_name, lower(c.account_name) AS sorted_name,
        (SELECT coalesce(jsonb_agg(jsonb_build_object('name', d.name, 'settings', d.settings) ORDER BY d.name), '[]')
         FROM connection_destinations l JOIN destinations d ON d.id = l.destination_id
         WHERE l.connection_id = c.id) AS places,
-       p.waiting, p.oldest AS waiting_since,
+       p.waiting, least(p.oldest, g.oldest) AS waiting_since, g.left_out,
        ARRAY(SELECT row(f.resource, f.code, f.cause, f.permission, f.since) FROM resource_faults f
              WHERE f.connection_id = c.id ORDER BY f.resource) AS faults,
        ARRAY(SELECT row(d.name, s.failed, s.counted, s.reason)
@@ -63,6 +63,11 @@ LEFT JOIN LATERAL (
         WHERE l.connection_id = c.id LIMIT {most_counted}
     ) counted
 ) p ON true
+LEFT JOIN LATERAL (
+    SELECT coalesce(sum(r.records), 0)::bigint AS left_out, min(r.noted_at) AS oldest FROM delivery_gaps r
+    JOIN connection_destinations l ON l.connection_id = r.connection_id AND l.destination_id = r.destination_id
+    WHERE r.connection_id = c.id
+) g ON true
 ORDER BY sorted_name, c.id
 """
 
@@ -258,6 +263,7 @@ def _card(row: Row, backfill: Backfill | None, now: datetime) -> Card:
         lag_seconds=_lag_seconds(row, situation, now),
         waiting=row["waiting"],
         stopped=_stopped(row["stops"]),
+        left_out=row["left_out"],
     )
     return Card(
         id=row["id"],

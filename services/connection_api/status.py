@@ -110,12 +110,14 @@ def status_of(
     lag_seconds: float = 0.0,
     waiting: int = 0,
     stopped: str | None = None,
+    left_out: int = 0,
 ) -> Status:
     """Return the connection's status.
 
     `backfill_share` is how far the open backfill is, from 0 to 1, or `None` when none is open; `lag_seconds` is how
     old the oldest change is that should be written and is not; `waiting` counts records that the destination could
-    not take yet; `stopped` says why delivery to a destination has stopped.
+    not take yet, `left_out` those for which there was no room to wait; `stopped` says why delivery to a destination
+    has stopped.
     """
     if fixed := FIXED.get(connection.state):
         return fixed
@@ -128,8 +130,8 @@ def status_of(
         is_the_keys = any(fault.permission for fault in connection.faults)
         return _action_required(_stopped(connection.faults), Remedy.UPDATE_KEY if is_the_keys else None)
     # A backfill is late by nature; only a destination that takes nothing makes it worth a warning.
-    if lag_seconds > LATE_AFTER and (waiting or backfill_share is None):
-        return Status(Word.DELAYED, _delay(lag_seconds, waiting), Tone.WARNING, "delayed")
+    if left_out or (lag_seconds > LATE_AFTER and (waiting or backfill_share is None)):
+        return Status(Word.DELAYED, _delay(lag_seconds, waiting, left_out), Tone.WARNING, "delayed")
     if backfill_share is not None:
         sentence = "History is being copied; what changes meanwhile is written too."
         return Status(Word.BACKFILLING, sentence, Tone.BUSY, "backfilling", percent_of(backfill_share))
@@ -159,8 +161,13 @@ def _missing(faults: Sequence[Fault]) -> str:
     return f"Missing permissions: {names}. Everything else is still synced."
 
 
-def _delay(lag_seconds: float, waiting: int) -> str:
+def _delay(lag_seconds: float, waiting: int, left_out: int) -> str:
     minutes = f"{lag_seconds / 60:,.0f} minutes"
+    if left_out:
+        return (
+            f"A destination is {minutes} behind, and {left_out:,} changes found no room to wait for it. "
+            "They are read from Stripe again once it has caught up."
+        )
     if waiting:
         records = "1 record waits" if waiting == 1 else f"{waiting:,} records wait"
         return f"{records} for the destination, up to {minutes} by now. They are kept and tried again."

@@ -75,7 +75,7 @@ class Writer:
 
     async def _work(self, pool: Pool, producer: Producer, outlets: Outlets, log: Log) -> None:
         settings = self._settings
-        routes, parking, graveyard = Routes(pool), Parking(pool), Graveyard(pool)
+        routes, parking, graveyard = Routes(pool), Parking(pool, cap=settings.parked_records_cap), Graveyard(pool)
         dispatch = Dispatch(routes, outlets, parking, Rejections(producer).publish, breaker=Breaker(pool))
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(outlets.run())

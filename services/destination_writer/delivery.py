@@ -35,6 +35,7 @@ class Outcome(StrEnum):
     IGNORED = "ignored"  # a newer version is there
     FAILED = "failed"  # it became a dead letter
     PARKED = "parked"  # the destination could not take it yet
+    LEFT_OUT = "left_out"  # too much waits for the destination: it is read from Stripe again
     NOT_SYNCED = "not_synced"  # the connection does not want it
 
 

@@ -53,6 +53,21 @@ class Result:
         for record, reason in refused:
             self.note(destination_id, record, Outcome.NOT_SYNCED, reason)
 
+    def leave_out(self, destination_id: str, record: Record) -> None:
+        """Note a record for which there was no room; an answer of Stripe is asked for again when there is."""
+        self.note(destination_id, record, Outcome.LEFT_OUT)
+        if record.slice_id is None and record.origin is not Origin.EVENT:
+            self.refetches.append(
+                Refetch(
+                    record.connection_id,
+                    record.resource.name,
+                    record.object_id,
+                    "destination behind",
+                    record.stamp,
+                    is_held=True,
+                )
+            )
+
     def note(self, destination_id: str, record: Record, outcome: Outcome, reason: Reason | None = None) -> None:
         """Note what became of a record."""
         RECORDS_WRITTEN.labels(outcome).inc()
@@ -182,16 +197,21 @@ class Dispatch:
         written = {report.position for report in result.reports if report.destination_id == destination_id}
         left = [record for record in records if record.position not in written]
         waiting = fold(left)
-        tied = await self._parking.park(
+        parked = await self._parking.park(
             destination_id,
             [winner.record for winner in waiting],
             reason=error.message,
             is_held=isinstance(error, DeliveryStoppedError),
         )
+        left_out = {record.position for record in parked.left_out}
         for winner in waiting:
-            result.note(destination_id, winner.record, Outcome.PARKED)
-            if winner.ask_stripe or (winner.record.resource.name, winner.record.object_id) in tied:
-                result.ask(winner.record, "tie")
+            record = winner.record
+            if record.position in left_out:
+                result.leave_out(destination_id, record)
+                continue
+            result.note(destination_id, record, Outcome.PARKED)
+            if winner.ask_stripe or (record.resource.name, record.object_id) in parked.tied:
+                result.ask(record, "tie")
         for loser, reason in _losers(left, waiting):
             result.note(destination_id, loser, Outcome.IGNORED, reason)
 

@@ -74,14 +74,17 @@ ON CONFLICT (id) DO UPDATE SET records = t.records + excluded.records, {_ADDED},
 # The newest of a list is not put off by it: where something happens all the time, it would never be read.
 REFETCHES = """
 INSERT INTO refetches AS r (connection_id, resource, object_id, reason, due_at)
-SELECT DISTINCT ON (1, 2, 3) u.connection_id, u.resource, u.object_id, u.reason, now() + u.wait
-FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::interval[])
-     AS u (connection_id, resource, object_id, reason, wait)
+SELECT DISTINCT ON (1, 2, 3) u.connection_id, u.resource, u.object_id, u.reason,
+       CASE WHEN u.is_held THEN 'infinity' ELSE now() + u.wait END
+FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::interval[], $6::boolean[])
+     AS u (connection_id, resource, object_id, reason, wait, is_held)
 JOIN connections c ON c.id = u.connection_id AND u.resource = ANY (c.resources)
-ORDER BY 1, 2, 3, u.wait DESC
+ORDER BY 1, 2, 3, u.is_held, u.wait DESC
 ON CONFLICT (connection_id, resource, object_id) DO UPDATE
-SET generation = r.generation + 1, reason = excluded.reason,
-    due_at = CASE WHEN r.object_id = '*' THEN r.due_at ELSE greatest(r.due_at, excluded.due_at) END
+SET generation = r.generation + 1, reason = excluded.reason, due_at = CASE
+    WHEN r.due_at = 'infinity' THEN excluded.due_at
+    WHEN excluded.due_at = 'infinity' OR r.object_id = '*' THEN r.due_at
+    ELSE greatest(r.due_at, excluded.due_at) END
 """
 SEEN = """
 UPDATE connections c SET last_event_at = greatest(c.last_event_at, u.at), last_synced_at = now()
@@ -153,6 +156,7 @@ async def ask_stripe(db: Connection, refetches: Sequence[Refetch]) -> None:
         [r.object_id for r in refetches],
         [r.reason for r in refetches],
         [timedelta(seconds=wait) for wait in waits],
+        [r.is_held for r in refetches],
     )
 
 

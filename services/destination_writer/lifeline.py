@@ -18,8 +18,10 @@ from services.destination_writer.records import EventEntry, Parsed, Position
 from shared.db import Connection
 from shared.messages import Origin
 
+# An event comes twice where Stripe sends it twice, and the first is what is told. One that was left out at a
+# destination comes again on purpose, and has its end then.
 LOG = """
-INSERT INTO event_log
+INSERT INTO event_log AS l
     (connection_id, event_id, type, resource, object_id, created, outcome, partition, record_offset, received_at,
      deliveries)
 SELECT u.connection_id, event_id, type, resource, object_id, created, outcome, partition, record_offset, received_at,
@@ -29,8 +31,13 @@ FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigi
      AS u (connection_id, event_id, type, resource, object_id, created, outcome, partition, record_offset, received_at,
            deliveries)
 WHERE EXISTS (SELECT FROM connections c WHERE c.id = u.connection_id)
-ORDER BY 1, 2, 9
-ON CONFLICT (connection_id, event_id) DO NOTHING
+ORDER BY 1, 2
+ON CONFLICT (connection_id, event_id) DO UPDATE SET
+    deliveries = l.deliveries || (
+        SELECT coalesce(jsonb_object_agg(n.key, n.value), '{}') FROM jsonb_each(excluded.deliveries) n
+        WHERE l.deliveries -> n.key ->> 'outcome' = 'left_out'),
+    outcome = CASE WHEN l.outcome = 'left_out' THEN excluded.outcome ELSE l.outcome END
+WHERE l.deliveries @? '$.* ? (@.outcome == "left_out")'
 """
 # Of events that a newer version overtook while they waited, the log says so with the moment at which it was written.
 END = """
@@ -62,7 +69,7 @@ FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[])
      AS u (connection_id, resource, object_id, stamp, entries)
 WHERE e.connection_id = u.connection_id AND e.object_id = u.object_id AND e.resource = u.resource
   AND e.created <= u.stamp
-  AND (e.outcome = 'asked_stripe' OR e.deliveries @? '$.* ? (@.reason == "tie")')
+  AND (e.outcome = 'asked_stripe' OR e.deliveries @? '$.* ? (@.reason == "tie" || @.outcome == "left_out")')
   AND (e.answers = '{}' OR e.answers @? '$.* ? (@.outcome == "parked")')
 """
 ASKED = "asked_stripe"
@@ -73,8 +80,12 @@ async def log_events(db: Connection, batch: Sequence[Parsed], reports: Iterable[
     found: dict[Position, list[Report]] = defaultdict(list)
     for report in reports:
         found[report.position].append(report)
-    rows = [_row(item, item.event, found.get(item.position, ())) for item in batch if item.event]
-    if rows:
+    first: dict[tuple[str, str], tuple[object, ...]] = {}
+    for item in batch:
+        if item.event and (item.event.connection_id, item.event.event_id) not in first:
+            row = _row(item, item.event, found.get(item.position, ()))
+            first[item.event.connection_id, item.event.event_id] = row
+    if rows := list(first.values()):
         await db.execute(LOG, *map(list, zip(*rows, strict=True)))
 
 
@@ -128,7 +139,7 @@ def _row(item: Parsed, entry: EventEntry, reports: Sequence[Report]) -> tuple[ob
 def _summary(item: Parsed, reports: Sequence[Report]) -> str:
     """Return one word for all destinations: the one that needs to be looked at first."""
     outcomes = {report.outcome for report in reports}
-    for outcome in (Outcome.FAILED, Outcome.PARKED):
+    for outcome in (Outcome.FAILED, Outcome.LEFT_OUT, Outcome.PARKED):
         if outcome in outcomes:
             return outcome
     if reports:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 
 from services.destination_writer.omission import Tree, strip
 from services.destination_writer.records import Position, Record
 from shared.catalogue import BY_NAME
-from shared.db import Pool, Row, database_errors, transaction
+from shared.db import Connection, Pool, Row, database_errors, transaction
 from shared.errors import MessageError
 from shared.messages import Origin
+from shared.metrics import LEFT_OUT
 from shared.retries import pause_seconds
 
 LONGEST_PAUSE = 60.0  # seconds between two tries of a parked record
@@ -41,6 +43,28 @@ WHERE p.stamp < excluded.stamp OR (p.stamp = excluded.stamp AND NOT p.is_deleted
 )
 SELECT p.resource, p.object_id FROM parked_records p JOIN input i USING (connection_id, resource, object_id)
 WHERE p.destination_id = $1 AND p.stamp = i.stamp AND p.body <> i.body AND NOT p.is_deleted AND NOT i.is_deleted
+"""
+# Who parks for a destination takes turns, so that together they keep within the cap.
+TURN = "SELECT pg_advisory_xact_lock(hashtextextended('tillstream.parked:' || $1, 0))"
+WAITING = "SELECT count(*) FROM (SELECT FROM parked_records WHERE destination_id = $1 LIMIT $2) AS p"
+KNOWN = """
+SELECT p.connection_id, p.resource, p.object_id FROM parked_records p
+JOIN unnest($2::text[], $3::text[], $4::text[]) AS u (connection_id, resource, object_id)
+  USING (connection_id, resource, object_id)
+WHERE p.destination_id = $1
+"""
+# Of an event the gap has the moment; what Stripe was asked is asked again; a slice runs again.
+LEAVE_OUT = """
+INSERT INTO delivery_gaps AS g (destination_id, connection_id, resource, slice_id, since, until, records)
+SELECT $1, u.connection_id, u.resource, u.slice_id, min(u.stamp) FILTER (WHERE u.is_live),
+       max(u.stamp) FILTER (WHERE u.is_live), count(*)
+FROM unnest($2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::boolean[])
+     AS u (connection_id, resource, slice_id, stamp, is_live)
+WHERE EXISTS (SELECT FROM connections c WHERE c.id = u.connection_id AND c.state <> 'removing')
+GROUP BY 2, 3, 4 ORDER BY 2, 3, 4
+ON CONFLICT (destination_id, connection_id, resource, slice_id) DO UPDATE SET
+    since = least(g.since, excluded.since), until = greatest(g.until, excluded.until),
+    records = g.records + excluded.records, version = g.version + 1
 """
 # Rows are claimed, not locked: nobody who parks a record waits for a destination that does not answer.
 CLAIM = """
@@ -79,26 +103,60 @@ POSITION = ("topic", "partition", "record_offset")
 Queue = tuple[str, str]  # destination and connection
 
 
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """What came of records that a destination could not take."""
+
+    tied: Collection[tuple[str, str]] = ()  # resource and id of what Stripe has to be asked for
+    left_out: Collection[Record] = ()  # for which there was no room
+
+
 class Parking:
     """Keeps and gives back parked records; every method raises `DatabaseUnavailableError`."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, *, cap: int) -> None:
+        """`cap` is how many records may wait for a destination."""
         self._pool = pool
+        self._cap = cap
 
     async def park(
         self, destination_id: str, records: Sequence[Record], *, reason: str, is_held: bool = False
-    ) -> set[tuple[str, str]]:
-        """Keep the newest record of each object; return resource and id of those that Stripe has to be asked for.
+    ) -> Parked:
+        """Keep the newest record of each object, as far as the cap allows; the rest is noted as a gap.
 
         Nothing is kept of a connection that is gone.
         """
         if not records:
-            return set()
-        columns = map(list, zip(*map(_columns, records), strict=True))
+            return Parked()
         pause = HELD if is_held else timedelta(seconds=pause_seconds(0, base=1.0))
-        with database_errors():
-            tied = await self._pool.fetch(PARK, destination_id, *columns, reason, pause)
-        return {(row["resource"], row["object_id"]) for row in tied}
+        async with transaction(self._pool) as db:
+            await db.execute(TURN, destination_id)
+            kept, left_out = await self._divide(db, destination_id, records)
+            if left_out:
+                await db.execute(LEAVE_OUT, destination_id, *map(list, zip(*map(_gap, left_out), strict=True)))
+            columns = list(map(list, zip(*map(_columns, kept), strict=True)))
+            tied = await db.fetch(PARK, destination_id, *columns, reason, pause) if kept else ()
+        LEFT_OUT.inc(len(left_out))
+        return Parked(frozenset((row["resource"], row["object_id"]) for row in tied), tuple(left_out))
+
+    async def _divide(
+        self, db: Connection, destination_id: str, records: Sequence[Record]
+    ) -> tuple[Sequence[Record], Sequence[Record]]:
+        """Return what may be kept and what not: an object that waits already takes no further room."""
+        room = self._cap - await db.fetchval(WAITING, destination_id, self._cap)
+        if room >= len(records):
+            return records, ()
+        known = {
+            tuple(row)
+            for row in await db.fetch(KNOWN, destination_id, *map(list, zip(*map(_key, records), strict=True)))
+        }
+        kept: list[Record] = []
+        left_out: list[Record] = []
+        for record in records:
+            is_known = _key(record) in known
+            room -= not is_known
+            (kept if is_known or room >= 0 else left_out).append(record)
+        return kept, left_out
 
     async def claim_due(self, limit: int) -> dict[Queue, list[Row]]:
         """Return records whose time has come, by destination and connection; no other writer tries them meanwhile."""
@@ -167,6 +225,15 @@ def _strip(body: bytes, tree: Tree) -> bytes | None:
     except MessageError:
         return None  # it ends as a dead letter once its destination is back
     return None if stripped is body else stripped
+
+
+def _key(record: Record) -> tuple[str, str, str]:
+    return record.connection_id, record.resource.name, record.object_id
+
+
+def _gap(record: Record) -> tuple[object, ...]:
+    is_live = record.origin is Origin.EVENT
+    return record.connection_id, record.resource.name, record.slice_id or 0, record.stamp, is_live
 
 
 def _columns(record: Record) -> tuple[object, ...]:

@@ -74,6 +74,7 @@ class Refetch:
     object_id: str
     reason: str
     stamp: int  # the answer must be newer than this second of Stripe's clock; 0 when any answer does
+    is_held: bool = False  # until a destination that is behind has caught up
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,3 +16,8 @@ class WriterSettings(Settings, SecretSettings):
         le=60,
         description="Longest wait for a destination to take a batch of live events, before they are parked.",
     )
+    parked_records_cap: int = Field(
+        default=100_000,
+        ge=1,
+        description="Most records that wait for one destination; what exceeds it is read from Stripe again later.",
+    )

@@ -14,6 +14,7 @@ from services.sync_worker.broker import Broker
 from services.sync_worker.broker_watch import BrokerWatch
 from services.sync_worker.clients import Clients
 from services.sync_worker.completion import Completion
+from services.sync_worker.delivery_gaps import DeliveryGaps
 from services.sync_worker.endpoint_check import EndpointCheck
 from services.sync_worker.event_feed import EventLog
 from services.sync_worker.faults import Faults
@@ -96,6 +97,7 @@ class Worker:
             for _ in range(settings.fetchers):
                 tasks.create_task(backfill.run(wake))
             tasks.create_task(completion.run(wake))
+            tasks.create_task(DeliveryGaps(pool, connections, clients, gap_fill, syncs).run(wake))
             tasks.create_task(Refetch(pool, connections, clients, objects, faults).run())
             tasks.create_task(Absences(pool, connections, clients, objects).run())
             tasks.create_task(faults.run())

@@ -52,7 +52,8 @@ _IS_UNWRITTEN = """
     SELECT FROM slice_offsets o JOIN broker_gaps g
       ON g.log_id = s.cluster_id AND g.topic = o.topic AND g.partition = o.partition AND g.from_offset <= o.last_offset
     WHERE o.slice_id = s.id)
- OR EXISTS (SELECT FROM parked_records p WHERE p.slice_id = s.id))
+ OR EXISTS (SELECT FROM parked_records p WHERE p.slice_id = s.id)
+ OR EXISTS (SELECT FROM delivery_gaps g WHERE g.slice_id = s.id))
 """
 CONFIRM = f"""
 UPDATE slices s SET status = 'confirmed'

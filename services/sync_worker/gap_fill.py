@@ -104,6 +104,23 @@ class GapFill:
             offsets = {where: max(offsets.get(where, -1), more.get(where, -1)) for where in {*offsets, *more}}
         return offsets, len(ours) + len(found) + len(answers)
 
+    async def publish_again(self, connection: Connection, api: StripeApi, *, since: int, until: int) -> None:
+        """Publish every event of these seconds, also those that the log has; what is in another version is asked for.
+
+        Raises `PermissionMissingError` when the key may not read the feed.
+        """
+        hints: list[Event] = []
+        async for page, _ in iter_pages(api, FEED, [("created[gte]", str(since)), ("created[lte]", str(until))]):
+            events = [event for body in page.objects if (event := _readable(body))]
+            ours = [_outgoing(connection, e, self._now()) for e in events if e.event.api_version == API_VERSION]
+            hints += [e.event for e in events if e.event.api_version != API_VERSION]
+            await self._publisher.send(EVENTS, ours)
+        wanted: dict[str, list[str]] = defaultdict(list)
+        for resource, object_id in sorted(_wanted(connection, hints)):
+            wanted[resource].append(object_id)
+        for resource, ids in wanted.items():
+            await self._objects.ask_later(connection, resource, ids)
+
     def since(self, connection: Connection) -> int:
         """Return the second from which on the feed has to be compared."""
         return feed_start(connection.events_complete_to, connection.created_at, now=self._now())

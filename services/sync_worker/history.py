@@ -31,6 +31,7 @@ SLICES_OF = "DELETE FROM slices WHERE sync_id = ANY ($1::text[])"
 SYNCS_OF = "DELETE FROM syncs WHERE id = ANY ($1::text[])"
 SMALL: Mapping[str, str] = {
     "list_tails": "DELETE FROM list_tails WHERE connection_id = $1",
+    "delivery_gaps": "DELETE FROM delivery_gaps WHERE connection_id = $1",
     "resource_faults": "DELETE FROM resource_faults WHERE connection_id = $1",
     "dead_letter_replays": "DELETE FROM dead_letter_replays WHERE chosen ->> 'connection_id' = $1",
     "cleanups": "DELETE FROM cleanups WHERE connection_id = $1",

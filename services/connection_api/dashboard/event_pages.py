@@ -63,6 +63,10 @@ OUTCOMES: Mapping[str, Outcome] = {
         Word("Waiting", Tone.WARNING, "delayed"),
         "The destination could not take it at once. It is kept and tried again until it is written.",
     ),
+    "left_out": Outcome(
+        Word("Left out for now", Tone.WARNING, "delayed"),
+        "Too much waits for the destination. Once it has caught up, this is read from Stripe again.",
+    ),
     "failed": Outcome(
         Word("Failed", Tone.BAD, "missing"), "It can't be written as it is, so it was put aside with its reason."
     ),

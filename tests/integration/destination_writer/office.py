@@ -28,7 +28,7 @@ class Office:
         self.destinations: dict[str, Destination] = {bad: MemoryDestination(), good: MemoryDestination()}
         self.may_reject = False
         self.rejected: list[tuple[str, str]] = []
-        self.parking = Parking(state.pool)
+        self.parking = Parking(state.pool, cap=1000)
         self.cleanups = CleanupStore(state.pool)
         self.routes = Routes(state.pool)
         self.outlets = Outlets(state.destinations, lambda row, password: self.destinations[row.id])

@@ -13,6 +13,8 @@ import pytest
 from services.destination_writer.delivery import Winner
 from services.destination_writer.destinations import Account, Written
 from services.destination_writer.destinations.postgres import PostgresDestination
+from services.destination_writer.dispatch import Dispatch
+from services.destination_writer.parking import Parked, Parking
 from shared.destinations import parse_postgres_url
 from shared.errors import DestinationUnavailableError
 from shared.messages import Origin
@@ -55,13 +57,14 @@ async def test_newest_of_each_object_waits_whatever_the_order(office: Office) ->
 
 async def test_versions_of_one_second_are_a_question_for_stripe(office: Office) -> None:
     first, second, other = make_record(name="a"), make_record(name="b"), make_record("cus_2")
-    assert await office.parking.park(office.bad_id, [first, other], reason="away") == set()
-    assert await office.parking.park(office.bad_id, [second, other], reason="away") == {("customer", "cus_1")}
+    assert await office.parking.park(office.bad_id, [first, other], reason="away") == Parked(frozenset())
+    parked = await office.parking.park(office.bad_id, [second, other], reason="away")
+    assert parked.tied == {("customer", "cus_1")}
 
 
 async def test_deletion_wins_its_second_while_it_waits(office: Office) -> None:
     for record in (make_record(is_deleted=True), make_record(name="zombie")):
-        assert await office.parking.park(office.bad_id, [record], reason="away") == set()
+        assert await office.parking.park(office.bad_id, [record], reason="away") == Parked(frozenset())
     assert await office.state.rows("SELECT is_deleted FROM parked_records") == [(True,)]
 
 
@@ -226,3 +229,43 @@ async def test_destination_is_usable_after_every_connection_of_it_was_lost(proxy
     proxy.is_silent = False
     await asyncio.wait_for(destination.write(ACCOUNT, [make_winner()]), 5)
     await destination.close()
+
+
+async def test_more_than_the_cap_is_noted_as_a_gap_and_never_kept(office: Office) -> None:
+    """An object that waits already takes no further room."""
+    parking, slice_id = Parking(office.state.pool, cap=3), await office.state.add_slice(CONNECTION)
+    first = [make_record(f"cus_{n}", 100 + n) for n in range(5)]
+    assert (await parking.park(office.bad_id, first, reason="away")).left_out == tuple(first[3:])
+    more = [
+        make_record("cus_0", 110),
+        make_record("cus_9", 90),
+        make_record("ch_1", 95, resource="charge", origin=Origin.LISTED, slice_id=slice_id),
+        make_record("cus_8", 1, origin=Origin.REFETCHED),
+    ]
+    assert (await parking.park(office.bad_id, more, reason="away")).left_out == tuple(more[1:])
+    assert await office.parked() == [("cus_0", 110), ("cus_1", 101), ("cus_2", 102)]
+    sql = "SELECT resource, slice_id, since, until, records, version FROM delivery_gaps ORDER BY 1"
+    assert await office.state.rows(sql) == [("charge", slice_id, None, None, 1, 1), ("customer", 0, 90, 104, 4, 2)]
+    assert (await parking.park(office.good_id, first, reason="away")).left_out == tuple(first[3:])
+
+
+async def test_writers_that_park_at_the_same_time_keep_within_the_cap_together(office: Office) -> None:
+    parking = Parking(office.state.pool, cap=30)
+    batches = [[make_record(f"cus_{n}_{k}") for k in range(10)] for n in range(8)]
+    await asyncio.gather(*(parking.park(office.bad_id, batch, reason="away") for batch in batches))
+    assert await parking.count() == 30
+    assert await office.state.value("SELECT sum(records) FROM delivery_gaps") == 50
+
+
+async def test_answer_of_stripe_that_found_no_room_is_asked_for_again_when_there_is(office: Office) -> None:
+    office.dispatch = Dispatch(office.routes, office.outlets, Parking(office.state.pool, cap=1), office.reject)
+    office.destinations[office.bad_id].is_down = True  # type: ignore[attr-defined]
+    result = await office.deliver(make_record("cus_1"), make_record("cus_2", origin=Origin.REFETCHED))
+    await office.ledger.record([], result.reports, result.refetches)
+    sql = "SELECT object_id, due_at = 'infinity' FROM refetches"
+    assert await office.state.rows(sql) == [("cus_2", True)]
+    soon = replace(result.refetches[0], is_held=False)
+    for _ in range(2):  # another destination's question does not wait for this one
+        await office.ledger.record([], [], [soon])
+        await office.ledger.record([], [], result.refetches)
+    assert await office.state.rows(sql) == [("cus_2", False)]

@@ -30,6 +30,8 @@ VALUES ($1, 'customer', $2, 'tie', now() + interval '1 day');
 INSERT INTO list_tails VALUES ($1, 'customer', 1) ON CONFLICT DO NOTHING;
 INSERT INTO resource_faults (connection_id, resource, code, cause, next_try_at)
 VALUES ($1, 'customer', 'missing_permissions', $2, now());
+INSERT INTO delivery_gaps (destination_id, connection_id, resource, records)
+SELECT d.destination_id, $1, 'customer', 1 FROM connection_destinations d WHERE d.connection_id = $1;
 INSERT INTO delivery_hours (connection_id, destination_id, resource, hour)
 SELECT $1, 'dst', 'customer', h FROM generate_series(now(), now() + interval '2 hours', '1 hour') h;
 INSERT INTO setups SELECT 'set_' || $1, '{}', convert_to($2, 'UTF8'), $2, account_id, account_name, livemode,
@@ -119,8 +121,8 @@ async def places_of(here: World, *needles: str) -> set[str]:
 async def numbers(here: World) -> dict[str, int]:
     """Return how many rows of each kind there are, as the receipt names them."""
     tables = (
-        "event_log", "dead_letters", "parked_records", "refetches", "delivery_hours", "syncs", "slices", "list_tails",
-        "resource_faults", "dead_letter_replays", "cleanups", "leases", "connections",
+        "event_log", "dead_letters", "parked_records", "refetches", "delivery_gaps", "delivery_hours", "syncs",
+        "slices", "list_tails", "resource_faults", "dead_letter_replays", "cleanups", "leases", "connections",
     )  # fmt: skip
     return {table: int(await here.pool.fetchval(f"SELECT count(*) FROM {table}")) for table in tables}
 

@@ -104,3 +104,9 @@ def test_delivery_that_has_stopped_needs_a_person_whatever_else_is_late() -> Non
 
     assert (status.word, status.sentence) == (Word.ACTION_REQUIRED, "Warehouse refused 21.")
     assert status.remedy is Remedy.DELIVER_AGAIN
+
+
+def test_a_destination_that_is_far_behind_is_told_with_what_found_no_room() -> None:
+    status = status_of(Situation(), backfill_share=0.5, lag_seconds=7200, waiting=1000, left_out=12_345)
+    assert status.word is Word.DELAYED
+    assert status.sentence.startswith("A destination is 120 minutes behind, and 12,345 changes found no room to wait")

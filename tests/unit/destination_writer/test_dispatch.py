@@ -16,7 +16,7 @@ from services.destination_writer.destinations import Account
 from services.destination_writer.dispatch import Dispatch, Result
 from services.destination_writer.omission import make_omissions
 from services.destination_writer.outlets import Outlet, Outlets
-from services.destination_writer.parking import Parking
+from services.destination_writer.parking import Parked, Parking
 from services.destination_writer.records import Parsed, Record, Refetch
 from services.destination_writer.routing import Route, Routes
 from shared.db import Pool
@@ -50,11 +50,11 @@ class FakeParking:
 
     async def park(
         self, destination_id: str, records: Sequence[Record], *, reason: str, is_held: bool = False
-    ) -> set[tuple[str, str]]:
+    ) -> Parked:
         if self.is_down:
             raise DatabaseUnavailableError
         self.parked += [(destination_id, record) for record in records]
-        return self.tied
+        return Parked(self.tied)
 
 
 class World:
