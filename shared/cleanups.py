@@ -52,6 +52,7 @@ class Kind(StrEnum):
 
     ROWS = "rows"
     FIELDS = "fields"
+    DELETED = "deleted"  # rows of objects that Stripe has not any more
 
 
 @dataclass(frozen=True, slots=True)

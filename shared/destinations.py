@@ -7,14 +7,17 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from pydantic import SecretStr
 
 from shared.audit import Actor, append
+from shared.catalogue import RESOURCES
+from shared.cleanups import Kind, request_cleanup
 from shared.crypto import KeyRing, make_id
-from shared.db import DuplicateRowError, Pool, Row, RowInUseError, affected, database_errors, transaction
+from shared.db import Connection, DuplicateRowError, Pool, Row, RowInUseError, affected, database_errors, transaction
 from shared.errors import ConflictError, NotFoundError, PayloadError
 
 SCHEMA_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}\Z")
@@ -23,14 +26,24 @@ DEFAULT_SCHEMA = "stripe"
 NAME_TAKEN = "destinations_name_key"
 
 INSERT = """
-INSERT INTO destinations (id, name, kind, settings, secret, address) VALUES ($1, $2, 'postgres', $3, $4, $5)
+INSERT INTO destinations (id, name, kind, settings, secret, address, deleted_rows)
+VALUES ($1, $2, 'postgres', $3, $4, $5, $6)
 """
 RENAME = "UPDATE destinations SET name = $2 WHERE id = $1"
 # The version tells the writers that what they have open is of an older address or password.
 MOVE = """
 UPDATE destinations SET settings = $2, secret = $3, address = $4, version = version + 1 WHERE id = $1 RETURNING version
 """
+CHOOSE = "UPDATE destinations SET deleted_rows = $2, version = version + 1 WHERE id = $1 AND deleted_rows <> $2"
+USERS = "SELECT connection_id, account_id, livemode FROM connection_destinations WHERE destination_id = $1 ORDER BY 1"
 LOCK = "SELECT id FROM destinations WHERE id = $1 FOR UPDATE"
+
+
+class DeletedRows(StrEnum):
+    """What becomes of the row of an object that is deleted at Stripe."""
+
+    MARKED = "marked"  # it stays, marked `_deleted`
+    REMOVED = "removed"  # it goes, and leaves a tombstone
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +70,9 @@ class Destination:
     id: str
     name: str
     address: PostgresAddress
-    version: int  # grows when address or password change
+    version: int  # grows when address or password change, or what becomes of deleted rows
     created_at: datetime
+    deleted_rows: DeletedRows = DeletedRows.MARKED
 
 
 def parse_postgres_url(url: str, *, schema: str) -> tuple[PostgresAddress, SecretStr]:
@@ -109,7 +123,14 @@ def check_schema(name: str) -> str:
 
 def _destination(row: Row) -> Destination:
     settings: Mapping[str, Any] = row["settings"]
-    return Destination(row["id"], row["name"], PostgresAddress(**settings), row["version"], row["created_at"])
+    return Destination(
+        row["id"],
+        row["name"],
+        PostgresAddress(**settings),
+        row["version"],
+        row["created_at"],
+        DeletedRows(row["deleted_rows"]),
+    )
 
 
 class DestinationStore:
@@ -119,13 +140,21 @@ class DestinationStore:
         self._pool = pool
         self._keys = keys
 
-    async def insert(self, name: str, address: PostgresAddress, password: SecretStr, *, by: Actor) -> str:
+    async def insert(
+        self,
+        name: str,
+        address: PostgresAddress,
+        password: SecretStr,
+        *,
+        deleted_rows: DeletedRows = DeletedRows.MARKED,
+        by: Actor,
+    ) -> str:
         """Add a destination and return its id; raise `ConflictError` when its name or its place is taken."""
         destination_id = make_id("dst")
         values = self._place(destination_id, address, password)
         with _taken(name):
             async with transaction(self._pool) as db:
-                await db.execute(INSERT, destination_id, name, *values)
+                await db.execute(INSERT, destination_id, name, *values, deleted_rows)
                 await append(db, by, "destination.created", destination_id)
         return destination_id
 
@@ -135,9 +164,12 @@ class DestinationStore:
         *,
         name: str | None = None,
         place: tuple[PostgresAddress, SecretStr] | None = None,
+        deleted_rows: DeletedRows | None = None,
         by: Actor,
     ) -> None:
-        """Give the destination another name, or another address and password.
+        """Give the destination another name, another address and password, or another choice about deleted rows.
+
+        Where they shall be removed from now on, those that are marked already are taken out by a writer.
 
         Raises `NotFoundError`, and `ConflictError` when the name or the place is taken.
         """
@@ -151,6 +183,10 @@ class DestinationStore:
                 if place is not None:
                     version = await db.fetchval(MOVE, destination_id, *self._place(destination_id, *place))
                     await append(db, by, "destination.address_changed", destination_id, version=version)
+                if deleted_rows is not None and affected(await db.execute(CHOOSE, destination_id, deleted_rows)):
+                    await append(db, by, "destination.deleted_rows_changed", destination_id, to=deleted_rows)
+                    if deleted_rows is DeletedRows.REMOVED:
+                        await _remove_marked(db, destination_id)
 
     def _place(self, destination_id: str, address: PostgresAddress, password: SecretStr) -> tuple[Any, bytes, str]:
         sealed = self._keys.encrypt(password.get_secret_value(), owner=destination_id, name="secret")
@@ -190,6 +226,14 @@ class DestinationStore:
             raise ConflictError(
                 "A connection still delivers to this destination. Remove the connection first."
             ) from error
+
+
+async def _remove_marked(db: Connection, destination_id: str) -> None:
+    for user in await db.fetch(USERS, destination_id):
+        account, everything = (user["account_id"], user["livemode"]), [resource.name for resource in RESOURCES]
+        await request_cleanup(
+            db, user["connection_id"], destination_id, account, kind=Kind.DELETED, resources=everything
+        )
 
 
 @contextmanager

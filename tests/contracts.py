@@ -31,6 +31,8 @@ class InspectedDestination(Destination, Protocol):
 class DestinationContract:
     """The tests; a subclass gives the fixture `destination`."""
 
+    keeps_deleted = True  # rows of deleted objects stay; else `rows` shows their tombstones, without data
+
     async def row(self, destination: InspectedDestination, object_id: str, table: str = "customers") -> dict[str, Any]:
         return (await destination.rows(table))[ACCOUNT.id, ACCOUNT.livemode, object_id]
 
@@ -77,7 +79,8 @@ class DestinationContract:
         late = make_winner(stamp=109, name="zombie", origin=Origin.LISTED)
         assert await self.write(destination, late) == [Outcome.IGNORED]
         row = await self.row(destination, "cus_1")
-        assert (row["deleted"], row["data"]["name"]) == (True, "Ada")
+        assert (row["deleted"], row["stamp"]) == (True, 110)
+        assert not self.keeps_deleted or row["data"]["name"] == "Ada"
 
     async def test_deletion_of_an_unknown_object_leaves_a_tombstone(self, destination: InspectedDestination) -> None:
         await self.write(destination, make_winner(stamp=110, is_deleted=True))
@@ -89,6 +92,31 @@ class DestinationContract:
         assert await self.write(destination, make_winner(is_deleted=True)) == [Outcome.DELETED]
         assert await self.write(destination, make_winner(name="zombie")) == [Outcome.IGNORED]
         assert (await self.row(destination, "cus_1"))["deleted"]
+
+    async def test_deletion_that_comes_again_changes_nothing_and_a_later_one_the_stamp(
+        self, destination: InspectedDestination
+    ) -> None:
+        await self.write(destination, make_winner(name="Ada"))
+        gone = make_winner(stamp=110, is_deleted=True)
+        await self.write(destination, gone)
+        before = await destination.rows("customers")
+        assert await self.write(destination, gone) == [Outcome.UNCHANGED]
+        assert await destination.rows("customers") == before
+        assert await self.write(destination, make_winner(stamp=109, is_deleted=True)) == [Outcome.IGNORED]
+        assert await self.write(destination, make_winner(stamp=120, is_deleted=True)) == [Outcome.UNCHANGED]
+        assert await self.write(destination, make_winner(stamp=119, name="zombie")) == [Outcome.IGNORED]
+        assert (await self.row(destination, "cus_1"))["stamp"] == 120
+
+    async def test_child_that_went_is_not_brought_back_by_an_older_part_and_is_by_a_later_set(
+        self, destination: InspectedDestination
+    ) -> None:
+        await self.write(destination, make_winner("in_1", resource="invoice", lines=lines("il_1", "il_2")))
+        await self.write(destination, make_winner("in_1", 120, resource="invoice", lines=lines("il_2")))
+        late = make_part("in_1", ["il_1"], stamp=110, is_complete=False)
+        await destination.write_children(ACCOUNT, late)
+        assert (await self.row(destination, "il_1", "invoice_line_items"))["deleted"]
+        await self.write(destination, make_winner("in_1", 130, resource="invoice", lines=lines("il_1", "il_2")))
+        assert not (await self.row(destination, "il_1", "invoice_line_items"))["deleted"]
 
     async def test_what_is_not_written_says_why(self, destination: InspectedDestination) -> None:
         async def reason(*args: Any, **fields: Any) -> Reason | None:
@@ -105,7 +133,8 @@ class DestinationContract:
 
     async def test_a_later_version_brings_a_recreated_object_back(self, destination: InspectedDestination) -> None:
         await self.write(destination, make_winner(is_deleted=True))
-        assert await self.write(destination, make_winner(stamp=120, name="again")) == [Outcome.UPDATED]
+        outcome = Outcome.UPDATED if self.keeps_deleted else Outcome.INSERTED
+        assert await self.write(destination, make_winner(stamp=120, name="again")) == [outcome]
         assert not (await self.row(destination, "cus_1"))["deleted"]
 
     async def test_tie_is_settled_by_previous_attributes(self, destination: InspectedDestination) -> None:
@@ -249,6 +278,8 @@ class DestinationContract:
 class CleanupContract:
     """What every destination must do when something has to go; a subclass gives the fixture `destination`."""
 
+    rows_of_account = 7
+
     async def delete(
         self, destination: InspectedDestination, resource: str, created_before: int | None = None
     ) -> Counter[str]:
@@ -266,7 +297,7 @@ class CleanupContract:
         for account in (ACCOUNT, *others):
             customers = [make_winner(f"cus_{n}", is_deleted=n == 3) for n in range(7)]
             await destination.write(account, [*customers, make_winner("ch_1", resource="charge")])
-        assert await self.delete(destination, "customer") == {"customers": 7}
+        assert await self.delete(destination, "customer") == {"customers": self.rows_of_account}
         keys = await destination.rows("customers")
         assert Counter(key[:2] for key in keys) == {(one.id, one.livemode): 7 for one in others}
         assert len(await destination.rows("charges")) == 3

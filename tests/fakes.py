@@ -145,6 +145,10 @@ class MemoryDestination:
         rows = self.tables.get(resource.table, {})
         return Span(tuple(key[2] for key in keys if _is_among(rows[key], older)), last_id)
 
+    async def bury_deleted(self, account: Account, source: Resource | Child, *, after: str | None = None) -> Cleaned:
+        self._require_up()
+        return Cleaned({}, None)  # it marks deleted rows
+
     async def close(self) -> None:
         self.is_closed = True
 

@@ -17,10 +17,12 @@ from services.console.picking import pick_destination
 from services.console.rebuilding import rebuild
 from services.console.screen import OUT, plain, show_done, show_json, with_tone
 from services.console.task import FAILED, WrongUseError, with_api
+from shared.destinations import DeletedRows
 
 cli = typer.Typer(no_args_is_help=True, help="Databases that rows go to: add, test, change and remove them.")
 cli.command()(rebuild)
 ADDRESS_PROMPT = "postgresql://user:password@host:5432/database"
+DELETED_ROWS = "What becomes of the row of an object that is deleted at Stripe."
 Schema = Annotated[str, typer.Option(help="Schema that the tables are made in.")]
 
 
@@ -28,13 +30,15 @@ Schema = Annotated[str, typer.Option(help="Schema that the tables are made in.")
 def add(
     name: Annotated[str, typer.Argument(help="What people call it.")],
     schema: Schema = "stripe",
+    deleted_rows: Annotated[DeletedRows, typer.Option(help=DELETED_ROWS)] = DeletedRows.MARKED,
     as_json: AsJson = False,
 ) -> None:
     """Add a Postgres database, after a test; its address is read from a prompt, or from standard input."""
 
     async def create(api: ApiClient) -> None:
         url = read_secret(ADDRESS_PROMPT, what="address")
-        destination = await api.post("/v1/destinations", {"name": name, "url": url, "schema": schema})
+        body = {"name": name, "url": url, "schema": schema, "deleted_rows": deleted_rows}
+        destination = await api.post("/v1/destinations", body)
         if as_json:
             show_json(destination)
         else:
@@ -91,23 +95,26 @@ def change(
     address: Annotated[
         bool, typer.Option("--address", help="Read a new address from a prompt, or from standard input.")
     ] = False,
+    deleted_rows: Annotated[DeletedRows | None, typer.Option(help=DELETED_ROWS)] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Give a destination another name or address; an address is tried before it is kept."""
+    """Change a destination's name, address or treatment of deleted rows; an address is tried before it is kept."""
 
     async def alter(api: ApiClient) -> None:
-        if name is None and not address:
-            raise WrongUseError("Nothing would change: give --name, --address or both.")
+        if name is None and not address and deleted_rows is None:
+            raise WrongUseError("Nothing would change: give --name, --address or --deleted-rows.")
         found = await pick_destination(api, destination)
         body = {
             **({"name": name} if name is not None else {}),
+            **({"deleted_rows": deleted_rows} if deleted_rows else {}),
             **({"url": read_secret(ADDRESS_PROMPT, what="address")} if address else {}),
         }
         changed = await api.patch(f"/v1/destinations/{found['id']}", body)
         if as_json:
             show_json(changed)
         else:
-            show_done(f"{changed['name']} is now {address_of(changed)}, schema {changed['schema']}.")
+            kept = f"deleted rows are {changed['deleted_rows']}"
+            show_done(f"{changed['name']} is now {address_of(changed)}, schema {changed['schema']}; {kept}.")
 
     with_api(alter, as_json=as_json)
 

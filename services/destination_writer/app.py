@@ -32,8 +32,8 @@ from shared.cleanups import CleanupStore
 from shared.consumers import consuming, make_broker, publish_dead_letter, subscribe
 from shared.db import Pool, is_ready
 from shared.dead_letters import DeadLetter, describe
+from shared.destinations import DeletedRows, DestinationStore
 from shared.destinations import Destination as DestinationRow
-from shared.destinations import DestinationStore
 from shared.errors import TransientError
 from shared.http import make_app, serve
 from shared.kafka import Producer, cluster_id, ensure_topics
@@ -47,7 +47,7 @@ LOOK_INTERVAL = 2.0  # seconds between two looks at which log the broker keeps
 
 def open_destination(row: DestinationRow, password: SecretStr) -> Destination:
     """Open the destination that a row of the state database describes."""
-    return PostgresDestination(row.address, password)
+    return PostgresDestination(row.address, password, removes_deleted=row.deleted_rows is DeletedRows.REMOVED)
 
 
 class Writer:

@@ -109,6 +109,8 @@ def step_for(
 ) -> CleaningStep | None:
     """Return what has to be done to a table, the resource's own or a child's; `None` for nothing."""
     account = Account(cleanup.account_id, cleanup.livemode)
+    if cleanup.kind is Kind.DELETED:
+        return lambda destination, after: destination.bury_deleted(account, source, after=after)
     if cleanup.kind is Kind.FIELDS:
         omission = omission_for(cleanup, route, resource)
         tree = omission.tree if source is resource else omission.children.get(source.table, NOTHING)

@@ -21,3 +21,10 @@ CREATE TABLE delivery_gaps (
 );
 CREATE INDEX ON delivery_gaps (slice_id) WHERE slice_id <> 0;
 CREATE INDEX ON delivery_gaps (connection_id);
+
+-- What becomes of the row of an object that is deleted: it is marked, or it goes and leaves a tombstone beside.
+ALTER TABLE destinations
+    ADD COLUMN deleted_rows text NOT NULL DEFAULT 'marked' CHECK (deleted_rows IN ('marked', 'removed'));
+ALTER TABLE cleanups
+    DROP CONSTRAINT cleanups_kind_check,
+    ADD CONSTRAINT cleanups_kind_check CHECK (kind IN ('rows', 'fields', 'deleted'));

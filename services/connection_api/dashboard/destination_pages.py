@@ -106,7 +106,7 @@ class DestinationPages:
         """Try an address, and keep nothing."""
         values = await _written(request)
         try:
-            wanted = await read_form(request, models.DestinationTest, also=("name", "then"))
+            wanted = await read_form(request, models.DestinationTest, also=("name", "deleted_rows", "then"))
             form = Form(values, trial=Trial(await probe(*_place(wanted))))
         except RejectedError as error:
             form = Form(values, error)
@@ -121,7 +121,9 @@ class DestinationPages:
             trial = Trial(await probe(*place))
             if not trial.passed:
                 return self._answer(request, Form(values, trial=trial), self._show_new)
-            destination_id = await self._state.destinations.insert(wanted.name, *place, by=actor_of(request))
+            destination_id = await self._state.destinations.insert(
+                wanted.name, *place, deleted_rows=wanted.deleted_rows, by=actor_of(request)
+            )
         except RejectedError as error:
             return self._answer(request, Form(values, error), self._show_new)
         goes_on = values["then"] == THEN_CONNECT
@@ -140,7 +142,7 @@ class DestinationPages:
         return self._answer(request, Form(trial=trial), await self._page_of(destination))
 
     async def change(self, request: web.Request) -> web.Response:
-        """Keep another name, or another address that works."""
+        """Keep another name, another address that works, or another choice about deleted rows."""
         store = self._state.destinations
         known = await store.get(read_id(request))
         show = await self._page_of(known)
@@ -150,7 +152,9 @@ class DestinationPages:
             trial = Trial(await probe(*place)) if place else None
             if trial and not trial.passed:
                 return self._answer(request, Form(trial=trial), show)
-            await store.change(known.id, name=wanted.name, place=place, by=actor_of(request))
+            await store.change(
+                known.id, name=wanted.name, place=place, deleted_rows=wanted.deleted_rows, by=actor_of(request)
+            )
         except RejectedError as error:
             return self._answer(request, Form(error=error), show)
         return go(request, f"/destinations/{known.id}?notice=changed")
@@ -182,7 +186,7 @@ class DestinationPages:
 async def _written(request: web.Request) -> dict[str, str]:
     """Return what a person wrote and may be shown again: not the address, since the password is in it."""
     form = await request.post()
-    return {name: str(form.get(name, "")) for name in ("name", "schema", "then")}
+    return {name: str(form.get(name, "")) for name in ("name", "schema", "deleted_rows", "then")}
 
 
 def _place(wanted: models.DestinationTest) -> tuple[PostgresAddress, SecretStr]:

@@ -64,7 +64,9 @@ class Destinations:
         store = self._state.destinations
         address, password = _address(wanted)
         await _require_usable(address, password)
-        destination_id = await store.insert(wanted.name, address, password, by=actor_of(request))
+        destination_id = await store.insert(
+            wanted.name, address, password, deleted_rows=wanted.deleted_rows, by=actor_of(request)
+        )
         return write(models.DestinationAnswer.of(await store.get(destination_id)), status=201)
 
     async def list(self, request: web.Request) -> web.Response:
@@ -85,14 +87,16 @@ class Destinations:
         return write(models.DestinationAnswer.of(await self._state.destinations.get(read_id(request))))
 
     async def change(self, request: web.Request) -> web.Response:
-        """Keep another name, or another address that works."""
+        """Keep another name, another address that works, or another choice about deleted rows."""
         wanted, store = await read_body(request, models.DestinationChange), self._state.destinations
         known = await store.get(read_id(request))
         place = None
         if wanted.url:
             place = parse_postgres_url(wanted.url.get_secret_value(), schema=known.address.schema)
             await _require_usable(*place)
-        await store.change(known.id, name=wanted.name, place=place, by=actor_of(request))
+        await store.change(
+            known.id, name=wanted.name, place=place, deleted_rows=wanted.deleted_rows, by=actor_of(request)
+        )
         return write(models.DestinationAnswer.of(await store.get(known.id)))
 
     async def rebuild(self, request: web.Request) -> web.Response:

@@ -108,5 +108,11 @@ class Destination(Protocol):
     async def find_older(self, account: Account, resource: Resource, older: Older, *, after: str | None = None) -> Span:
         """Return the ids of live rows of one span, after `after`, that a list has not shown. Changes nothing."""
 
+    async def bury_deleted(self, account: Account, source: Resource | Child, *, after: str | None = None) -> Cleaned:
+        """Take the rows of deleted objects out of a table, where that is the choice, as `delete_rows` does.
+
+        What is older than the deletion brings none of them back.
+        """
+
     async def close(self) -> None:
         """Let go of what is open, for good: what is asked for later is unavailable. A second call does nothing."""

@@ -27,6 +27,15 @@ UNION ALL SELECT relname FROM pg_class WHERE relname LIKE 'tillstream_probe%'
 """
 
 
+USE = """
+WITH c AS (
+    INSERT INTO connections (id, account_id, account_name, livemode, state, key_hint, resources, live_by)
+    VALUES ('con_1', 'acct_1', 'Ada', true, 'active', 'rk', '{}', 'polling') RETURNING id
+)
+INSERT INTO connection_destinations SELECT id, $1, 'acct_1', true FROM c
+"""
+
+
 @pytest.fixture
 async def api(database_url: str) -> AsyncIterator[Client]:
     async with ready(database_url) as client:
@@ -215,14 +224,20 @@ async def test_test_answers_step_by_step(api: Client, database_url: str) -> None
 async def test_destination_in_use_is_not_removed(api: Client, database_url: str) -> None:
     made = await api.post("/v1/destinations", json={"name": "Rows", "url": database_url}, headers=BEARER)
     destination_id = (await made.json())["id"]
-    await execute(
-        database_url,
-        """WITH c AS (
-             INSERT INTO connections (id, account_id, account_name, livemode, state, key_hint, resources, live_by)
-             VALUES ('con_1', 'acct_1', 'Ada', true, 'active', 'rk', '{}', 'polling') RETURNING id
-           )
-           INSERT INTO connection_destinations SELECT id, $1, 'acct_1', true FROM c""",
-        destination_id,
-    )
+    await execute(database_url, USE, destination_id)
     answer = await api.delete(f"/v1/destinations/{destination_id}", headers=BEARER)
     assert (answer.status, (await answer.json())["code"]) == (409, "conflict")
+
+
+async def test_what_becomes_of_deleted_rows_is_chosen_and_changed(api: Client, database_url: str) -> None:
+    """A change that removes them lets a writer take out those that are marked; the other change takes nothing out."""
+    body = {"name": "Rows", "url": database_url, "schema": "kept", "deleted_rows": "removed"}
+    made = await (await api.post("/v1/destinations", json=body, headers=BEARER)).json()
+    assert made["deleted_rows"] == "removed"
+    await execute(database_url, USE, made["id"])
+    for choice, cleanups in (("marked", 0), ("removed", 1), ("removed", 1)):
+        answer = await api.patch(f"/v1/destinations/{made['id']}", json={"deleted_rows": choice}, headers=BEARER)
+        assert (await answer.json())["deleted_rows"] == choice
+        assert len(await execute(database_url, "SELECT FROM cleanups WHERE kind = 'deleted'")) == cleanups
+    bad = await api.patch(f"/v1/destinations/{made['id']}", json={"deleted_rows": "burnt"}, headers=BEARER)
+    assert bad.status == 422

@@ -14,8 +14,8 @@ from shared.destinations import parse_postgres_url
 class InspectedPostgres(PostgresDestination):
     """A destination whose rows a test can read."""
 
-    def __init__(self, url: str, schema: str) -> None:
-        super().__init__(*parse_postgres_url(url, schema=schema))
+    def __init__(self, url: str, schema: str, *, removes_deleted: bool = False) -> None:
+        super().__init__(*parse_postgres_url(url, schema=schema), removes_deleted=removes_deleted)
         self.url, self.schema = url, schema
 
     async def query(self, sql: str) -> list[asyncpg.Record]:
@@ -32,7 +32,7 @@ class InspectedPostgres(PostgresDestination):
         parent = "_parent" if table.endswith("items") and table != "invoiceitems" else "NULL"
         sql = f"""SELECT _account, _livemode, id, _stamp AS stamp, _deleted AS deleted, data::text AS data, xmin::text,
                          {parent} AS parent FROM "{self.schema}"."{table}" """
-        return {
+        found = {
             (row["_account"], row["_livemode"], row["id"]): {
                 "stamp": row["stamp"],
                 "deleted": row["deleted"],
@@ -42,3 +42,18 @@ class InspectedPostgres(PostgresDestination):
             }
             for row in await self.query(sql)
         }
+        buried = await self.tombstones(table)
+        assert not buried.keys() & found.keys()
+        return found | buried
+
+    async def tombstones(self, table: str) -> dict[tuple[str, bool, str], dict[str, Any]]:
+        """Return the tombstones of a table, as rows without data."""
+        if not await self.query(f"SELECT WHERE to_regclass('\"{self.schema}\"._tombstones') IS NOT NULL"):
+            return {}
+        sql = f"SELECT *, xmin::text FROM \"{self.schema}\"._tombstones WHERE _table = '{table}'"
+        return {
+            (row["_account"], row["_livemode"], row["id"]): {
+                "stamp": row["_stamp"], "deleted": True, "data": None, "parent": None, "xmin": row["xmin"],
+            }
+            for row in await self.query(sql)
+        }  # fmt: skip

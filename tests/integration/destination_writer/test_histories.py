@@ -28,13 +28,15 @@ def worlds(draw: st.DrawFn, world: int = 0) -> list[History]:
     return [draw(histories(f"cus_{number}")) for number in range(OBJECTS)]
 
 
-@pytest.mark.parametrize("batch_size", [7, 400])
-async def test_rows_equal_stripe_through_the_real_upsert(database_url: str, batch_size: int) -> None:
-    """1,080 histories in all: nine worlds of 60 objects, in small batches and in large ones."""
+@pytest.mark.parametrize(("batch_size", "removes_deleted"), [(7, False), (400, False), (40, True)])
+async def test_rows_equal_stripe_through_the_real_upsert(
+    database_url: str, batch_size: int, removes_deleted: bool
+) -> None:
+    """1,620 histories in all: nine worlds of 60 objects, in small and large batches, and with deleted rows removed."""
     examples = iter(range(1000))
 
     async def run(drawn: list[History]) -> None:
-        destination = InspectedPostgres(database_url, f"world_{next(examples)}")
+        destination = InspectedPostgres(database_url, f"world_{next(examples)}", removes_deleted=removes_deleted)
         try:
             deliveries = interleaved(drawn)
             asked: set[str] = set()
@@ -55,7 +57,9 @@ async def test_rows_equal_stripe_through_the_real_upsert(database_url: str, batc
             await destination.close()
 
     check = settings(max_examples=9, deadline=None, database=None, suppress_health_check=list(HealthCheck))
-    for drawn in _draw(check):
+    worlds = _draw(check)
+    assert len(worlds) == 9
+    for drawn in worlds:
         await run(drawn)
 
 

@@ -14,7 +14,12 @@ ADDRESS = "postgresql://loader:s3cret@db.example.com:5432/analytics"
 def test_destination_is_added_by_an_address_from_standard_input(api: PlayedApi) -> None:
     api.give("create_destination", destination())
     ended = run("destinations", "add", "Warehouse", "--schema", "raw", input=ADDRESS + "\n")
-    assert api.called("create_destination").body == {"name": "Warehouse", "url": ADDRESS, "schema": "raw"}
+    assert api.called("create_destination").body == {
+        "name": "Warehouse",
+        "url": ADDRESS,
+        "schema": "raw",
+        "deleted_rows": "marked",
+    }
     assert "s3cret" not in ended.out + ended.err
 
 

@@ -8,7 +8,12 @@ from typing import Self
 from pydantic import Field, SecretStr, model_validator
 
 from services.connection_api.rest.models.base import PRINTABLE, Answer, Input
-from shared.destinations import DEFAULT_SCHEMA, Destination
+from shared.destinations import DEFAULT_SCHEMA, DeletedRows, Destination
+
+DELETED_ROWS = (
+    "What becomes of the row of an object that is deleted at Stripe: `marked` keeps it, with `_deleted`; `removed` "
+    "takes it out, also those that are marked already."
+)
 
 
 class DestinationTest(Input):
@@ -26,10 +31,11 @@ class NewDestination(DestinationTest):
     """A Postgres database that rows shall go to."""
 
     name: str = Field(min_length=1, max_length=100, pattern=PRINTABLE, description="What people call it.")
+    deleted_rows: DeletedRows = Field(default=DeletedRows.MARKED, description=DELETED_ROWS)
 
 
 class DestinationChange(Input):
-    """A new name or address of a destination; what is left out stays."""
+    """A new name, address or choice of a destination; what is left out stays."""
 
     name: str | None = Field(default=None, min_length=1, max_length=100, pattern=PRINTABLE)
     url: SecretStr | None = Field(
@@ -39,10 +45,12 @@ class DestinationChange(Input):
         description="`postgresql://user:password@host:5432/database`: tried before it is kept. The schema stays.",
     )
 
+    deleted_rows: DeletedRows | None = Field(default=None, description=DELETED_ROWS)
+
     @model_validator(mode="after")
     def _change_something(self) -> Self:
-        if self.name is None and self.url is None:
-            raise ValueError("Give a name or a url")
+        if self.name is None and self.url is None and self.deleted_rows is None:
+            raise ValueError("Give a name, a url or deleted_rows")
         return self
 
 
@@ -57,6 +65,7 @@ class DestinationAnswer(Answer):
     user: str
     schema_name: str = Field(serialization_alias="schema")
     sslmode: str
+    deleted_rows: DeletedRows = Field(description=DELETED_ROWS)
     created_at: datetime
 
     @classmethod
@@ -72,6 +81,7 @@ class DestinationAnswer(Answer):
             user=address.user,
             schema_name=address.schema,
             sslmode=address.sslmode,
+            deleted_rows=destination.deleted_rows,
             created_at=destination.created_at,
         )
 

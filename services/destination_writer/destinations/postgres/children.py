@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field, replace
 
 import msgspec
 
@@ -31,6 +31,19 @@ class Sets:
     bodies: list[str] = field(default_factory=list)
     complete: dict[str, int] = field(default_factory=dict)  # parent → stamp of its set
     cut: set[str] = field(default_factory=set)
+
+    def without(self, ids: Collection[str]) -> Sets:
+        """Return the sets without these children."""
+        if not ids:
+            return self
+        kept = [place for place, child_id in enumerate(self.ids) if child_id not in ids]
+        return replace(
+            self,
+            ids=[self.ids[place] for place in kept],
+            parents=[self.parents[place] for place in kept],
+            stamps=[self.stamps[place] for place in kept],
+            bodies=[self.bodies[place] for place in kept],
+        )
 
 
 def collect_sets(child: Child, parents: Iterable[Record]) -> Sets:

@@ -25,6 +25,7 @@ from services.destination_writer.delivery import (
 from services.destination_writer.destinations import Account, Cleaned, Older, Span, Written, reason_of
 from services.destination_writer.destinations.postgres import cleanup, ddl, lookup, upsert
 from services.destination_writer.destinations.postgres.children import Sets, collect_sets
+from services.destination_writer.destinations.postgres.tombstones import Tombstones
 from services.destination_writer.omission import Tree
 from services.destination_writer.records import ChildPart, Record
 from shared.catalogue import BY_NAME, RESOURCES, Child, Resource
@@ -44,7 +45,11 @@ AGAIN = 3  # times that a row may change between a statement's snapshot and its 
 class PostgresDestination:
     """A schema in a Postgres database."""
 
-    def __init__(self, address: PostgresAddress, password: SecretStr) -> None:
+    def __init__(self, address: PostgresAddress, password: SecretStr, *, removes_deleted: bool = False) -> None:
+        """With `removes_deleted` the row of an object that is deleted goes, and leaves a tombstone."""
+        self._removes_deleted = removes_deleted
+        self._tombstones = Tombstones(address.schema)
+        self._has_tombstones = False  # they hold whatever the choice is by now
         self._address = address
         self._password = password
         self._pool: Pool | None = None
@@ -76,9 +81,15 @@ class PostgresDestination:
         rows = sorted(zip(ids, part.bodies, strict=True))
         schema, parents = self._address.schema, BY_NAME[part.parent_resource].table
         async with self._transaction() as db:
+            if self._has_tombstones:
+                await self._tombstones.take_turn(db, account, parents)
             sql = upsert.hold_parent_sql(schema, parents)
             if not await db.fetchval(sql, account.id, account.livemode, part.parent_id, part.parent_from):
                 return False
+            if self._has_tombstones:
+                stamps = dict.fromkeys(ids, part.stamp)
+                out = await self._tombstones.keep_out(db, account, part.child.table, stamps)
+                rows = [row for row in rows if row[0] not in out]
             await db.execute(
                 upsert.write_children_sql(schema, part.child.table),
                 account.id,
@@ -91,6 +102,8 @@ class PostgresDestination:
             if part.is_complete:
                 sql = upsert.sweep_older_sql(schema, part.child.table)
                 await db.execute(sql, account.id, account.livemode, part.parent_id, part.stamp)
+            if part.is_complete and self._removes_deleted:
+                await self._tombstones.bury_children(db, account, part.child.table, [part.parent_id])
         return True
 
     async def delete_rows(
@@ -99,6 +112,8 @@ class PostgresDestination:
         """Delete a span of the account's rows of a table, and the children of those that go."""
         with destination_errors():
             async with _transaction_in(await self._opened()) as db:
+                if created_before is None and after is None:
+                    await self._tombstones.forget(db, account, source.table)
                 return await cleanup.delete_rows(
                     db, self._address.schema, account, source, created_before=created_before, after=after
                 )
@@ -122,6 +137,13 @@ class PostgresDestination:
             async with _transaction_in(await self._opened()) as db:
                 return await lookup.find_older(db, self._address.schema, account, resource, older, after=after)
 
+    async def bury_deleted(self, account: Account, source: Resource | Child, *, after: str | None = None) -> Cleaned:
+        """Put tombstones in the place of a span of the marked rows of a table, where deleted rows go."""
+        if not self._removes_deleted:
+            return Cleaned({}, None)
+        async with self._transaction() as db:
+            return await self._tombstones.bury_span(db, account, source, after=after)
+
     async def close(self) -> None:
         """Close the connections for good; a second call does nothing."""
         self._is_closed = True
@@ -142,6 +164,19 @@ class PostgresDestination:
                 raise
 
     async def _write_table(self, db: Connection, account: Account, batch: Sequence[Winner]) -> list[Written]:
+        if not self._has_tombstones:
+            return await self._write_rows(db, account, batch)
+        table = batch[0].record.resource.table
+        await self._tombstones.take_turn(db, account, table)
+        buried = await self._tombstones.meet(db, account, table, batch)
+        left = [winner for place, winner in enumerate(batch) if place not in buried]
+        answers = iter(await self._write_rows(db, account, left) if left else ())
+        deleted = [winner.record.object_id for winner in left if winner.record.is_deleted]
+        if deleted and self._removes_deleted:
+            await self._tombstones.bury(db, account, table, deleted)
+        return [buried[place] if place in buried else next(answers) for place in range(len(batch))]
+
+    async def _write_rows(self, db: Connection, account: Account, batch: Sequence[Winner]) -> list[Written]:
         resource = batch[0].record.resource
         rows = await self._upsert(db, account, batch)
         answers = [_answer(winner, row) for winner, row in zip(batch, rows, strict=True)]
@@ -201,11 +236,17 @@ class PostgresDestination:
             sets: Sets = collect_sets(child, [winner.record for winner in won])
             key = (account.id, account.livemode)
             if sets.ids:
+                shown = sets
+                if self._has_tombstones:
+                    stamps = dict(zip(sets.ids, sets.stamps, strict=True))
+                    shown = sets.without(await self._tombstones.keep_out(db, account, child.table, stamps))
                 sql = upsert.write_children_sql(self._address.schema, child.table)
-                await db.execute(sql, *key, sets.ids, sets.parents, sets.stamps, sets.bodies)
+                await db.execute(sql, *key, shown.ids, shown.parents, shown.stamps, shown.bodies)
             if sets.complete:
                 sql = upsert.sweep_sql(self._address.schema, child.table)
                 await db.execute(sql, *key, list(sets.complete), list(sets.complete.values()), sets.ids)
+                if self._removes_deleted:
+                    await self._tombstones.bury_children(db, account, child.table, sets.complete)
             cut |= sets.cut
         return cut
 
@@ -249,6 +290,9 @@ class PostgresDestination:
             compression = "lz4" if "lz4" in (methods or []) else None
             await db.execute("SET LOCAL client_min_messages = warning")
             await db.execute(";\n".join(ddl.schema_ddl(schema, RESOURCES, compression=compression)))
+            if self._removes_deleted:
+                await self._tombstones.make_table(db)
+            self._has_tombstones = await self._tombstones.exist(db)
 
 
 @asynccontextmanager
