@@ -22,9 +22,10 @@ MIGRATION_LOCK = 7_114_100  # any number, the same everywhere: two migrators tak
 CONNECT_TIMEOUT = 5.0  # seconds
 COMMAND_TIMEOUT = 30.0  # seconds
 
-# SQLSTATE classes of a server that is away, starting, stopping, full or busy; the same statement may succeed later.
+# SQLSTATE classes, and single states, of a server that is away, starting, stopping, full, busy, read-only, broken, or
+# does not let us in; the same statement may succeed later, and no record is to blame.
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
-TRANSIENT_CLASSES = frozenset({"08", "40", "53", "55", "57", "58"})
+TRANSIENT = ("08", "25", "26", "28", "40", "53", "55", "57", "58", "XX", "0A000", "3D000", "42501", "42P05")
 # asyncpg reports a connection that died in the middle of a statement as an internal error of its own.
 UNREACHABLE = (OSError, TimeoutError, ssl.SSLError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
@@ -50,8 +51,9 @@ class RowInUseError(AppError):
 def is_transient(error: BaseException) -> bool:
     """Tell whether the same statement may succeed later."""
     if isinstance(error, asyncpg.PostgresError):
-        return (error.sqlstate or "")[:2] in TRANSIENT_CLASSES
-    return isinstance(error, UNREACHABLE)
+        return (error.sqlstate or "").startswith(TRANSIENT)
+    # A value that asyncpg can't send is no trouble of the server, though it says so by an error of the interface.
+    return isinstance(error, UNREACHABLE) and not isinstance(error, asyncpg.DataError)
 
 
 @contextmanager

@@ -10,9 +10,7 @@ import asyncpg
 from shared.db import UNREACHABLE, is_transient
 from shared.errors import DestinationRejectedError, DestinationUnavailableError
 
-# A missing schema or table is made; a wrong password or missing right can be mended: the records wait meanwhile.
-MISSING_TABLE = ("42P01", "3F000")
-MENDABLE = ("28", "42501", "3D000", "25006")
+MISSING_TABLE = ("42P01", "3F000")  # it is made again: the records wait meanwhile
 
 # What a code means for a record. Postgres may quote a value in its own message, so that is passed on only where it
 # holds nothing but names of columns and types.
@@ -40,7 +38,7 @@ def destination_errors() -> Iterator[None]:
         yield
     except (asyncpg.PostgresError, *UNREACHABLE) as error:
         state = getattr(error, "sqlstate", None) or ""
-        if is_transient(error) or state.startswith(MENDABLE) or state in MISSING_TABLE:
+        if is_transient(error) or state in MISSING_TABLE:
             reason = f"{type(error).__name__}{f' ({state})' if state else ''}"
             raise DestinationUnavailableError(f"The destination can't take rows at the moment: {reason}.") from error
         raise DestinationRejectedError(f"{_meaning(error, state)}.") from error

@@ -1,4 +1,4 @@
-"""A TCP proxy for tests: it forwards, holds everything back, or is not there."""
+"""A TCP proxy for tests: it forwards, takes its time, holds everything back, or is not there."""
 
 from __future__ import annotations
 
@@ -9,13 +9,17 @@ from typing import Self
 
 
 class Proxy:
-    """Stands between a client and a server. While `is_silent`, what either side says goes nowhere."""
+    """Stands between a client and a server. While `is_silent`, what either side says goes nowhere.
+
+    `delay_seconds` is how long each answer of the server takes.
+    """
 
     def __init__(self, host: str, port: int, *, listen: int = 0) -> None:
         """Take the server's address, and the port to listen on; 0 takes a free one."""
         self._target = host, port
         self.port = listen
         self.is_silent = False
+        self.delay_seconds = 0.0
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -47,14 +51,16 @@ class Proxy:
             writer.close()
             return
         for source, sink in ((reader, far_writer), (far_reader, writer)):
-            task = asyncio.create_task(self._pump(source, sink))
+            task = asyncio.create_task(self._pump(source, sink, is_answer=source is far_reader))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, is_answer: bool) -> None:
         with suppress(OSError):
             try:
                 while data := await source.read(65536):
+                    if is_answer and self.delay_seconds:
+                        await asyncio.sleep(self.delay_seconds)
                     if not self.is_silent:
                         sink.write(data)
                         await sink.drain()

@@ -173,7 +173,8 @@ class Dispatch:
         winners = fold(records)
 
         async def write(some: Sequence[Winner]) -> None:
-            for winner, written in zip(some, await outlet.write(route.account, some, deadline_seconds), strict=True):
+            answers = await outlet.write(route.account, some, deadline_seconds, is_try=result.is_late)
+            for winner, written in zip(some, answers, strict=True):
                 result.add(destination_id, winner, written)
             self._breaker.passed((destination_id, route.connection_id), len(some))
 

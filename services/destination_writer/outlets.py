@@ -1,10 +1,16 @@
-"""The open destinations, each behind a deadline and a breaker: one that fails is left alone for a while."""
+"""The open destinations, each behind a deadline: one that fails is left alone for a while.
+
+A batch holds records for many destinations, and waits for the slowest. So one that keeps missing the deadline of live
+events is not tried with live events any more: what waits for it is tried instead, where nobody else waits, and it is
+well again once that is quick enough.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 from pydantic import SecretStr
@@ -20,7 +26,8 @@ from shared.errors import AppError, DestinationUnavailableError, TransientError
 from shared.log import get_logger
 from shared.retries import pause_seconds
 
-LONGEST_REST = 30.0  # seconds between two tries of a destination that fails
+LONGEST_REST = 60.0  # seconds; longer than the pauses between two tries of what is parked
+OPEN_AFTER = 3  # failures in a row
 LOOK_INTERVAL = 1.0  # seconds between two looks for a destination that is new
 PREPARE_DEADLINE = 10.0  # seconds; no record waits for it
 T = TypeVar("T")
@@ -28,8 +35,26 @@ CleaningStep = Callable[[Destination, str | None], Awaitable[Cleaned]]
 Open = Callable[[DestinationRow, SecretStr], Destination]
 
 
+@dataclass(slots=True)
+class Rest:
+    """What is known of calls with one deadline."""
+
+    failures: int = 0  # in a row
+    rest_until: float = float("-inf")
+
+    def note_failure(self, now: float) -> None:
+        """Rest a moment, and after a few failures in a row until something else shows that the destination is well."""
+        rest = pause_seconds(self.failures, base=0.5) if self.failures + 1 < OPEN_AFTER else LONGEST_REST
+        self.rest_until = now + rest
+        self.failures += 1
+
+    def note_success(self) -> None:
+        """Let calls through."""
+        self.failures, self.rest_until = 0, float("-inf")
+
+
 class Outlet:
-    """One destination, with its breaker."""
+    """One destination, with a rest for each deadline that its callers have."""
 
     def __init__(
         self, destination: Destination, *, version: int = 1, clock: Callable[[], float] = time.monotonic
@@ -38,19 +63,23 @@ class Outlet:
         self._destination = destination
         self.version = version
         self._clock = clock
-        self._failures = 0
-        self._rest_until = float("-inf")
+        self._rests: dict[float, Rest] = {}  # by deadline in seconds
 
     @property
     def is_resting(self) -> bool:
-        """Whether the destination failed a moment ago and is not tried yet."""
-        return self._clock() < self._rest_until
+        """Whether the destination failed a moment ago and is not tried yet by all of its callers."""
+        return any(self._clock() < rest.rest_until for rest in self._rests.values())
 
-    async def write(self, account: Account, winners: Sequence[Winner], deadline_seconds: float) -> list[Written]:
-        """Write within the deadline; raise `DestinationUnavailableError` or `DestinationRejectedError`."""
+    async def write(
+        self, account: Account, winners: Sequence[Winner], deadline_seconds: float, *, is_try: bool = False
+    ) -> list[Written]:
+        """Write within the deadline, also to a destination that rests if it `is_try` to see whether it is well.
+
+        Raises `DestinationUnavailableError` or `DestinationRejectedError`.
+        """
         if not winners:
             return []
-        return await self._guarded(lambda: self._destination.write(account, winners), deadline_seconds)
+        return await self._guarded(lambda: self._destination.write(account, winners), deadline_seconds, is_try=is_try)
 
     async def prepare(self) -> None:
         """Let the destination make its tables; raise `DestinationUnavailableError`."""
@@ -80,24 +109,31 @@ class Outlet:
         """Close the destination."""
         await self._destination.close()
 
-    async def _guarded(self, call: Callable[[], Awaitable[T]], deadline_seconds: float) -> T:
-        if self.is_resting:
+    async def _guarded(self, call: Callable[[], Awaitable[T]], deadline_seconds: float, *, is_try: bool = False) -> T:
+        own = self._rests.setdefault(deadline_seconds, Rest())
+        started = self._clock()
+        if started < own.rest_until and not is_try:
             raise DestinationUnavailableError("The destination failed a moment ago.")
         try:
             async with asyncio.timeout(deadline_seconds):
                 answer = await call()
         except TimeoutError as error:
-            self._rest()
+            self._note_failure(deadline_seconds)
             raise DestinationUnavailableError(f"The destination took longer than {deadline_seconds:g} s.") from error
         except DestinationUnavailableError:
-            self._rest()
+            self._note_failure(float("inf"))
             raise
-        self._failures = 0
+        took = self._clock() - started
+        for deadline, rest in self._rests.items():
+            if took <= deadline:
+                rest.note_success()
         return answer
 
-    def _rest(self) -> None:
-        self._rest_until = self._clock() + pause_seconds(self._failures, base=0.5, cap=LONGEST_REST)
-        self._failures += 1
+    def _note_failure(self, longest: float) -> None:
+        """Note it for all who would not have waited longer."""
+        for deadline, rest in self._rests.items():
+            if deadline <= longest:
+                rest.note_failure(self._clock())
 
 
 class Outlets:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,7 +15,7 @@ from shared.messages import Origin
 from shared.metrics import LEFT_OUT
 from shared.retries import pause_seconds
 
-LONGEST_PAUSE = 60.0  # seconds between two tries of a parked record
+LONGEST_PAUSE = 30.0  # seconds between two tries of a parked record
 HELD = timedelta(days=36_500)  # until a person lets its delivery go on
 OMIT_AT_ONCE = 1000  # bodies
 CLAIMED_FOR = timedelta(seconds=30)  # longer than one try takes; then another writer may try
@@ -66,11 +65,13 @@ ON CONFLICT (destination_id, connection_id, resource, slice_id) DO UPDATE SET
     since = least(g.since, excluded.since), until = greatest(g.until, excluded.until),
     records = g.records + excluded.records, version = g.version + 1
 """
+DUE = "SELECT DISTINCT destination_id, connection_id FROM parked_records WHERE next_try_at <= now() ORDER BY 1, 2"
 # Rows are claimed, not locked: nobody who parks a record waits for a destination that does not answer.
 CLAIM = """
-UPDATE parked_records p SET next_try_at = now() + $2::interval
-FROM (SELECT destination_id, connection_id, resource, object_id FROM parked_records WHERE next_try_at <= now()
-      ORDER BY 1, 2, 3, 4 LIMIT $1 FOR UPDATE SKIP LOCKED) AS due
+UPDATE parked_records p SET next_try_at = now() + $4::interval
+FROM (SELECT destination_id, connection_id, resource, object_id FROM parked_records
+      WHERE destination_id = $1 AND connection_id = $2 AND next_try_at <= now()
+      ORDER BY 1, 2, 3, 4 LIMIT $3 FOR UPDATE SKIP LOCKED) AS due
 WHERE p.destination_id = due.destination_id AND p.connection_id = due.connection_id
   AND p.resource = due.resource AND p.object_id = due.object_id
 RETURNING p.*
@@ -158,13 +159,15 @@ class Parking:
             (kept if is_known or room >= 0 else left_out).append(record)
         return kept, left_out
 
-    async def claim_due(self, limit: int) -> dict[Queue, list[Row]]:
-        """Return records whose time has come, by destination and connection; no other writer tries them meanwhile."""
-        queues: dict[Queue, list[Row]] = defaultdict(list)
+    async def due(self) -> list[Queue]:
+        """Return where there are records whose time has come."""
         with database_errors():
-            for row in await self._pool.fetch(CLAIM, limit, CLAIMED_FOR):
-                queues[row["destination_id"], row["connection_id"]].append(row)
-        return queues
+            return [(row["destination_id"], row["connection_id"]) for row in await self._pool.fetch(DUE)]
+
+    async def claim(self, queue: Queue, limit: int) -> list[Row]:
+        """Return records of a queue whose time has come; no other writer tries them meanwhile."""
+        with database_errors():
+            return list(await self._pool.fetch(CLAIM, *queue, limit, CLAIMED_FOR))
 
     async def remove(self, queue: Queue, rows: Sequence[Row]) -> None:
         """Forget records that were delivered; what was parked over one meanwhile is due at once."""

@@ -32,30 +32,47 @@ class Retry:
         self._ledger = ledger
 
     async def run(self) -> None:
-        """Try what is due, for ever."""
-        while True:
-            try:
-                while await self.retry_due():
-                    pass
-                PARKED.set(await self._parked.count())
-            except TransientError as error:
-                get_logger().warning("parked_retry_delayed", reason=error.message)
-            await asyncio.sleep(POLL_INTERVAL)
+        """Try what is due, for ever; no destination waits for another."""
+        busy: set[Queue] = set()
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                try:
+                    for queue in await self._parked.due():
+                        if queue not in busy:
+                            busy.add(queue)
+                            tasks.create_task(self._drain(queue, busy))
+                    PARKED.set(await self._parked.count())
+                except TransientError as error:
+                    get_logger().warning("parked_retry_delayed", reason=error.message)
+                await asyncio.sleep(POLL_INTERVAL)
+
+    async def _drain(self, queue: Queue, busy: set[Queue]) -> None:
+        try:
+            while await self._try(queue):
+                pass
+        except TransientError as error:
+            get_logger().warning("parked_retry_delayed", reason=error.message)
+        finally:
+            busy.discard(queue)
 
     async def retry_due(self) -> int:
         """Try the records that are due, once; return how many left the parking."""
-        done = 0
-        for queue, rows in (await self._parked.claim_due(BATCH)).items():
-            try:
-                await self._deliver(queue, rows)
-            except DeliveryStoppedError as error:
-                await self._parked.hold(queue, reason=error.message)
-            except DestinationUnavailableError as error:
-                await self._parked.postpone(queue, attempts=rows[0]["attempts"], reason=error.message)
-            else:
-                await self._parked.remove(queue, rows)
-                done += len(rows)
-        return done
+        return sum(await asyncio.gather(*(self._try(queue) for queue in await self._parked.due())))
+
+    async def _try(self, queue: Queue) -> int:
+        rows = await self._parked.claim(queue, BATCH)
+        if not rows:
+            return 0
+        try:
+            await self._deliver(queue, rows)
+        except DeliveryStoppedError as error:
+            await self._parked.hold(queue, reason=error.message)
+            return 0
+        except DestinationUnavailableError as error:
+            await self._parked.postpone(queue, attempts=rows[0]["attempts"], reason=error.message)
+            return 0
+        await self._parked.remove(queue, rows)
+        return len(rows)
 
     async def _deliver(self, queue: Queue, rows: Sequence[Row]) -> None:
         destination_id, connection_id = queue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from services.destination_writer.breaker import Breaker
@@ -58,6 +59,12 @@ class Office:
         outlet = await self.outlets.get(self.bad_id)
         await eventually(lambda: not outlet.is_resting)
         await self.make_due()
+
+    def has(self, sql: str, wanted: Any, *values: Any) -> Callable[[], Awaitable[bool]]:
+        async def check() -> bool:
+            return bool(await self.state.value(sql, *values) == wanted)
+
+        return check
 
     async def parked(self) -> list[tuple[Any, ...]]:
         return await self.state.rows("SELECT object_id, stamp FROM parked_records ORDER BY 1")

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 
-from services.destination_writer.delivery import Winner
+from services.destination_writer.delivery import Outcome, Winner
 from services.destination_writer.destinations import Account, Written
 from services.destination_writer.destinations.postgres import PostgresDestination
 from services.destination_writer.dispatch import Dispatch
@@ -183,8 +183,10 @@ async def test_nobody_waits_to_park_while_a_try_is_under_way(office: Office) -> 
 async def test_two_writers_do_not_try_the_same_records(office: Office) -> None:
     await office.parking.park(office.bad_id, [make_record(f"cus_{n}") for n in range(20)], reason="away")
     await office.make_due()
-    claims = await asyncio.gather(office.parking.claim_due(500), office.parking.claim_due(500))
-    assert sum(len(rows) for claim in claims for rows in claim.values()) == 20
+    queue = (office.bad_id, CONNECTION)
+    assert await office.parking.due() == [queue]
+    claims = await asyncio.gather(office.parking.claim(queue, 500), office.parking.claim(queue, 500))
+    assert sum(map(len, claims)) == 20
 
 
 @pytest.fixture
@@ -217,6 +219,50 @@ async def test_destination_that_falls_silent_costs_no_more_than_its_deadline(
     await office.rested()
     assert await office.retry.retry_due() == 1
     await office.outlets.close()
+
+
+async def test_slow_destination_holds_up_nobody_and_gets_everything(
+    office: Office, proxy: Proxy, database_url: str
+) -> None:
+    """It is tried with live events a few times; from then on only what waits for it is, until it is quick again."""
+    slow = office.destinations[office.bad_id] = behind(proxy, database_url)
+    await slow.prepare()
+    outlet = await office.outlets.get(office.bad_id)
+    proxy.delay_seconds = 0.2
+    for number in range(3):
+        await eventually(lambda: not outlet.is_resting)
+        await office.deliver(make_record(f"cus_{number}"), deadline_seconds=0.3)
+    for number in range(3, 6):
+        started = time.monotonic()
+        await office.deliver(make_record(f"cus_{number}"), deadline_seconds=0.3)
+        assert time.monotonic() - started < 0.3
+        await office.make_due()
+        assert await office.retry.retry_due() > 0
+    assert await office.parked() == []
+    assert outlet.is_resting
+    proxy.delay_seconds = 0.0
+    await office.deliver(make_record("cus_6"), deadline_seconds=0.3)
+    await office.make_due()
+    await office.retry.retry_due()
+    result = await office.deliver(make_record("cus_7"), deadline_seconds=5)
+    assert {report.outcome for report in result.reports} == {Outcome.INSERTED}
+    assert await office.state.value("SELECT count(*) FROM behind.customers") == 8
+    assert len(await office.destinations[office.good_id].rows("customers")) == 8  # type: ignore[attr-defined]
+    await office.outlets.close()
+
+
+async def test_destination_that_does_not_answer_keeps_no_other_from_being_tried(office: Office) -> None:
+    held = office.destinations[office.bad_id] = Held()
+    retrying = asyncio.create_task(office.retry.run())
+    try:
+        for destination_id in (office.bad_id, office.good_id):
+            await office.parking.park(destination_id, [make_record()], reason="away")
+        await office.make_due()
+        await eventually(lambda: held.calls == 1)
+        sql = "SELECT count(*) FROM parked_records WHERE destination_id = $1"
+        await eventually(office.has(sql, 0, office.good_id))
+    finally:
+        retrying.cancel()
 
 
 async def test_destination_is_usable_after_every_connection_of_it_was_lost(proxy: Proxy, database_url: str) -> None:

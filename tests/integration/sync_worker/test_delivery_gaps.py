@@ -18,9 +18,9 @@ from services.console.judge import judge
 from services.destination_writer.destinations.postgres import PostgresDestination
 from services.destination_writer.dispatch import Dispatch
 from services.destination_writer.graveyard import Graveyard
-from services.destination_writer.handlers import Handlers
+from services.destination_writer.handlers import SNAPSHOT_DEADLINE, Handlers
 from services.destination_writer.ledger import Ledger
-from services.destination_writer.outlets import Outlets
+from services.destination_writer.outlets import Outlets, Rest
 from services.destination_writer.parking import Parking
 from services.destination_writer.records import Record
 from services.destination_writer.retry import Retry
@@ -39,6 +39,7 @@ from tests.proxy import Proxy
 
 CAP = 20  # records
 BATCH = 25
+EVENT_DEADLINE = 5.0  # seconds
 SCENARIOS = ("renewal", "update_customer", "buy", "refund", "delete_customer", "sign_up", "cancel")
 OPEN = """
 SELECT (SELECT count(*) FROM parked_records) + (SELECT count(*) FROM delivery_gaps) + (SELECT count(*) FROM refetches)
@@ -65,8 +66,8 @@ class Writer:
         self.ledger = Ledger(pool, CLUSTER)
         self.dispatch = Dispatch(routes, self.outlets, parking, self.reject)
         self.retry = Retry(parking, routes, self.dispatch, self.ledger)
-        producer = cast(Producer, self.here.producer)
-        self.handlers = Handlers(self.dispatch, self.ledger, Graveyard(pool), producer, event_deadline_seconds=5)
+        graveyard, producer = Graveyard(pool), cast(Producer, self.here.producer)
+        self.handlers = Handlers(self.dispatch, self.ledger, graveyard, producer, event_deadline_seconds=EVENT_DEADLINE)
         self.taken = self.most_parked = 0
 
     async def reject(self, record: Record, destination_id: str, error: Exception) -> None:
@@ -147,7 +148,8 @@ async def test_destination_that_was_away_for_long_equals_stripe_when_it_is_back(
     await here.start(*SYNCED)
     await eventually(lambda: work(here, writer), within=60)
     proxy.is_silent = True
-    (await writer.outlets.get(writer.far_id))._rest_until = time.monotonic() + 600
+    outlet = await writer.outlets.get(writer.far_id)
+    outlet._rests = {seconds: Rest(9, time.monotonic() + 600) for seconds in (EVENT_DEADLINE, SNAPSHOT_DEADLINE)}
     again = await here.syncs.resync(await here.connection(), ["customer"])
     for _ in range(8):
         for _ in range(8):
@@ -165,7 +167,7 @@ async def test_destination_that_was_away_for_long_equals_stripe_when_it_is_back(
     assert await differences(here, "rows_far") != []
 
     proxy.is_silent = False
-    (await writer.outlets.get(writer.far_id))._rest_until = 0.0
+    outlet._rests.clear()
     await here.pool.execute("UPDATE parked_records SET next_try_at = now()")
     await eventually(lambda: work(here, writer), within=60, what="everything is written")
     # What changes without an event is listed again every 15 minutes.

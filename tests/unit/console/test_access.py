@@ -23,6 +23,14 @@ def test_destination_is_added_by_an_address_from_standard_input(api: PlayedApi) 
     assert "s3cret" not in ended.out + ended.err
 
 
+def test_choice_about_deleted_rows_is_changed(api: PlayedApi) -> None:
+    api.give("list_destinations", page(destination()))
+    api.give("change_destination", destination(deleted_rows="removed"))
+    ended = run("destinations", "change", "Warehouse", "--deleted-rows", "removed")
+    assert api.called("change_destination").body == {"deleted_rows": "removed"}
+    assert "deleted rows are removed" in ended.out
+
+
 def test_failed_test_shows_what_to_do(api: PlayedApi) -> None:
     api.give("test_destination", TEST_ANSWER)
     ended = run("destinations", "test", input=ADDRESS)

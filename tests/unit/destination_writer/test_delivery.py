@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 
 import pytest
 from hypothesis import given, settings
@@ -14,6 +15,7 @@ from tests.factories import make_record
 from tests.fakes import MemoryDestination
 from tests.histories import History, answer_of, histories
 
+EXAMPLES = int(os.environ.get("TILLSTREAM_TEST_HISTORIES", "1500"))
 KEY = (ACCOUNT.id, ACCOUNT.livemode, "cus_1")
 
 
@@ -32,7 +34,7 @@ def _batches(history: History, cuts: list[int]) -> list[list]:  # type: ignore[t
     return [list(history.deliveries[a:b]) for a, b in itertools.pairwise(edges) if b > a]
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(histories(), st.lists(st.integers(0, 20), max_size=4))
 async def test_row_equals_stripe_whatever_the_order(history: History, cuts: list[int]) -> None:
     destination, _ = await deliver(history, cuts)

@@ -72,7 +72,7 @@ async def test_destination_that_failed_is_left_alone_and_then_tried_again(clock:
     assert not outlet.is_resting
 
 
-async def test_rests_grow_up_to_half_a_minute(clock: Clock) -> None:
+async def test_rests_grow_up_to_a_minute(clock: Clock) -> None:
     destination = MemoryDestination()
     destination.is_down = True
     outlet = Outlet(destination, clock=clock)
@@ -80,6 +80,30 @@ async def test_rests_grow_up_to_half_a_minute(clock: Clock) -> None:
         await fail(outlet)
         clock.now += LONGEST_REST
         assert not outlet.is_resting
+
+
+async def test_slow_destination_is_spared_live_events_until_it_is_quick_again(clock: Clock) -> None:
+    """What is parked goes on, and shows how quick it is; a batch of live events waits for it no more."""
+
+    class Sluggish(MemoryDestination):
+        seconds = 2.0
+
+        async def write(self, account: Account, winners: Sequence[Winner]) -> list[Written]:
+            clock.now += self.seconds
+            await asyncio.sleep(self.seconds / 20)
+            return await super().write(account, winners)
+
+    destination = Sluggish()
+    outlet = Outlet(destination, clock=clock)
+    for _ in range(3):
+        await fail(outlet, 0.05)
+        clock.now += 2.0
+    for seconds in (2.0, 2.0, 0.01):
+        destination.seconds = seconds
+        assert "a moment ago" in await fail(outlet, 0.05)
+        assert len(await outlet.write(ACCOUNT, [make_winner()], 10, is_try=True)) == 1
+        assert len(await outlet.write(ACCOUNT, [make_winner()], 10)) == 1
+    assert len(await outlet.write(ACCOUNT, [make_winner()], 0.05)) == 1
 
 
 async def test_refused_record_does_not_open_the_breaker(clock: Clock) -> None:
