@@ -117,7 +117,7 @@ async def test_producer_recovers_by_itself_from_an_emptied_broker(site: Site) ->
         await asyncio.sleep(0.02)
     await restarting
     await producer.stop()
-    assert placed.offset == 0
+    assert placed.offset <= failed  # one that was not acknowledged in time may be there all the same
     assert published_at - (ready_at or published_at) <= RECOVERED_WITHIN
 
 
