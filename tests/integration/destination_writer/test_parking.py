@@ -10,6 +10,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 
+from services.destination_writer.breaker import Breaker
 from services.destination_writer.delivery import Outcome, Winner
 from services.destination_writer.destinations import Account, Written
 from services.destination_writer.destinations.postgres import PostgresDestination
@@ -304,7 +305,9 @@ async def test_writers_that_park_at_the_same_time_keep_within_the_cap_together(o
 
 
 async def test_answer_of_stripe_that_found_no_room_is_asked_for_again_when_there_is(office: Office) -> None:
-    office.dispatch = Dispatch(office.routes, office.outlets, Parking(office.state.pool, cap=1), office.reject)
+    pool = office.state.pool
+    parking, breaker = Parking(pool, cap=1), Breaker(pool)
+    office.dispatch = Dispatch(office.routes, office.outlets, parking, office.reject, breaker=breaker)
     office.destinations[office.bad_id].is_down = True  # type: ignore[attr-defined]
     result = await office.deliver(make_record("cus_1"), make_record("cus_2", origin=Origin.REFETCHED))
     await office.ledger.record([], result.reports, result.refetches)

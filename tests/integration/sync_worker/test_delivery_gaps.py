@@ -15,6 +15,7 @@ import pytest
 from aiokafka import ConsumerRecord
 
 from services.console.judge import judge
+from services.destination_writer.breaker import Breaker
 from services.destination_writer.destinations.postgres import PostgresDestination
 from services.destination_writer.dispatch import Dispatch
 from services.destination_writer.graveyard import Graveyard
@@ -64,7 +65,7 @@ class Writer:
         self.outlets = Outlets(store, lambda row, password: PostgresDestination(row.address, password))
         routes, parking = Routes(pool), Parking(pool, cap=CAP)
         self.ledger = Ledger(pool, CLUSTER)
-        self.dispatch = Dispatch(routes, self.outlets, parking, self.reject)
+        self.dispatch = Dispatch(routes, self.outlets, parking, self.reject, breaker=Breaker(pool))
         self.retry = Retry(parking, routes, self.dispatch, self.ledger)
         graveyard, producer = Graveyard(pool), cast(Producer, self.here.producer)
         self.handlers = Handlers(self.dispatch, self.ledger, graveyard, producer, event_deadline_seconds=EVENT_DEADLINE)
