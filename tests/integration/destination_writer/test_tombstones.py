@@ -14,7 +14,7 @@ from shared.cleanups import Kind
 from shared.destinations import DeletedRows
 from shared.messages import Origin
 from tests.contracts import ACCOUNT, CleanupContract, DestinationContract, walk
-from tests.factories import CONNECTION, lines, make_winner
+from tests.factories import CONNECTION, lines, make_record, make_winner
 from tests.fakes import MemoryDestination
 from tests.integration.destination_writer.office import Office
 from tests.integration.destination_writer.postgres_rows import InspectedPostgres
@@ -120,3 +120,12 @@ async def test_marked_rows_go_when_that_is_chosen(state: State, database_url: st
     assert await walk(lambda id: removing.bury_deleted(ACCOUNT, BY_NAME["customer"], after=id)) == {}
     await office.outlets.close()
     await marking.close()
+
+
+async def test_row_that_went_meanwhile_is_newer_than_what_is_compared(destination: InspectedPostgres) -> None:
+    """A list may have shown an object a moment before it was deleted."""
+    await destination.write(ACCOUNT, [make_winner(), make_winner("cus_2")])
+    await destination.write(ACCOUNT, [make_winner(stamp=200, is_deleted=True)])
+    records = [make_record(stamp=150), make_record(stamp=250), make_record("cus_2", 150)]
+    found = [await destination.compare(ACCOUNT, [record]) for record in records]
+    assert [one.finding for [one] in found] == ["newer", "missing", "equal"]

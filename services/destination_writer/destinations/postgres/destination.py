@@ -129,7 +129,9 @@ class PostgresDestination:
     async def compare(self, account: Account, records: Sequence[Record]) -> list[Compared]:
         """Compare records with their rows."""
         async with self._transaction() as db:
-            return await lookup.compare_rows(db, self._address.schema, account, records)
+            return await lookup.compare_rows(
+                db, self._address.schema, account, records, has_tombstones=self._has_tombstones
+            )
 
     async def find_older(self, account: Account, resource: Resource, older: Older, *, after: str | None = None) -> Span:
         """Return the live rows of a span that a list has not shown."""

@@ -9,6 +9,7 @@ from services.destination_writer.comparison import Compared, Finding, RowState, 
 from services.destination_writer.destinations import Account, Older, Span
 from services.destination_writer.destinations.postgres.children import collect_sets
 from services.destination_writer.destinations.postgres.ddl import quote
+from services.destination_writer.destinations.postgres.tombstones import TABLE as TOMBSTONES
 from services.destination_writer.records import Record
 from shared.catalogue import Child, Resource
 from shared.db import Connection
@@ -29,12 +30,18 @@ SELECT (SELECT max(id) FROM span) AS last_id, (SELECT count(*) FROM span) AS loo
 """
 
 _COMPARE = """
-SELECT t._stamp AS stamp, t._deleted AS is_deleted, t.data = i.data AS is_same,
+SELECT coalesce(t._stamp, d._stamp) AS stamp, coalesce(t._deleted, d.id IS NOT NULL) AS is_deleted,
+       coalesce(t.data = i.data, false) AS is_same,
        CASE WHEN t.data <> i.data THEN t.data::text END AS body
 FROM (SELECT id, body::jsonb AS data, ord FROM unnest($3::text[], $4::text[]) WITH ORDINALITY AS u (id, body, ord)) i
 LEFT JOIN {table} t ON t._account = $1 AND t._livemode = $2 AND t.id = i.id
+LEFT JOIN {tombstones} d ON d._account = $1 AND d._livemode = $2 AND d._table = $5 AND d.id = i.id AND t.id IS NULL
 ORDER BY i.ord
 """
+# In a destination in which no deleted row has ever been removed there are none.
+_NO_TOMBSTONES = (
+    "(SELECT NULL::text AS _account, false AS _livemode, '' AS _table, '' AS id, 0::bigint AS _stamp LIMIT 0)"
+)
 # The parents whose whole set, as Stripe shows it, is not the one in the table.
 _COMPARE_CHILDREN = """
 SELECT DISTINCT coalesce(i.parent, t._parent) AS parent
@@ -45,7 +52,9 @@ WHERE t.id IS NULL OR i.id IS NULL OR t.data <> i.body::jsonb
 """
 
 
-async def compare_rows(db: Connection, schema: str, account: Account, records: Sequence[Record]) -> list[Compared]:
+async def compare_rows(
+    db: Connection, schema: str, account: Account, records: Sequence[Record], *, has_tombstones: bool
+) -> list[Compared]:
     """Compare records of any resources with their rows, and whole child sets with theirs; answer in their order."""
     by_resource: dict[str, list[int]] = defaultdict(list)
     for index, record in enumerate(records):
@@ -53,15 +62,21 @@ async def compare_rows(db: Connection, schema: str, account: Account, records: S
     answers: dict[int, Compared] = {}
     for indices in by_resource.values():
         batch = [records[index] for index in indices]
-        answers.update(zip(indices, await _compare_table(db, schema, account, batch), strict=True))
+        answers.update(
+            zip(indices, await _compare_table(db, schema, account, batch, has_tombstones=has_tombstones), strict=True)
+        )
     return [answers[index] for index in range(len(records))]
 
 
-async def _compare_table(db: Connection, schema: str, account: Account, batch: Sequence[Record]) -> list[Compared]:
+async def _compare_table(
+    db: Connection, schema: str, account: Account, batch: Sequence[Record], *, has_tombstones: bool
+) -> list[Compared]:
     resource = batch[0].resource
     table = f"{quote(schema)}.{quote(resource.table)}"
     values = [record.object_id for record in batch], [record.body.decode() for record in batch]
-    rows = await db.fetch(_COMPARE.format(table=table), account.id, account.livemode, *values)
+    tombstones = f"{quote(schema)}.{quote(TOMBSTONES)}" if has_tombstones else _NO_TOMBSTONES
+    sql = _COMPARE.format(table=table, tombstones=tombstones)
+    rows = await db.fetch(sql, account.id, account.livemode, *values, resource.table)
     states = [None if row["stamp"] is None else RowState(**dict(row)) for row in rows]
     answers = [compare(record, state) for record, state in zip(batch, states, strict=True)]
     for child in resource.children:
