@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Sequence
 from contextlib import suppress
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
+from aiokafka.structs import OffsetAndMetadata
 
 from shared.settings import Settings
 from shared.topics import EVENTS, SNAPSHOTS, Topic, group
@@ -28,7 +30,7 @@ async def lag(bootstrap_servers: str, topics: Sequence[Topic] = (EVENTS, SNAPSHO
         for topic in topics:
             partitions = [TopicPartition(topic.name(PREFIX), number) for number in range(PARTITIONS)]
             ends = await consumer.end_offsets(partitions)
-            committed = await admin.list_consumer_group_offsets(group(PREFIX, topic))
+            committed = await _committed(admin, topic)
             behind += sum(end - max(0, committed[one].offset if one in committed else 0) for one, end in ends.items())
         return behind
     except (KafkaError, OSError, TimeoutError):
@@ -38,3 +40,14 @@ async def lag(bootstrap_servers: str, topics: Sequence[Topic] = (EVENTS, SNAPSHO
         with suppress(KafkaError, OSError, TimeoutError):
             await consumer.stop()
             await admin.close()
+
+
+async def _committed(admin: AIOKafkaAdminClient, topic: Topic) -> dict[TopicPartition, OffsetAndMetadata]:
+    """Return what the group of the newest life has committed: it is another one once the broker has lost records."""
+    committed: dict[TopicPartition, OffsetAndMetadata] = {}
+    for life in itertools.count(1):
+        found = await admin.list_consumer_group_offsets(group(PREFIX, topic, life))
+        if not found:
+            break
+        committed = found
+    return committed
