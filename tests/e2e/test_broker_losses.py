@@ -26,7 +26,7 @@ SILENT_FOR = 6.0  # seconds
 NOTICED_WITHIN = 5.0  # seconds
 ANSWERED = "tillstream_gateway_webhook_seconds_count"
 ANSWERED_IN_TIME = 'tillstream_gateway_webhook_seconds_bucket{le="2.5"}'
-UNWRITTEN_FOR = 2.0  # seconds in which events reach the broker and no destination
+UNWRITTEN = 30  # events that the broker has and no destination
 TOPICS = ("tillstream.events.v1", "tillstream.snapshots.v1", "tillstream.commands.v1", "tillstream.dead-letters.v1")
 AT_WORK = "SELECT EXISTS (SELECT FROM slices WHERE pages > 0)"
 NOTICED = "tillstream_broker_losses_total"
@@ -130,12 +130,10 @@ def test_nothing_is_lost_when_the_broker_loses(site: Site, loss: str) -> None:
     until(lambda: deployment.value(AT_WORK), "something is written")
     site.writer.pause()
     accepted = site.gateway.metric(ACCEPTED)
-    time.sleep(UNWRITTEN_FOR)
-    lost = site.gateway.metric(ACCEPTED) - accepted
+    until(lambda: site.gateway.metric(ACCEPTED) >= accepted + UNWRITTEN, "webhooks are acknowledged and not written")
     LOSSES[loss](site.broker)
     site.writer.resume()
     until(lambda: site.worker.metric(NOTICED) > noticed, "the loss is noticed", within=30, because=site.worker.text)
     deployment.settle()
     assert deployment.verdicts() == []
-    assert lost > CHANGES / 2, "nothing was on its way"
     assert all(part.process.poll() is None for part in (site.gateway, site.worker, site.writer))
