@@ -21,7 +21,7 @@ from shared.topics import Topic
 
 
 class FakeProducer:
-    """Keeps what is published; raises `error` instead while it is set."""
+    """Keeps what is published, each topic with offsets of its own; raises `error` instead while it is set."""
 
     def __init__(self) -> None:
         self.published: list[tuple[Topic, Outgoing]] = []
@@ -34,7 +34,7 @@ class FakeProducer:
     async def publish_all(self, topic: Topic, records: Sequence[Outgoing]) -> list[RecordMetadata]:
         if self.error:
             raise self.error
-        first = len(self.published)
+        first = len(self.records(topic))
         self.published += [(topic, record) for record in records]
         return [_metadata(topic, first + number) for number, _ in enumerate(records)]
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.structs import OffsetAndMetadata
 
 from shared.errors import KafkaUnavailableError
 from shared.kafka import UNREACHABLE, ensure_topics
@@ -81,9 +82,7 @@ class Broker:
 
     async def _read_mark(self, admin: AIOKafkaAdminClient) -> str | None:
         places = [TopicPartition(name, 0) for name in self._names]
-        found = await admin.list_consumer_group_offsets(self._group, partitions=places)
-        marks = {found[place].metadata for place in places if place in found and found[place].offset >= 0}
-        return marks.pop() if len(marks) == 1 and len(found) == len(places) else None
+        return find_mark(places, await admin.list_consumer_group_offsets(self._group, partitions=places))
 
     @asynccontextmanager
     async def _clients(self) -> AsyncIterator[tuple[AIOKafkaAdminClient, AIOKafkaConsumer]]:
@@ -105,6 +104,18 @@ class Broker:
         except BaseException:
             await self.close()
             raise
+
+
+def find_mark(places: Collection[TopicPartition], found: Mapping[TopicPartition, OffsetAndMetadata]) -> str | None:
+    """Return the mark that lies at all `places`; raise `KafkaUnavailableError` when the broker can't say.
+
+    A place without one has the offset -1. While a broker that has just started loads its groups, it names no place,
+    and aiokafka passes over the error beside them.
+    """
+    if set(places) - found.keys():
+        raise KafkaUnavailableError("Kafka loads the offsets of its groups.")
+    marks = {found[place].metadata if found[place].offset >= 0 else None for place in places}
+    return marks.pop() if len(marks) == 1 else None
 
 
 def _plain(offsets: Mapping[TopicPartition, int]) -> dict[Partition, int]:

@@ -22,11 +22,15 @@ POLL_INTERVAL = 0.3  # seconds
 GAP_BEYOND_FEED = f"gap of more than {FEED_DAYS} days"  # what triggers a new reading of everything
 CLOCK_SLACK = 60  # seconds by which our clock may be behind Stripe's
 
+# A gap fill waits for the one that still reads the feed: after outage upon outage, none would come to its end.
 QUEUED = """
 SELECT y.id, y.kind, y.resources, y.object_id, y.range_start, y.range_end, c.id AS connection_id, c.events_complete_to,
        c.created_at AS connected_at, c.resources AS synced, c.start_date, y.sample_pages
 FROM syncs y JOIN connections c ON c.id = y.connection_id
 WHERE y.status = 'queued' AND c.state = 'active' AND (y.not_before IS NULL OR y.not_before <= now())
+  AND NOT (y.kind = 'gap_fill' AND EXISTS (
+    SELECT FROM syncs o JOIN slices s ON s.sync_id = o.id
+    WHERE o.connection_id = y.connection_id AND o.kind = 'gap_fill' AND o.status = 'running' AND s.status = 'planned'))
 ORDER BY y.created_at
 """
 IS_LISTED_AGAIN = """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from itertools import groupby
@@ -32,7 +33,7 @@ from shared.destinations import DestinationStore, parse_postgres_url
 from shared.kafka import Producer
 from shared.stripe_api import API_VERSION
 from shared.syncs import Status
-from shared.topics import EVENTS
+from shared.topics import EVENTS, Topic
 from simulator.client import ControlClient
 from tests.eventually import eventually
 from tests.integration.sync_worker.worlds import CLUSTER, CONNECTION, SYNCED, World, world
@@ -70,6 +71,7 @@ class Writer:
         graveyard, producer = Graveyard(pool), cast(Producer, self.here.producer)
         self.handlers = Handlers(self.dispatch, self.ledger, graveyard, producer, event_deadline_seconds=EVENT_DEADLINE)
         self.taken = self.most_parked = 0
+        self.offsets: Counter[Topic] = Counter()
 
     async def reject(self, record: Record, destination_id: str, error: Exception) -> None:
         raise AssertionError(f"{record.object_id} was rejected") from error
@@ -77,13 +79,15 @@ class Writer:
     async def take(self) -> None:
         """Deliver what was published since the last time."""
         while new := self.here.producer.published[self.taken : self.taken + BATCH]:
-            first, self.taken = self.taken, self.taken + len(new)
-            for topic, group in groupby(enumerate(new, first), key=lambda item: item[1][0]):
+            self.taken += len(new)
+            for topic, group in groupby(new, key=lambda item: item[0]):
                 name = topic.name("tillstream")
+                records = [record for _, record in group]
                 messages = [
                     ConsumerRecord(name, 0, offset, 0, 0, one.key, one.value, None, 0, 0, tuple(one.headers))
-                    for offset, (_, one) in group
+                    for offset, one in enumerate(records, self.offsets[topic])
                 ]
+                self.offsets[topic] += len(records)
                 if topic is EVENTS:
                     await self.handlers.deliver_events(messages)
                 else:
