@@ -3,7 +3,7 @@ SHELL := /bin/sh
 PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
-WORKERS ?= 2
+WORKERS ?= 3
 EVENTS ?= 10000
 KILLS ?= 24
 SEED ?= 1
@@ -25,7 +25,11 @@ run: .venv/runtime.stamp ## Run everything on this machine for a real Stripe acc
 
 .PHONY: test
 test: lint types .venv/browser.stamp ## Run everything: lint, types and all tests (ARGS="-k word" to choose)
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
+	@$(BIN)/python -m pytest -m "not long" -n $(WORKERS) --dist loadgroup $(ARGS)
+
+.PHONY: test-long
+test-long: .venv/browser.stamp ## Run what takes minutes: before a release, and after changes to how parts fail and return
+	@$(BIN)/python -m pytest -m long $(ARGS)
 
 .PHONY: test-unit
 test-unit: .venv/dev.stamp ## Run the fast tests alone

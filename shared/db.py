@@ -6,6 +6,7 @@ old code must still run on the new schema.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import ssl
 from collections.abc import AsyncIterator, Iterator
@@ -145,9 +146,17 @@ async def require_migrated(pool: Pool) -> None:
 
 
 async def is_ready(pool: Pool) -> bool:
-    """Tell whether the database answers within a second."""
+    """Tell whether the database answers within a second.
+
+    A call whose time is over takes its connection with it: asyncpg would wait for the answer of a silent server.
+    """
     try:
-        await pool.fetchval("SELECT 1", timeout=1)
+        async with asyncio.timeout(1), pool.acquire() as db:
+            try:
+                await db.fetchval("SELECT 1")
+            except asyncio.CancelledError:
+                db.terminate()
+                raise
     except (asyncpg.PostgresError, *UNREACHABLE):
         return False
     return True

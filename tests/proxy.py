@@ -54,15 +54,14 @@ class Proxy:
             task = asyncio.create_task(self._pump(source, sink, is_answer=source is far_reader))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+            # Also of one that is cancelled before it begins.
+            task.add_done_callback(lambda _, sink=sink: sink.close())
 
     async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, *, is_answer: bool) -> None:
         with suppress(OSError):
-            try:
-                while data := await source.read(65536):
-                    if is_answer and self.delay_seconds:
-                        await asyncio.sleep(self.delay_seconds)
-                    if not self.is_silent:
-                        sink.write(data)
-                        await sink.drain()
-            finally:
-                sink.close()
+            while data := await source.read(65536):
+                if is_answer and self.delay_seconds:
+                    await asyncio.sleep(self.delay_seconds)
+                if not self.is_silent:
+                    sink.write(data)
+                    await sink.drain()

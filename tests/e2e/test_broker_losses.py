@@ -121,7 +121,9 @@ async def test_producer_recovers_by_itself_from_an_emptied_broker(site: Site) ->
     assert published_at - (ready_at or published_at) <= RECOVERED_WITHIN
 
 
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize(
+    "loss", ["everything", *(pytest.param(loss, marks=pytest.mark.long) for loss in list(LOSSES)[1:])]
+)
 def test_nothing_is_lost_when_the_broker_loses(site: Site, loss: str) -> None:
     """Webhooks that were acknowledged, pages and answers lie unwritten on the broker when it loses them."""
     deployment = site.deployment

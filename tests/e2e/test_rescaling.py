@@ -11,7 +11,7 @@ import pytest
 from tests.e2e.deployment import Deployment, Part, deployed, until
 
 # One stack at a time: each has its processes.
-pytestmark = pytest.mark.xdist_group("stack")
+pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.long]
 
 CHANGES = 20  # a second
 STEP = 3.0  # seconds between two changes of the number of writers

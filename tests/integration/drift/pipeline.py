@@ -50,6 +50,7 @@ SYNCED = (
     "subscription",
 )
 PATIENCE = 180.0  # seconds
+NO_SYNC = "SELECT count(*) = 0 FROM syncs WHERE status IN ('queued', 'running') AND kind <> 'live'"
 
 
 @dataclass
@@ -182,6 +183,8 @@ async def pipeline(
         try:
             async with TestServer(create_worker(settings)), TestServer(writer):
                 await made.ended(first)
+                # The comparison with the event feed that follows would bring back what a test damages.
+                await eventually(made.holds(NO_SYNC), within=PATIENCE)
                 yield made
         finally:
             pool.terminate()

@@ -36,6 +36,7 @@ async def here(
         monkeypatch.setattr(f"services.{where}.SECOND_LOOK", timedelta(seconds=1))
     async with pipeline(database_url, kafka_bootstrap_servers, topic_prefix) as made:
         await made.searched()
+        await made.answered()
         yield made
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -23,6 +24,7 @@ from tests.eventually import eventually
 from tests.proxy import Proxy
 
 NOTICED_WITHIN = 5.0  # seconds until readiness says what has happened
+ANSWERED_WITHIN = 3.0  # seconds; a probe that waits for a silent server says nothing
 Make = Callable[[dict[str, Any]], web.Application]
 
 SERVICES: dict[str, Make] = {
@@ -65,8 +67,9 @@ async def test_outage_makes_a_service_unready_and_never_dead(
         async with TestClient(TestServer(app)) as client:
 
             async def is_ready() -> bool:
-                assert (await client.get("/livez")).status == 200
-                return (await client.get("/readyz")).status == 200
+                async with asyncio.timeout(ANSWERED_WITHIN):
+                    assert (await client.get("/livez")).status == 200
+                    return (await client.get("/readyz")).status == 200
 
             async def is_unready() -> bool:
                 return not await is_ready()
