@@ -109,10 +109,11 @@ async def test_a_slow_answer_holds_up_its_own_batch_alone(here: World) -> None:
 
 async def test_a_passing_failure_keeps_the_question(here: World) -> None:
     await here.ask("charge", min(here.truth("charge")))
+    due_at = await here.pool.fetchval("SELECT due_at FROM refetches")
     here.producer.error = KafkaUnavailableError()
     await here.refetch().answer_due()
     assert len(await open_questions(here)) == 1
-    assert await here.pool.fetchval("SELECT lease_until IS NULL AND due_at > now() FROM refetches")
+    assert await here.pool.fetchval("SELECT lease_until IS NULL AND due_at > $1 FROM refetches", due_at)
 
 
 async def test_a_question_that_may_not_be_asked_waits_for_the_permission(here: World) -> None:

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from services.destination_writer.delivery import overlay
@@ -44,12 +44,18 @@ def _without(document: Any, steps: list[str]) -> Any:
     return rest if len(steps) == 1 else document | {steps[0]: _without(document[steps[0]], steps[1:])}
 
 
+# Drawing an object takes long where other tests share the cores, which says nothing of the code.
+ON_A_BUSY_MACHINE = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+@ON_A_BUSY_MACHINE
 @given(OBJECTS, PATHS)
 def test_nothing_omitted_is_left_and_all_else_is(document: dict[str, Any], paths: list[str]) -> None:
     body = json.dumps(document).encode()
     assert json.loads(strip(body, tree_of(*paths))) == without(document, paths)
 
 
+@ON_A_BUSY_MACHINE
 @given(OBJECTS, PATHS)
 def test_stripping_twice_is_stripping_once(document: dict[str, Any], paths: list[str]) -> None:
     tree = tree_of(*paths)
@@ -57,6 +63,7 @@ def test_stripping_twice_is_stripping_once(document: dict[str, Any], paths: list
     assert strip(once, tree) is once
 
 
+@ON_A_BUSY_MACHINE
 @given(OBJECTS, OBJECTS, PATHS)
 def test_what_was_before_is_the_same_without_the_omitted(
     document: dict[str, Any], previous: dict[str, Any], paths: list[str]
