@@ -341,6 +341,25 @@ async def add_rows(managed: Managed, account_id: str, count: int, *, created: in
     )
 
 
+async def test_a_menu_that_opens_while_a_dialog_closes_keeps_the_focus(managed: Managed) -> None:
+    await managed.connected()
+    async with managed.look() as page:
+        await open_dialog(page, "Pause")
+        # The browser tells of the close with its next frame, and the key is faster.
+        await page.evaluate(
+            """() => new Promise((then) => {
+                 document.getElementById("dialog").close();
+                 const key = new KeyboardEvent("keydown", { key: "ArrowDown", bubbles: true });
+                 document.activeElement.dispatchEvent(key);
+                 requestAnimationFrame(() => requestAnimationFrame(then));
+               })"""
+        )
+        await expect(page.get_by_role("menuitem", name="Update API Key")).to_be_focused()
+        await page.keyboard.type("wh")
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_role("dialog", name="What is synced")).to_be_visible()
+
+
 async def test_start_date_choice_and_removal_go_by_keyboard_alone(managed: Managed) -> None:
     connection = await managed.connected()
     async with managed.look() as page:

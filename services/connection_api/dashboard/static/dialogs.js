@@ -93,11 +93,14 @@
     dialog.close();
     if (event.detail.message) say(event.detail.message);
   });
+  // The event comes with the next frame. By then the browser has given the focus back, unless what had it is gone,
+  // and a quick hand may have moved it on: into the menu, or to another dialog.
   dialog.addEventListener("close", () => {
+    if (dialog.open) return;
     dialog.replaceChildren();
+    if (document.activeElement !== document.body) return;
     const back = opener?.isConnected ? opener : document.getElementById(opener?.id);
     back?.focus();
-    opener = null;
   });
 
   window.tillstream = { ...window.tillstream, open, act, say };
