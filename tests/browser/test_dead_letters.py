@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 
-import pytest
 from playwright.async_api import Page, expect
 
 from shared.db import Pool
 from tests.browser.history_sample import add_causes, add_history, add_letters
 from tests.browser.sample import add_connection, add_destination
-from tests.browser.visit import OVERFLOW, THEMES, Look, Theme, axe_violations
+from tests.browser.visit import OVERFLOW, Look, axe_violations
 from tests.eventually import eventually
 
 
@@ -115,16 +114,15 @@ async def opens_dialog(page: Page) -> None:
     await eventually(lambda: page.is_visible("#dialog[open]"))
 
 
-@pytest.mark.parametrize("theme", THEMES)
-async def test_everyone_can_use_the_pages_about_dead_letters(pool: Pool, look: Look, theme: Theme) -> None:
-    async with look("/dead-letters", theme=theme) as page:
+async def test_everyone_can_use_the_pages_about_dead_letters(pool: Pool, look: Look) -> None:
+    async with look("/dead-letters") as page:
         assert await axe_violations(page) == []
     await add_history(pool)
     await add_causes(pool)
     for path in await addresses(pool):
-        async with look(path, theme=theme, reduced_motion="reduce") as page:
+        async with look(path, reduced_motion="reduce") as page:
             assert await axe_violations(page) == [], path
-    async with look("/dead-letters", theme=theme, reduced_motion="reduce") as page:
+    async with look("/dead-letters", reduced_motion="reduce") as page:
         await opens_dialog(page)
         assert await axe_violations(page) == []
 
