@@ -97,6 +97,12 @@ async def replay_dialog(page: Page, _managed: Managed) -> None:
     await page.wait_for_selector("#dialog[open]")
 
 
+async def rebuild_dialog(page: Page, _managed: Managed) -> None:
+    """Ask to rebuild a destination."""
+    await page.get_by_role("link", name="Rebuild destination").click()
+    await page.wait_for_selector("#dialog[open]")
+
+
 # Of a service to which nothing is connected.
 EMPTY = (
     Picture("accounts-empty", "/", height=620),
@@ -133,7 +139,8 @@ BUSY = (
     Picture("dead-letter", "/dead-letters/{letter}", height=940),
     Picture("dead-letter-replay", "/dead-letters", replay_dialog, height=620),
     Picture("destinations", "/destinations"),
-    Picture("destination", "/destinations/dst_1"),
+    Picture("destination", "/destinations/dst_1", height=1430),
+    Picture("rebuild", "/destinations/dst_1", rebuild_dialog, height=620),
     Picture("removals", "/removals"),
     Picture("removal", "/removals/{removal}"),
     Picture("reference", "/reference"),

@@ -9,7 +9,13 @@ from tests.browser.history_sample import add_history
 from tests.browser.sample import add_connection, add_destination
 from tests.browser.visit import OVERFLOW, Look, axe_violations
 
-PAGES = ("/destinations", "/destinations/new", "/destinations/dst_1", "/destinations/dst_9/remove")
+PAGES = (
+    "/destinations",
+    "/destinations/new",
+    "/destinations/dst_1",
+    "/destinations/dst_1/rebuild",
+    "/destinations/dst_9/remove",
+)
 CLOSED = "postgresql://tillstream:secret-9@127.0.0.1:1/analytics"
 
 
@@ -123,6 +129,26 @@ async def test_only_a_destination_that_nothing_uses_can_be_removed(pool: Pool, l
         await expect(page.get_by_text(re.compile("The destination was removed"))).to_be_visible()
         await expect(page.get_by_role("row")).to_have_count(2)
     assert await pool.fetchval("SELECT array_agg(id) FROM destinations") == ["dst_1"]
+
+
+async def test_a_destination_is_rebuilt_after_a_question(pool: Pool, look: Look) -> None:
+    await add_destination(pool)
+    await add_connection(pool, "con_1", "Halcyon Coffee")
+    async with look("/destinations/dst_1", reduced_motion="reduce") as page:
+        opener = page.get_by_role("link", name="Rebuild destination")
+        await opener.press("Enter")
+        dialog = page.get_by_role("dialog", name=re.compile("Rebuild .*\\?"))
+        await expect(dialog).to_be_visible()
+        assert await axe_violations(page) == []
+        await page.keyboard.press("Escape")
+        await expect(dialog).to_have_count(0)
+        await expect(opener).to_be_focused()
+        assert await pool.fetchval("SELECT count(*) FROM syncs") == 0
+        await opener.press("Enter")
+        await dialog.get_by_role("button", name="Rebuild").press("Enter")
+        await page.wait_for_url("**/syncs?kind=backfill")
+        await expect(page.get_by_role("row")).to_have_count(2)
+    assert await pool.fetchval("SELECT array_agg(connection_id || ' ' || kind) FROM syncs") == ["con_1 backfill"]
 
 
 async def test_everyone_can_use_the_pages_about_destinations(pool: Pool, look: Look) -> None:
