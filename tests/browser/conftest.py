@@ -27,12 +27,15 @@ from tests.fakes import FakeProducer
 from tests.unit.connection_api.serving import make_settings
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks for groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let the tests of this folder run in the loop of their browser."""
+    """Let the tests of this folder run in the loop of their browser, of which there is one."""
     here = Path(__file__).parent
     for item in items:
-        if here in item.path.parents and pytest_asyncio.is_async_test(item):
-            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.xdist_group("browser"))
+            if pytest_asyncio.is_async_test(item):
+                item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
 
 
 @pytest_asyncio.fixture(loop_scope="session")
