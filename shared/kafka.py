@@ -171,6 +171,11 @@ async def ensure_topics(settings: Settings) -> None:
 
 async def cluster_id(settings: Settings) -> str:
     """Return the broker's cluster id: another one means that everything on it is new."""
+    # To its end also when the caller is cancelled: aiokafka leaves a socket open where it is cut off as it connects.
+    return await asyncio.shield(asyncio.ensure_future(_ask_cluster_id(settings)))
+
+
+async def _ask_cluster_id(settings: Settings) -> str:
     admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap_servers)
     try:
         await admin.start()
