@@ -44,6 +44,7 @@ async def test_every_row_equals_stripe_although_everything_is_killed(stage: Stag
     assert figures.calls.most_pages_again <= sum(figures.kills[name] for name in CAUSES)
 
 
+@pytest.mark.long
 async def test_a_rule_that_is_switched_off_is_found_out(stage: Stage) -> None:
     mutation = MUTATIONS[MUTATION]
     await stage.switch_off(MUTATION)
