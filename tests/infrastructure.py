@@ -17,9 +17,9 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Coroutine, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -31,6 +31,9 @@ REPOSITORY = Path(__file__).parent.parent
 START_TIMEOUT = 180.0  # seconds; the first start downloads the broker
 STOP_TIMEOUT = 20.0  # seconds
 POLL_INTERVAL = 0.05  # seconds
+# Of the servers that we start ourselves: their data is thrown away, and each test makes a database.
+NOT_KEPT = ("fsync", "full_page_writes", "synchronous_commit")
+RELOAD = "SELECT pg_reload_conf()"
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +154,7 @@ def _start_holder(folder: Path) -> dict[str, str | int]:
             pytest.exit(f"The servers for the tests did not start: {log.read_text().strip()[-2000:]}", 3)
         time.sleep(POLL_INTERVAL)
     addresses: dict[str, str | int] = json.loads(text)
+    _run(_execute(str(addresses["database_url"]), *(f"ALTER SYSTEM SET {name} = off" for name in NOT_KEPT), RELOAD))
     return addresses | {"pid": pid}
 
 
@@ -187,15 +191,29 @@ def _docker_answers() -> bool:
 @contextmanager
 def _database(server_url: str, template: str = "template1") -> Iterator[str]:
     name = f"test_{uuid.uuid4().hex[:16]}"
-    _run(_execute(server_url, f'CREATE DATABASE "{name}" TEMPLATE "{template}"'))
+    _run(_create(server_url, name, template))
     yield urlunsplit(urlsplit(server_url)._replace(path=f"/{name}"))
     _run(_execute(server_url, f'DROP DATABASE "{name}" WITH (FORCE)'))
 
 
-async def _execute(url: str, statement: str) -> None:
+async def _create(server_url: str, name: str, template: str) -> None:
+    async with _connected(server_url) as db:
+        # Copying files needs two checkpoints: cheap where nothing is flushed, and dear elsewhere.
+        strategy = "file_copy" if await db.fetchval("SHOW fsync") == "off" else "wal_log"
+        await db.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY {strategy}')
+
+
+async def _execute(url: str, *statements: str) -> None:
+    async with _connected(url) as db:
+        for statement in statements:
+            await db.execute(statement)
+
+
+@asynccontextmanager
+async def _connected(url: str) -> AsyncIterator[asyncpg.Connection]:
     connection = await asyncpg.connect(url)
     try:
-        await connection.execute(statement)
+        yield connection
     finally:
         await connection.close()
 

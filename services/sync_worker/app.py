@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import aclosing
 
 import aiohttp
 from aiohttp import web
@@ -57,19 +58,23 @@ class Worker:
         """Work until cancelled; wait for Postgres and Kafka as long as it takes."""
         settings = self._settings
         producer = Producer(settings)
-        async with open_state(settings, pool_size=settings.fetchers + 10) as pool, aiohttp.ClientSession() as session:
+        async with (
+            open_state(settings, pool_size=settings.fetchers + 10) as pool,
+            aiohttp.ClientSession() as session,
+            aclosing(Broker(settings)) as kafka,
+        ):
             self._pool = pool
             await until_available("kafka", lambda: ensure_topics(settings))
             try:
-                await self._work(pool, session, producer)
+                await self._work(pool, session, kafka, producer)
             finally:
                 await producer.stop()
 
-    async def _work(self, pool: Pool, session: aiohttp.ClientSession, producer: Producer) -> None:
+    async def _work(self, pool: Pool, session: aiohttp.ClientSession, kafka: Broker, producer: Producer) -> None:
         settings = self._settings
         owner, wake, log = make_id("wrk"), asyncio.Event(), CurrentLog("")
         connections, syncs = ConnectionStore(pool, settings.key_ring), SyncStore(pool)
-        watch = BrokerWatch(pool, connections, syncs, Broker(settings), log)
+        watch = BrokerWatch(pool, connections, syncs, kafka, log)
         await until_available("kafka", watch.look)
         slices = Slices(pool, owner=owner, log=log)
         clients = Clients(session, settings, pool, connections)
@@ -101,13 +106,12 @@ class Worker:
             tasks.create_task(Refetch(pool, connections, clients, objects, faults).run())
             tasks.create_task(Absences(pool, connections, clients, objects).run())
             tasks.create_task(faults.run())
-            tasks.create_task(Outages(pool, connections, syncs, look=lambda: cluster_id(settings)).run(wake))
+            tasks.create_task(Outages(pool, connections, syncs, look=watch.look).run(wake))
             tasks.create_task(RefusedKeys(pool, connections, clients, syncs).run())
             tasks.create_task(polling.run())
             tasks.create_task(Schedule(pool, connections, syncs, interval_seconds=settings.reconcile_seconds).run())
             tasks.create_task(Removing(pool, connections, clients, endpoints).run())
             tasks.create_task(consuming(broker))
-            tasks.create_task(watch.run())
             self._is_working = True
 
     async def is_database_ready(self) -> bool:

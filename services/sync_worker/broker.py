@@ -72,7 +72,7 @@ class Broker:
             finally:
                 consumer.unsubscribe()  # nothing is to be read
 
-    async def close(self) -> None:
+    async def aclose(self) -> None:
         """Close the connections to the broker."""
         admin, consumer, self._admin, self._consumer = self._admin, self._consumer, None, None
         for stop in (admin and admin.close, consumer and consumer.stop):
@@ -99,10 +99,10 @@ class Broker:
                     await self._consumer.start()
                 yield self._admin, self._consumer
         except UNREACHABLE as error:
-            await self.close()
+            await self.aclose()
             raise KafkaUnavailableError(f"Kafka can't be looked at ({type(error).__name__}).") from error
         except BaseException:
-            await self.close()
+            await self.aclose()
             raise
 
 

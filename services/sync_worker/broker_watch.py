@@ -7,7 +7,6 @@ event feed is read again.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -24,12 +23,11 @@ from shared.connections import ConnectionStore
 from shared.crypto import make_id
 from shared.db import Connection as Database
 from shared.db import Pool, Row, database_errors, transaction
-from shared.errors import KafkaUnavailableError, TransientError
+from shared.errors import KafkaUnavailableError
 from shared.log import get_logger
 from shared.metrics import BROKER_LOSSES
 from shared.syncs import EVENT_FEED, NEWEST_WINDOW, Kind, SyncStore
 
-LOOK_INTERVAL = 2.0  # seconds
 STRANGE_AFTER = 10  # seconds: so long a broker is not replaced by another that somebody else still finds in its place
 LOST = "broker lost records"  # what triggers the comparison with Stripe
 
@@ -118,8 +116,6 @@ class Watched(Protocol):
 
     async def leave_mark(self, mark: str) -> None: ...
 
-    async def close(self) -> None: ...
-
 
 @dataclass(frozen=True, slots=True)
 class _Noted:
@@ -131,7 +127,7 @@ class _Noted:
 
 
 class BrokerWatch:
-    """Looks at the broker again and again. `log` tells the other parts of the worker which log they publish to."""
+    """Looks at the broker. `log` tells the other parts of the worker which log they publish to."""
 
     def __init__(
         self,
@@ -149,18 +145,6 @@ class BrokerWatch:
         self._now = now
         self._broker = broker
         self._log = log
-
-    async def run(self) -> None:
-        """Look, for ever."""
-        try:
-            while True:
-                await asyncio.sleep(LOOK_INTERVAL)
-                try:
-                    await self.look()
-                except TransientError as error:
-                    get_logger().warning("broker_look_delayed", reason=error.message)
-        finally:
-            await self._broker.close()
 
     async def look(self) -> None:
         """Compare the broker with what is known of it; when records are lost, let what lay there run again.

@@ -1,4 +1,7 @@
-"""Notices when Kafka has been away: the gateway refused webhooks meanwhile, and Stripe takes its time to try again."""
+"""Looks at Kafka again and again, and notices when it has been away.
+
+The gateway refused webhooks meanwhile, and Stripe takes its time to try again.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
+from services.sync_worker.broker import LOOK_TIMEOUT
 from shared.catalogue import WEBHOOK_ENDPOINT
 from shared.connections import ConnectionStore, LiveBy, State
 from shared.db import Pool, transaction
@@ -14,7 +18,6 @@ from shared.log import get_logger
 from shared.syncs import EVENT_FEED, Kind, SyncStore
 
 LOOK_INTERVAL = 2.0  # seconds
-LOOK_TIMEOUT = 5.0  # seconds
 WAS_AWAY = "Kafka was away"  # what triggers the gap fill
 
 # Every worker notices; the first queues.
@@ -32,7 +35,7 @@ class Outages:
     def __init__(
         self, pool: Pool, connections: ConnectionStore, syncs: SyncStore, *, look: Callable[[], Awaitable[object]]
     ) -> None:
-        """`look` raises `KafkaUnavailableError` while Kafka is away."""
+        """`look` raises `KafkaUnavailableError` while Kafka is away, within `LOOK_TIMEOUT` seconds."""
         self._pool = pool
         self._connections = connections
         self._syncs = syncs
@@ -46,15 +49,16 @@ class Outages:
                 if await self.queue_after_outage():
                     wake.set()
             except TransientError as error:
-                get_logger().warning("outage_unhealed", reason=error.message)
+                get_logger().warning("kafka_look_delayed", reason=error.message)
             await asyncio.sleep(LOOK_INTERVAL)
 
     async def queue_after_outage(self) -> bool:
-        """Look once; tell whether Kafka is back after it was away."""
+        """Look once; tell whether Kafka is back after it was away; raise `DatabaseUnavailableError`."""
         try:
-            async with asyncio.timeout(LOOK_TIMEOUT):
-                await self._look()
-        except (KafkaUnavailableError, TimeoutError):
+            await self._look()
+        except KafkaUnavailableError as error:
+            if not self._was_away:
+                get_logger().warning("kafka_is_away", reason=error.message)
             self._was_away = True
             return False
         if not self._was_away:

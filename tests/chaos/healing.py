@@ -18,5 +18,8 @@ def hold_back() -> None:
     async def never(*arguments: Any) -> None:
         await asyncio.get_running_loop().create_future()
 
-    Outages.run = never  # type: ignore[method-assign, assignment]
+    async def nothing(*arguments: Any) -> None:
+        pass
+
+    Outages._queue = nothing  # type: ignore[method-assign, assignment]
     Schedule.run = never  # type: ignore[method-assign, assignment]

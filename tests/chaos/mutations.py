@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+# Kafka takes so long for its acknowledgement, as one that is busy does: else there may be none under way at a kill.
+BUSY_SECONDS = 0.5
+
 
 @dataclass(frozen=True, slots=True)
 class Mutation:
@@ -81,8 +84,12 @@ def answer_before_kafka() -> None:
     publish = Producer.publish
     under_way: set[asyncio.Task[Any]] = set()
 
+    async def publish_in_a_while(self: Producer, *arguments: Any) -> None:
+        await asyncio.sleep(BUSY_SECONDS)
+        await publish(self, *arguments)
+
     async def publish_later(self: Producer, *arguments: Any) -> None:
-        task = asyncio.ensure_future(publish(self, *arguments))
+        task = asyncio.ensure_future(publish_in_a_while(self, *arguments))
         under_way.add(task)
         task.add_done_callback(lambda done: (under_way.discard(done), done.cancelled() or done.exception()))
 

@@ -32,9 +32,6 @@ class FakeBroker:
     async def leave_mark(self, mark: str) -> None:
         self.seen = replace(self.seen, mark=mark)
 
-    async def close(self) -> None:
-        pass
-
 
 class Watch:
     """A watch that has looked once."""
