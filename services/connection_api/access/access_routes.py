@@ -11,13 +11,13 @@ from services.connection_api.access.auth import actor_of
 from services.connection_api.access.tokens import TokenStore
 from services.connection_api.rest import models
 from services.connection_api.rest.requests import (
-    make_cursor,
     read_body,
     read_cursor,
     read_id,
     read_number,
     read_query,
     write,
+    write_page,
 )
 from services.connection_api.state import State
 from shared.audit import AuditLog
@@ -54,13 +54,7 @@ class Tokens:
         query = read_query(request, models.PageQuery)
         [after] = read_cursor(query.cursor, parts=1) or [""]
         found = await self._store.list_page(after=after, limit=query.limit + 1)
-        page = found[: query.limit]
-        return write(
-            models.Page[models.TokenAnswer](
-                data=tuple(models.TokenAnswer.model_validate(token) for token in page),
-                next_cursor=make_cursor(page[-1].id) if len(found) > query.limit else None,
-            )
-        )
+        return write_page(models.Page[models.TokenAnswer], found, limit=query.limit, place=lambda last: [last.id])
 
     async def revoke(self, request: web.Request) -> web.Response:
         """Revoke a token."""
@@ -90,12 +84,8 @@ class Audit:
         found = await AuditLog(self._state.pool).list_newest(
             subject=query.subject, before=read_number(place[0]) if place else None, limit=query.limit + 1
         )
-        page = found[: query.limit]
-        return write(
-            models.Page[models.AuditEntryAnswer](
-                data=tuple(models.AuditEntryAnswer.model_validate(entry) for entry in page),
-                next_cursor=make_cursor(str(page[-1].id)) if len(found) > query.limit else None,
-            )
+        return write_page(
+            models.Page[models.AuditEntryAnswer], found, limit=query.limit, place=lambda last: [str(last.id)]
         )
 
     async def verify(self, _request: web.Request) -> web.Response:

@@ -7,13 +7,13 @@ from aiohttp import web
 from services.connection_api.access.auth import actor_of
 from services.connection_api.rest import models
 from services.connection_api.rest.requests import (
-    make_cursor,
     read_body,
     read_cursor,
     read_id,
     read_number,
     read_query,
     write,
+    write_page,
 )
 from services.connection_api.state import State
 from shared.http import Handler
@@ -50,12 +50,8 @@ class Comparisons:
         found = await self._state.comparisons.differences(
             sync_id, after=read_number(place[0]) if place else 0, limit=query.limit + 1
         )
-        page = found[: query.limit]
-        return write(
-            models.Page[models.DifferenceAnswer](
-                data=tuple(models.DifferenceAnswer.model_validate(one) for one in page),
-                next_cursor=make_cursor(str(page[-1].id)) if len(found) > query.limit else None,
-            )
+        return write_page(
+            models.Page[models.DifferenceAnswer], found, limit=query.limit, place=lambda last: [str(last.id)]
         )
 
     async def repair(self, request: web.Request) -> web.Response:

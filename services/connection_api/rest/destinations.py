@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from services.connection_api.access.auth import actor_of
 from services.connection_api.rest import models
-from services.connection_api.rest.requests import make_cursor, read_body, read_cursor, read_id, read_query, write
+from services.connection_api.rest.requests import read_body, read_cursor, read_id, read_query, write, write_page
 from services.connection_api.state import State
 from shared.destinations import PostgresAddress, parse_postgres_url
 from shared.errors import PayloadError
@@ -74,12 +74,9 @@ class Destinations:
         query = read_query(request, models.PageQuery)
         [after] = read_cursor(query.cursor, parts=1) or [""]
         found = await self._state.destinations.list_page(after=after, limit=query.limit + 1)
-        page = found[: query.limit]
-        return write(
-            models.Page[models.DestinationAnswer](
-                data=tuple(models.DestinationAnswer.of(one) for one in page),
-                next_cursor=make_cursor(page[-1].id) if len(found) > query.limit else None,
-            )
+        answers = [models.DestinationAnswer.of(one) for one in found]
+        return write_page(
+            models.Page[models.DestinationAnswer], answers, limit=query.limit, place=lambda last: [last.id]
         )
 
     async def get(self, request: web.Request) -> web.Response:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from services.connection_api.rest import models
-from services.connection_api.rest.requests import make_cursor, read_cursor, read_query, read_stripe_id, read_time, write
+from services.connection_api.rest.requests import read_cursor, read_query, read_stripe_id, read_time, write, write_page
 from services.connection_api.state import State
 from shared.http import Handler
 
@@ -30,15 +30,11 @@ class Events:
             before=(read_time(place[0]), place[1], place[2]) if place else None,
             limit=query.limit + 1,
         )
-        page = found[: query.limit]
-        last = page[-1] if len(found) > query.limit else None
-        return write(
-            models.Page[models.EventAnswer](
-                data=tuple(page),
-                next_cursor=make_cursor(last.written_at.isoformat(), last.connection_id, last.event_id)
-                if last
-                else None,
-            )
+        return write_page(
+            models.Page[models.EventAnswer],
+            found,
+            limit=query.limit,
+            place=lambda last: [last.written_at.isoformat(), last.connection_id, last.event_id],
         )
 
     async def get(self, request: web.Request) -> web.Response:

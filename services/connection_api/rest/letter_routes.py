@@ -7,7 +7,6 @@ from aiohttp import web
 from services.connection_api.access.auth import actor_of
 from services.connection_api.rest import models
 from services.connection_api.rest.requests import (
-    make_cursor,
     read_body,
     read_cursor,
     read_id,
@@ -15,6 +14,7 @@ from services.connection_api.rest.requests import (
     read_query,
     read_time,
     write,
+    write_page,
 )
 from services.connection_api.state import State
 from shared.http import Handler
@@ -47,9 +47,12 @@ class DeadLetters:
         found = await self._state.letters.list_newest(
             query.model_dump(), before=read_number(place[0]) if place else None, limit=query.limit + 1
         )
-        page = found[: query.limit]
-        cursor = make_cursor(page[-1].id.removeprefix(PREFIX)) if len(found) > query.limit else None
-        return write(models.Page[models.LetterAnswer](data=tuple(page), next_cursor=cursor))
+        return write_page(
+            models.Page[models.LetterAnswer],
+            found,
+            limit=query.limit,
+            place=lambda last: [last.id.removeprefix(PREFIX)],
+        )
 
     async def list_groups(self, request: web.Request) -> web.Response:
         """Show a page of groups."""
@@ -58,9 +61,12 @@ class DeadLetters:
         found = await self._state.letters.groups(
             query.model_dump(), before=(read_time(place[0]), place[1]) if place else None, limit=query.limit + 1
         )
-        page = found[: query.limit]
-        cursor = make_cursor(page[-1].last_seen_at.isoformat(), page[-1].id) if len(found) > query.limit else None
-        return write(models.Page[models.LetterGroupAnswer](data=tuple(page), next_cursor=cursor))
+        return write_page(
+            models.Page[models.LetterGroupAnswer],
+            found,
+            limit=query.limit,
+            place=lambda last: [last.last_seen_at.isoformat(), last.id],
+        )
 
     async def get(self, request: web.Request) -> web.Response:
         """Show a dead letter with its body."""
@@ -86,9 +92,12 @@ class DeadLetters:
         found = await self._state.replays.list_newest(
             before=(read_time(place[0]), place[1]) if place else None, limit=query.limit + 1
         )
-        page = found[: query.limit]
-        cursor = make_cursor(page[-1].requested_at.isoformat(), page[-1].id) if len(found) > query.limit else None
-        return write(models.Page[models.ReplayAnswer](data=tuple(page), next_cursor=cursor))
+        return write_page(
+            models.Page[models.ReplayAnswer],
+            found,
+            limit=query.limit,
+            place=lambda last: [last.requested_at.isoformat(), last.id],
+        )
 
     async def get_replay(self, request: web.Request) -> web.Response:
         """Show how far a replay is."""

@@ -7,13 +7,13 @@ from aiohttp import web
 from services.connection_api.access.auth import actor_of
 from services.connection_api.rest import models
 from services.connection_api.rest.requests import (
-    make_cursor,
     read_body,
     read_cursor,
     read_id,
     read_query,
     read_time,
     write,
+    write_page,
 )
 from services.connection_api.state import State
 from shared.catalogue import RESOURCES, Resource
@@ -119,14 +119,11 @@ class ConnectionLife:
         found = await RemovalStore(self._state.pool).list_newest(
             before=(read_time(place[0]), place[1]) if place else None, limit=query.limit + 1
         )
-        page = found[: query.limit]
-        return write(
-            models.Page[models.RemovalAnswer](
-                data=tuple(models.RemovalAnswer.model_validate(one) for one in page),
-                next_cursor=make_cursor(page[-1].requested_at.isoformat(), page[-1].id)
-                if len(found) > query.limit
-                else None,
-            )
+        return write_page(
+            models.Page[models.RemovalAnswer],
+            found,
+            limit=query.limit,
+            place=lambda last: [last.requested_at.isoformat(), last.id],
         )
 
     async def get_removal(self, request: web.Request) -> web.Response:

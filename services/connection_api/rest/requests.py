@@ -6,16 +6,18 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
+from services.connection_api.rest.models import Page
 from shared.errors import NotFoundError, PayloadError
 
 M = TypeVar("M", bound=BaseModel)
+R = TypeVar("R")
 ID = re.compile(r"[a-z]{2,8}_[a-z0-9]{1,64}\Z")
 STRIPE_ID = re.compile(r"[A-Za-z0-9_\-]{1,255}\Z")
 LARGEST_NUMBER = 2**63 - 1  # Postgres' bigint
@@ -84,6 +86,18 @@ def write(answer: BaseModel, *, status: int = 200) -> web.Response:
         content_type="application/json",
         headers={"Cache-Control": "no-store"},
     )
+
+
+def write_page(
+    page: type[Page[Any]], found: Sequence[R], *, limit: int, place: Callable[[R], Sequence[str]]
+) -> web.Response:
+    """Return the first `limit` rows as a page in JSON; one that was found beyond them tells that another page follows.
+
+    The cursor of that is the `place` of the last row that is shown.
+    """
+    shown = found[:limit]
+    cursor = make_cursor(*place(shown[-1])) if len(found) > limit else None
+    return write(page.model_validate({"data": shown, "next_cursor": cursor}))
 
 
 def make_cursor(*position: str) -> str:

@@ -10,13 +10,13 @@ from aiohttp import hdrs, web
 from services.connection_api.access.auth import actor_of
 from services.connection_api.rest import models
 from services.connection_api.rest.requests import (
-    make_cursor,
     read_body,
     read_cursor,
     read_id,
     read_query,
     read_time,
     write,
+    write_page,
 )
 from services.connection_api.rest.sync_export import as_csv, as_json
 from services.connection_api.state import State
@@ -119,13 +119,11 @@ class Syncs:
         found = await self._state.syncs.list_newest(
             connection_id, **_filters(query), before=place, limit=query.limit + 1
         )
-        page = found[: query.limit]
-        last = page[-1] if len(found) > query.limit else None
-        return write(
-            models.Page[models.SyncAnswer](
-                data=tuple(models.SyncAnswer.model_validate(sync) for sync in page),
-                next_cursor=make_cursor(last.created_at.isoformat(), last.id) if last else None,
-            )
+        return write_page(
+            models.Page[models.SyncAnswer],
+            found,
+            limit=query.limit,
+            place=lambda last: [last.created_at.isoformat(), last.id],
         )
 
     async def _show(self, sync_id: str, *, status: int = 200) -> web.Response:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,14 +13,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from services.connection_api.rest.models import NewConnectionBody
-from services.connection_api.rest.requests import make_cursor, read_cursor
+from services.connection_api.rest.models import Answer, NewConnectionBody, Page
+from services.connection_api.rest.requests import make_cursor, read_cursor, write_page
 from shared.errors import PayloadError
 from tests.unit.connection_api.serving import BEARER, Client, make_settings, running
 
 KEY = "rk_live_" + "a" * 40
 CONNECTION = {"api_key": KEY, "destination_ids": ["dst_1"]}
 DESTINATION = {"name": "Rows", "url": "postgresql://ada:secret-word@db.example/rows"}
+
+
+@dataclass(frozen=True)
+class Row:
+    name: str
+    secret: str = "secret-word"
+
+
+class NameAnswer(Answer):
+    name: str
 
 
 @pytest.fixture
@@ -132,3 +143,13 @@ def test_foreign_cursor_is_refused(text: str) -> None:
     with pytest.raises(PayloadError) as refused:
         read_cursor(text, parts=2)
     assert refused.value.field == "cursor"
+
+
+@pytest.mark.parametrize(("there_are", "position"), [(0, None), (2, None), (3, ["mine", "two"])])
+def test_page_has_a_cursor_while_more_is_found_than_it_shows(there_are: int, position: list[str] | None) -> None:
+    found = [Row(name) for name in ("one", "two", "three")][:there_are]
+    response = write_page(Page[NameAnswer], found, limit=2, place=lambda last: ["mine", last.name])
+    page = json.loads(response.text or "")
+    assert page["data"] == [{"name": row.name} for row in found[:2]]
+    assert read_cursor(page["next_cursor"], parts=2) == position
+    assert (response.status, response.headers["Cache-Control"]) == (200, "no-store")
