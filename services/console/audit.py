@@ -8,9 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from services.console.client import ApiClient
-from services.console.listing import Column, Listing
+from services.console.listing import Column, Listing, show_rows
 from services.console.options import AsJson, Limit
-from services.console.screen import ERRORS, OUT, amount, show_done, show_json
+from services.console.screen import ERRORS, amount, show_done, show_json
 from services.console.task import FAILED, with_api
 from services.console.times import minute
 
@@ -27,12 +27,7 @@ def list_newest(
 
     async def show(api: ApiClient) -> None:
         found = await api.list("/v1/audit-log", at_most=limit, subject=subject)
-        if as_json:
-            show_json(found.data)
-            return
-        OUT.print(audit_table(found.data) if found.data else "Nothing was done yet.")
-        if found.has_more:
-            ERRORS.print(f"These are the newest {limit}; --limit shows more.")
+        show_rows(found, audit_table, if_none="Nothing was done yet.", as_json=as_json)
 
     with_api(show, as_json=as_json)
 

@@ -12,10 +12,10 @@ from rich.text import Text
 
 from services.console.client import ApiClient, path_of
 from services.console.consent import consent, tell
-from services.console.listing import Column, Listing
+from services.console.listing import Column, Listing, show_rows
 from services.console.options import AsJson, Limit, OfConnection, Yes
 from services.console.picking import pick_connection
-from services.console.screen import ERRORS, OUT, amount, facts_view, plain, show_done, show_json
+from services.console.screen import OUT, amount, facts_view, plain, show_done, show_json
 from services.console.task import FAILED, WrongUseError, with_api
 from services.console.times import minute, moment
 
@@ -44,14 +44,9 @@ def list_newest(
     """Show dead letters, newest first."""
 
     async def show(api: ApiClient) -> None:
-        filters = await _filters(api, connection, destination, code, resource)
-        found = await api.list(BASE, at_most=limit, group_id=group, **filters)
-        if as_json:
-            show_json(found.data)
-            return
-        OUT.print(letters_table(found.data) if found.data else "There is no dead letter.")
-        if found.has_more:
-            ERRORS.print(f"These are the newest {limit}; --limit shows more.")
+        filters = await _filters(api, connection, destination, code, resource, group)
+        found = await api.list(BASE, at_most=limit, **filters)
+        show_rows(found, letters_table, if_none="There is no dead letter.", as_json=as_json)
 
     with_api(show, as_json=as_json)
 
@@ -70,12 +65,7 @@ def groups(
     async def show(api: ApiClient) -> None:
         filters = await _filters(api, connection, destination, code, resource)
         found = await api.list(f"{BASE}/groups", at_most=limit, **filters)
-        if as_json:
-            show_json(found.data)
-            return
-        OUT.print(groups_view(found.data) if found.data else "There is no dead letter.")
-        if found.has_more:
-            ERRORS.print(f"These are the newest {limit}; --limit shows more.")
+        show_rows(found, groups_view, if_none="There is no dead letter.", as_json=as_json)
 
     with_api(show, as_json=as_json)
 
@@ -111,8 +101,7 @@ def replay(
     """Try dead letters again, which is always safe, and wait for the end; exit with 1 if some are left."""
 
     async def change(api: ApiClient) -> int:
-        filters = await _filters(api, connection, destination, code, resource) | {"group_id": group}
-        chosen = _chosen(ids, filters, is_all=every)
+        chosen = _chosen(ids, await _filters(api, connection, destination, code, resource, group), is_all=every)
         if not ids:
             consent(f"Try {await _how_many(api, chosen)} again?", yes=yes)
         answer = await api.post(f"{BASE}/replay", chosen)
@@ -143,8 +132,7 @@ def discard(
     """Delete dead letters for good: what they hold is not written."""
 
     async def change(api: ApiClient) -> None:
-        filters = await _filters(api, connection, destination, code, resource) | {"group_id": group}
-        chosen = _chosen(ids, filters, is_all=every)
+        chosen = _chosen(ids, await _filters(api, connection, destination, code, resource, group), is_all=every)
         number = amount(len(ids), "dead letter", "dead letters") if ids else await _how_many(api, chosen)
         consent(f"Discard {number} for good?", yes=yes)
         answer = await api.post(f"{BASE}/discard", chosen)
@@ -225,10 +213,20 @@ def _tell_replay(answer: dict[str, Any]) -> None:
 
 
 async def _filters(
-    api: ApiClient, connection: str | None, destination: str | None, code: str | None, resource: str | None
+    api: ApiClient,
+    connection: str | None,
+    destination: str | None,
+    code: str | None,
+    resource: str | None,
+    group: str | None = None,
 ) -> dict[str, str | int | None]:
-    connection_id = (await pick_connection(api, connection))["id"] if connection else None
-    return {"connection_id": connection_id, "destination_id": destination, "code": code, "resource": resource}
+    return {
+        "connection_id": (await pick_connection(api, connection))["id"] if connection else None,
+        "destination_id": destination,
+        "code": code,
+        "resource": resource,
+        "group_id": group,
+    }
 
 
 def _chosen(ids: list[str] | None, filters: Mapping[str, Any], *, is_all: bool) -> dict[str, Any]:

@@ -13,10 +13,10 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from services.console.client import ApiClient, path_of
-from services.console.listing import Column, Listing
+from services.console.listing import Column, Listing, show_rows
 from services.console.options import AsJson, Limit, OfConnection
 from services.console.picking import pick_connection
-from services.console.screen import ERRORS, OUT, facts_view, plain, show_json, with_tone
+from services.console.screen import OUT, facts_view, plain, show_json, with_tone
 from services.console.task import with_api
 from services.console.times import clock, moment
 
@@ -39,12 +39,7 @@ def list_newest(
     async def show(api: ApiClient) -> None:
         connection_id = (await pick_connection(api, connection))["id"] if connection else None
         found = await api.list("/v1/events", at_most=limit, connection_id=connection_id, object_id=object_id)
-        if as_json:
-            show_json(found.data)
-            return
-        OUT.print(events_table(found.data) if found.data else "No event fits.")
-        if found.has_more:
-            ERRORS.print(f"These are the newest {limit}; --limit shows more.")
+        show_rows(found, events_table, if_none="No event fits.", as_json=as_json)
 
     with_api(show, as_json=as_json)
 

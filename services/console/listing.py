@@ -1,20 +1,24 @@
-"""Rows on a terminal of any width."""
+"""Rows on a terminal of any width, and how the list of them ends."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from services.console.screen import GAP, plain
+from services.console.client import Rows
+from services.console.screen import ERRORS, GAP, OUT, plain, show_json
 
 NARROWEST = 20  # columns that a text needs which may be folded
 INDENT = 2
 DOT = Text(" · ", style="dim")
+
+View = Callable[[list[dict[str, Any]]], RenderableType]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +94,16 @@ class Listing:
                 if cell.plain
             ]
             yield from (Padding(line, (0, 0, 0, INDENT)) for line in packed(named, width - INDENT))
+
+
+def show_rows(found: Rows, view: View, *, if_none: str, as_json: bool, if_more: str = "--limit shows more.") -> None:
+    """Print the newest rows of a list by its view, or as JSON; where there are more, say so on standard error."""
+    if as_json:
+        show_json(found.data)
+        return
+    OUT.print(view(found.data) if found.data else if_none)
+    if found.has_more:
+        ERRORS.print(f"These are the newest {len(found.data)}; {if_more}")
 
 
 def packed(parts: Sequence[Text], width: int) -> Iterator[Text]:

@@ -16,7 +16,7 @@ from rich.live import Live
 from services.console import completion
 from services.console.client import ApiClient, ApiUnavailableError, path_of
 from services.console.consent import consent
-from services.console.listing import Column, Listing
+from services.console.listing import Column, Listing, show_rows
 from services.console.options import AsJson, Limit, OfConnection, SyncId, Yes
 from services.console.picking import pick_connection
 from services.console.progress import duration_of, is_open, kind_of, status_of, sync_view, written
@@ -73,12 +73,13 @@ def list_newest(
             raise WrongUseError("Name one connection: as the argument, or with --connection.")
         filters = await _filters(api, connection or of, kind, status, since, until)
         found = await api.list("/v1/syncs", at_most=limit, **filters)
-        if as_json:
-            show_json(found.data)
-            return
-        OUT.print(syncs_table(found.data, datetime.now(UTC)) if found.data else "No sync fits.")
-        if found.has_more:
-            ERRORS.print(f"These are the newest {limit}; --limit shows more, `tillstream syncs export` all.")
+        show_rows(
+            found,
+            lambda rows: syncs_table(rows, datetime.now(UTC)),
+            if_none="No sync fits.",
+            as_json=as_json,
+            if_more="--limit shows more, `tillstream syncs export` all.",
+        )
 
     with_api(show, as_json=as_json)
 

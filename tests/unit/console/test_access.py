@@ -107,6 +107,8 @@ def test_audit_log_is_listed_by_subject(api: PlayedApi) -> None:
     ended = run("audit", "list", "--subject", "con_5f3kacmeacmeacmeacme2")
     assert "connection.key_updated" in ended.out
     assert api.called("list_audit_log").query == {"subject": "con_5f3kacmeacmeacmeacme2", "limit": "25"}
+    api.give("list_audit_log", page(AUDIT_ENTRY, next_cursor="c1"))
+    assert run("audit", "list", "--limit", "1").err == "These are the newest 1; --limit shows more.\n"
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ def test_limit_is_kept_and_more_is_told_of(api: PlayedApi) -> None:
     api.give("list_all_syncs", page(*rows[:100], next_cursor="c1"), page(*rows[100:], next_cursor="c2"))
     ended = run("syncs", "list", "--limit", "150")
     assert [call.query["limit"] for call in api.calls] == ["100", "50"]
-    assert "These are the newest 150" in ended.err
+    assert ended.err == "These are the newest 150; --limit shows more, `tillstream syncs export` all.\n"
 
 
 def test_unknown_kind_is_wrong_use() -> None:
