@@ -8,8 +8,9 @@ line is printed for each; the last line of a failure is a sentence for people.
 from __future__ import annotations
 
 import os
+import ssl
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -33,6 +34,13 @@ def maven(folder: Path, environ: Mapping[str, str]) -> MavenContext:
     mirror = environ.get("TILLSTREAM_MAVEN_REPOSITORY")
     repositories = {"mirror": mirror.rstrip("/")} if mirror else None
     return MavenContext(repo_cache=folder, local_repos=[], remote_repos=repositories, timeout=TIMEOUT)
+
+
+def trust(environ: MutableMapping[str, str]) -> None:
+    """Have `SSL_CERT_FILE` say who is trusted, as for Python itself, unless a variable of `requests` says so."""
+    bundle = environ.get("SSL_CERT_FILE")
+    if bundle and Path(bundle).is_file() and not environ.get("CURL_CA_BUNDLE"):
+        environ.setdefault("REQUESTS_CA_BUNDLE", bundle)
 
 
 def artifact(context: MavenContext, jar: Jar) -> Artifact:
@@ -60,10 +68,7 @@ def _download(context: MavenContext, jar: Jar, folder: Path) -> None:
         try:
             path = artifact(context, jar).resolve()
         except requests.RequestException as error:
-            raise ConfigError(
-                "Apache Kafka can't be downloaded: the Maven repository does not answer. Check the network "
-                f"and its proxy and start again; or {FIX}"
-            ) from error
+            raise _unreachable(error) from error
         except RuntimeError as error:
             raise ConfigError(
                 f"Apache Kafka can't be downloaded: the Maven repository has no {jar.coordinates}; {FIX}"
@@ -78,8 +83,31 @@ def _download(context: MavenContext, jar: Jar, folder: Path) -> None:
     sys.stdout.flush()
 
 
+def _unreachable(error: requests.RequestException) -> ConfigError:
+    """Return why there was no answer, and what can be done about it."""
+    if refused := _refused_certificate(error):
+        return ConfigError(
+            "Apache Kafka can't be downloaded: the certificate of the Maven repository is not trusted "
+            f"({refused.verify_message}). Set SSL_CERT_FILE (or REQUESTS_CA_BUNDLE, where that is set) to the file "
+            f"of your certificate authority and start again; or {FIX}"
+        )
+    return ConfigError(
+        "Apache Kafka can't be downloaded: the Maven repository does not answer. Check the network "
+        f"and its proxy and start again; or {FIX}"
+    )
+
+
+def _refused_certificate(error: BaseException) -> ssl.SSLCertVerificationError | None:
+    """Return the refusal that `error` wraps: requests keeps it in its arguments, urllib3 as a reason."""
+    cause: object = error
+    while isinstance(cause, BaseException) and not isinstance(cause, ssl.SSLCertVerificationError):
+        cause = getattr(cause, "reason", None) or next(iter(cause.args), None)
+    return cause if isinstance(cause, ssl.SSLCertVerificationError) else None
+
+
 def main(arguments: list[str]) -> None:
     """Take the two folders and the lock file; exit 1 with a sentence when a jar can't be had."""
+    trust(os.environ)
     folder, lock, aside = (Path(argument) for argument in arguments)
     try:
         download_all(folder, read_lock(lock.read_text()), maven(aside, os.environ))

@@ -27,6 +27,7 @@ LOCAL = (
     ),
     ("TILLSTREAM_CACHE", "Folder for what is downloaded once, such as Kafka's jars."),
     ("TILLSTREAM_MAVEN_REPOSITORY", "Mirror from which Kafka's jars come."),
+    ("SSL_CERT_FILE", "File of the certificate authorities that are trusted when Kafka's jars are downloaded."),
     ("TILLSTREAM_API_URL", "Address of the API that the command line speaks to."),
     ("TILLSTREAM_API_TOKEN", "Token of the command line."),
     ("TILLSTREAM_SIMULATOR_URL", "Address of the simulator that `tillstream simulator` speaks to."),

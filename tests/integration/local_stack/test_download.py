@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import datetime
 import hashlib
+import ipaddress
+import ssl
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from local_stack.jars import Jar, Progress, ensure_jars, write_lock
 from shared.errors import ConfigError
@@ -25,18 +34,61 @@ class QuietHandler(SimpleHTTPRequestHandler):
         """Say nothing."""
 
 
+@contextmanager
+def serving(root: Path, context: ssl.SSLContext | None = None) -> Iterator[int]:
+    """Serve a folder on a loopback port and lend its number."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=str(root))) as server:
+        if context:
+            server.socket = context.wrap_socket(server.socket, server_side=True)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        yield server.server_port
+        server.shutdown()
+        thread.join()
+
+
+def write_certificate(folder: Path) -> Path:
+    """Write a certificate for the loopback address, signed by itself, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Repository")])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    file = folder / "repository.pem"
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    file.write_bytes(certificate.public_bytes(Encoding.PEM) + private)
+    return file
+
+
 @pytest.fixture
 def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The folder that a Maven repository on a loopback port serves."""
     root = tmp_path / "repository"
     root.mkdir()
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=str(root))) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        monkeypatch.setenv("TILLSTREAM_MAVEN_REPOSITORY", f"http://127.0.0.1:{server.server_port}/")
+    with serving(root) as port:
+        monkeypatch.setenv("TILLSTREAM_MAVEN_REPOSITORY", f"http://127.0.0.1:{port}/")
         yield root
-        server.shutdown()
-        thread.join()
+
+
+@pytest.fixture
+def own_certificate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The certificate, signed by itself, of a Maven repository that has the jar; no variable says who is trusted."""
+    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    certificate = write_certificate(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    root = tmp_path / "repository"
+    publish(root, BODY)
+    with serving(root, context) as port:
+        monkeypatch.setenv("TILLSTREAM_MAVEN_REPOSITORY", f"https://127.0.0.1:{port}/")
+        yield certificate
 
 
 @pytest.fixture
@@ -97,3 +149,23 @@ async def test_repository_that_does_not_answer_is_said_with_the_fix(
 
     with pytest.raises(ConfigError, match=r"does not answer. Check the network and its proxy"):
         await ensure_jars(tmp_path, lambda progress: None, lock=lock)
+
+
+@pytest.mark.usefixtures("own_certificate")
+async def test_certificate_that_is_not_trusted_is_said_with_the_fix(lock: Path, tmp_path: Path) -> None:
+    says = (
+        r"is not trusted \(self.signed certificate\)\. Set SSL_CERT_FILE .* to the file of your certificate authority"
+    )
+    with pytest.raises(ConfigError, match=says):
+        await ensure_jars(tmp_path, lambda progress: None, lock=lock)
+
+
+@pytest.mark.parametrize("variable", ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
+async def test_own_certificate_authority_is_trusted(
+    own_certificate: Path, lock: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    monkeypatch.setenv(variable, str(own_certificate))
+
+    [path] = await ensure_jars(tmp_path, lambda progress: None, lock=lock)
+
+    assert path.read_bytes() == BODY
