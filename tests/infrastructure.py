@@ -7,7 +7,6 @@ it is stopped when the session ends, or by itself when the test run dies.
 
 from __future__ import annotations
 
-import asyncio
 import fcntl
 import json
 import os
@@ -17,21 +16,20 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import AsyncIterator, Coroutine, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 
-import asyncpg
 import pytest
+
+from tests.databases import Databases, empty_database, execute, run
 
 REPOSITORY = Path(__file__).parent.parent
 START_TIMEOUT = 180.0  # seconds; the first start downloads the broker
 STOP_TIMEOUT = 20.0  # seconds
 POLL_INTERVAL = 0.05  # seconds
-# Of the servers that we start ourselves: their data is thrown away, and each test makes a database.
+# Of the servers that we start ourselves: their data is thrown away.
 NOT_KEPT = ("fsync", "full_page_writes", "synchronous_commit")
 RELOAD = "SELECT pg_reload_conf()"
 
@@ -68,33 +66,31 @@ def kafka_bootstrap_servers(servers: Servers) -> str:
 
 
 @pytest.fixture(scope="session")
-def template_database(postgres_url: str) -> Iterator[str]:
-    """The name of a database with all migrations, which the others are copied from."""
-    from shared.db import migrate
-
-    with _database(postgres_url) as url:
-        _run(migrate(url))
-        yield urlsplit(url).path.removeprefix("/")
+def databases(postgres_url: str) -> Iterator[Databases]:
+    """The databases of this worker's tests."""
+    made = Databases(postgres_url)
+    yield made
+    made.close()
 
 
 @pytest.fixture
-def database_url(postgres_url: str, template_database: str) -> Iterator[str]:
+def database_url(databases: Databases) -> Iterator[str]:
     """A database of this test's own, with all migrations."""
-    with _database(postgres_url, template=template_database) as url:
+    with databases.lend() as url:
         yield url
 
 
 @pytest.fixture(scope="module")
-def module_database_url(postgres_url: str, template_database: str) -> Iterator[str]:
+def module_database_url(databases: Databases) -> Iterator[str]:
     """A database that the tests of a module share, with all migrations."""
-    with _database(postgres_url, template=template_database) as url:
+    with databases.lend() as url:
         yield url
 
 
 @pytest.fixture
 def empty_database_url(postgres_url: str) -> Iterator[str]:
     """A database of this test's own, with nothing in it."""
-    with _database(postgres_url) as url:
+    with empty_database(postgres_url) as url:
         yield url
 
 
@@ -154,7 +150,7 @@ def _start_holder(folder: Path) -> dict[str, str | int]:
             pytest.exit(f"The servers for the tests did not start: {log.read_text().strip()[-2000:]}", 3)
         time.sleep(POLL_INTERVAL)
     addresses: dict[str, str | int] = json.loads(text)
-    _run(_execute(str(addresses["database_url"]), *(f"ALTER SYSTEM SET {name} = off" for name in NOT_KEPT), RELOAD))
+    run(execute(str(addresses["database_url"]), *(f"ALTER SYSTEM SET {name} = off" for name in NOT_KEPT), RELOAD))
     return addresses | {"pid": pid}
 
 
@@ -186,39 +182,3 @@ def _docker_answers() -> bool:
     if docker is None:
         return False
     return subprocess.run([docker, "info"], capture_output=True, timeout=20, check=False).returncode == 0
-
-
-@contextmanager
-def _database(server_url: str, template: str = "template1") -> Iterator[str]:
-    name = f"test_{uuid.uuid4().hex[:16]}"
-    _run(_create(server_url, name, template))
-    yield urlunsplit(urlsplit(server_url)._replace(path=f"/{name}"))
-    _run(_execute(server_url, f'DROP DATABASE "{name}" WITH (FORCE)'))
-
-
-async def _create(server_url: str, name: str, template: str) -> None:
-    async with _connected(server_url) as db:
-        # Copying files needs two checkpoints: cheap where nothing is flushed, and dear elsewhere.
-        strategy = "file_copy" if await db.fetchval("SHOW fsync") == "off" else "wal_log"
-        await db.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY {strategy}')
-
-
-async def _execute(url: str, *statements: str) -> None:
-    async with _connected(url) as db:
-        for statement in statements:
-            await db.execute(statement)
-
-
-@asynccontextmanager
-async def _connected(url: str) -> AsyncIterator[asyncpg.Connection]:
-    connection = await asyncpg.connect(url)
-    try:
-        yield connection
-    finally:
-        await connection.close()
-
-
-def _run(coroutine: Coroutine[object, object, object]) -> None:
-    """Run `coroutine` in a loop of its own, away from the loop of the test that asked for the fixture."""
-    with ThreadPoolExecutor(1) as thread:
-        thread.submit(asyncio.run, coroutine).result()
