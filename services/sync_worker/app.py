@@ -26,6 +26,7 @@ from services.sync_worker.outages import Outages
 from services.sync_worker.polling import Polling
 from services.sync_worker.publishing import Publisher
 from services.sync_worker.refetch import Refetch
+from services.sync_worker.refetch_pages import RefetchPages
 from services.sync_worker.refused_keys import RefusedKeys
 from services.sync_worker.removal import Removing
 from services.sync_worker.schedule import Schedule
@@ -104,6 +105,7 @@ class Worker:
             tasks.create_task(completion.run(wake))
             tasks.create_task(DeliveryGaps(pool, connections, clients, gap_fill, syncs).run(wake))
             tasks.create_task(Refetch(pool, connections, clients, objects, faults).run())
+            tasks.create_task(RefetchPages(pool, connections, clients, objects).run())
             tasks.create_task(Absences(pool, connections, clients, objects).run())
             tasks.create_task(faults.run())
             tasks.create_task(Outages(pool, connections, syncs, look=watch.look).run(wake))

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from shared.catalogue import BY_NAME, resource_for_event
+from shared.catalogue import BY_NAME, Resource, resource_for_event
 from shared.messages import Event
 from shared.stripe_api import parse_item
 
@@ -27,6 +27,11 @@ class Span:
     ids: frozenset[str]  # what is looked for in it
 
 
+def may_be_spanned(resource: Resource) -> bool:
+    """Tell whether a part of the resource's list can be read that has every object of its seconds."""
+    return resource.has_created_filter and len(resource.walks) == 1
+
+
 def find_spans(hints: Iterable[Event], wanted: Collection[tuple[str, str]]) -> list[Span]:
     """Return the spans that are worth a call, among the objects that are `wanted`, each a resource and an id."""
     events = list(hints)
@@ -41,6 +46,6 @@ def find_spans(hints: Iterable[Event], wanted: Collection[tuple[str, str]]) -> l
     for name, moments in made.items():
         recent = {object_id: moment for object_id, moment in moments.items() if moment >= oldest}
         row = BY_NAME[name]
-        if len(recent) >= LEAST and row.has_created_filter and len(row.walks) == 1:
+        if len(recent) >= LEAST and may_be_spanned(row):
             spans.append(Span(name, min(recent.values()), max(recent.values()), frozenset(recent)))
     return spans

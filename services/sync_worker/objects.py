@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, quote
 import msgspec
 
 from services.sync_worker.answers import Answers
-from services.sync_worker.hint_spans import Span
+from services.sync_worker.hint_spans import LEAST, REACH, Span, may_be_spanned
 from services.sync_worker.planning import list_parameters
 from services.sync_worker.publishing import Publisher, Snapshot
 from shared.catalogue import BY_NAME, Child, Resource
@@ -96,6 +96,20 @@ class Objects:
         One whose child list is cut there counts as not found.
         """
         resource, log_id = BY_NAME[span.resource], self._publisher.log_id
+        offsets, found = await self._publish_span(connection, api, span, slice_id)
+        for named in named_by(resource):
+            ids = dict.fromkeys(one for body in found.values() for one in named_ids(named, body))
+            # What they name was made with them, or shortly before.
+            near = Span(named.name, span.start - REACH, span.end, frozenset(ids))
+            offsets |= await self._refresh_named(connection, api, named, list(ids), slice_id, near)
+        for object_id in found:
+            await self._answers.note((connection.id, resource.name, object_id), offsets, log_id=log_id)
+        return offsets, set(found)
+
+    async def _publish_span(
+        self, connection: Connection, api: StripeApi, span: Span, slice_id: int | None
+    ) -> tuple[Offsets, dict[str, bytes]]:
+        resource = BY_NAME[span.resource]
         parameters = list_parameters(resource.name, 0, start=span.start, end=span.end + 1, cursor=None)
         page = await api.list_page(resource.list_path, parameters)
         # What is looked for is the answer to a question: one that can't be ordered yet is asked again.
@@ -104,17 +118,11 @@ class Objects:
             Snapshot(resource, body, page.stamp, origin) for body, origin in zip(page.objects, origins, strict=True)
         ]
         offsets = await self._publisher.publish(connection, snapshots, slice_id=slice_id)
-        found = {
+        return offsets, {
             object_id: body
             for body in page.objects
             if (object_id := parse_item(body).id) in span.ids and not any(is_cut(c, body) for c in resource.children)
         }
-        for named in named_by(resource):
-            ids = dict.fromkeys(one for body in found.values() for one in named_ids(named, body))
-            offsets |= await self._refresh_named(connection, api, named, list(ids), slice_id)
-        for object_id in filter(None, found):
-            await self._answers.note((connection.id, resource.name, object_id), offsets, log_id=log_id)
-        return offsets, {object_id for object_id in found if object_id}
 
     async def ask_later(self, connection: Connection, resource: str, ids: Iterable[str]) -> None:
         """Queue questions about objects that the key may not read: they wait until it may."""
@@ -122,20 +130,33 @@ class Objects:
             await self._pool.execute(ASK, connection.id, resource, list(ids), REFUSED)
 
     async def _refresh_named(
-        self, connection: Connection, api: StripeApi, named: Resource, ids: Sequence[str], slice_id: int | None
+        self,
+        connection: Connection,
+        api: StripeApi,
+        named: Resource,
+        ids: Sequence[str],
+        slice_id: int | None,
+        near: Span | None = None,
     ) -> Offsets:
-        """Publish what the object names and what changes without an event, such as the items of an invoice."""
+        """Publish what the object names and what changes without an event, such as the items of an invoice.
+
+        `near` is the part of their list in which several may stand.
+        """
         if named.name not in connection.resources:
             return {}
         offsets: Offsets = {}
-        for number, object_id in enumerate(ids):
-            try:
-                snapshot = await self.ask(api, named, object_id)
-            except PermissionMissingError:  # of this resource alone: what names it may be read
-                await self.ask_later(connection, named.name, ids[number:])
-                return offsets
-            if snapshot is not None:
-                offsets |= await self._publisher.publish(connection, [snapshot], slice_id=slice_id)
+        left = dict.fromkeys(ids)
+        try:
+            if near is not None and len(left) >= LEAST and may_be_spanned(named):
+                offsets, found = await self._publish_span(connection, api, near, slice_id)
+                left = dict.fromkeys(one for one in left if one not in found)
+            while left:
+                snapshot = await self.ask(api, named, next(iter(left)))
+                if snapshot is not None:
+                    offsets |= await self._publisher.publish(connection, [snapshot], slice_id=slice_id)
+                del left[next(iter(left))]
+        except PermissionMissingError:  # of this resource alone: what names it may be read
+            await self.ask_later(connection, named.name, list(left))
         return offsets
 
     async def ask(self, api: StripeApi, resource: Resource, object_id: str) -> Snapshot | None:
