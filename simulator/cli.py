@@ -43,6 +43,8 @@ def serve(
     account_limit: Annotated[float | None, typer.Option(help="Requests a second; Stripe's own if not given.")] = None,
     endpoint_limit: Annotated[float, typer.Option(help="Requests a second for each endpoint.")] = 25.0,
     clock_skew: Annotated[float, typer.Option(help="Seconds that Stripe's clock is ahead.")] = 0.0,
+    account_version: Annotated[str, typer.Option(help="The API version of the account.")] = "2024-06-20",
+    deliveries_at_once: Annotated[int, typer.Option(min=1, help="Webhooks under way.")] = 64,
     url_file: Annotated[Path | None, typer.Option(help="Where to write the address, as JSON.")] = None,
 ) -> None:
     """Run a simulator until it is stopped; its address and key are printed as one line of JSON."""
@@ -56,6 +58,8 @@ def serve(
         per_account_limit=account_limit,
         per_endpoint_limit=endpoint_limit,
         clock_skew_seconds=clock_skew,
+        account_version=account_version,
+        deliveries_at_once=deliveries_at_once,
         faults=Faults(latency_before_ms=latency_ms),
     )
     try:

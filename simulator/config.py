@@ -47,5 +47,6 @@ class Config:
     per_endpoint_limit: float = 25.0
     rate_limits: bool = True
     max_webhook_endpoints: int = 16
+    deliveries_at_once: int = 64
     clock_skew_seconds: float = 0.0  # how far Stripe's clock is ahead of this machine's
     faults: Faults = Faults()

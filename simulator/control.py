@@ -229,6 +229,8 @@ class Control:
             "created_ms": round((event.changed_at - skew) * 1000, 3),
             "delivered_ms": round((min(delivered) - skew) * 1000, 3) if delivered else None,
             "attempts": sum(one.attempts for one in mine),
+            "status": mine[-1].status if mine else None,
+            "seconds": mine[-1].seconds if mine else None,
             "lost": any(one.lost for one in mine),
         }
 

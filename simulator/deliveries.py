@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import hmac
 import random
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -20,7 +21,6 @@ from simulator.world import World
 
 TIMEOUT = 30.0  # seconds that a receiver has to answer
 LOG_SIZE = 500_000  # deliveries that are remembered
-PARALLEL = 64  # requests under way at once
 
 
 @dataclass(slots=True)
@@ -32,6 +32,7 @@ class Delivery:
     changed_at: float
     attempts: int = 0
     status: int | None = None
+    seconds: float | None = None  # that the last attempt took
     delivered_at: float | None = None
     lost: bool = False
 
@@ -47,14 +48,17 @@ class Deliveries:
         rng: random.Random,
         version: str,
         now: Callable[[], float],
+        at_once: int,
     ) -> None:
+        """`at_once` is how many requests may be under way."""
         self.endpoints = endpoints
         self.faults = faults
         self.version = version  # for endpoints that were created without one
         self.log: dict[tuple[str, str], Delivery] = {}
         self._rng = rng
         self._now = now
-        self._slots = asyncio.Semaphore(PARALLEL)
+        self._at_once = at_once
+        self._slots = asyncio.Semaphore(at_once)
         self._tasks: set[asyncio.Task[None]] = set()
         self._session: aiohttp.ClientSession | None = None
 
@@ -63,7 +67,7 @@ class Deliveries:
         world.listeners.append(lambda event: self._plan(world, event))
 
     async def start(self) -> None:
-        connector = aiohttp.TCPConnector(limit=PARALLEL)
+        connector = aiohttp.TCPConnector(limit=self._at_once)
         self._session = aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=TIMEOUT))
 
     async def stop(self) -> None:
@@ -126,7 +130,9 @@ class Deliveries:
             if endpoint is None or endpoint.status != "enabled":
                 return
             async with self._slots:
+                started = time.monotonic()
                 delivery.status = await self._send(world, event, endpoint)
+                delivery.seconds = time.monotonic() - started
             delivery.attempts += 1
             if 200 <= delivery.status < 300:
                 delivery.delivered_at = delivery.delivered_at or self._now()

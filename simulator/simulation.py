@@ -48,6 +48,7 @@ class Simulation:
             rng=self.chance,
             version=config.account_version,
             now=now,
+            at_once=config.deliveries_at_once,
         )
         for world in self.worlds.values():
             self.deliveries.watch(world)

@@ -120,6 +120,15 @@ class Stage:
             self._stopped.discard(pid)
             _signal(pid, signal.SIGCONT)
 
+    async def keep_away(self, name: str, seconds: float) -> None:
+        """End a process for so long, whenever it is started again."""
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(left):
+                    await self.kill(name)
+            await asyncio.sleep(0.02)
+
     async def _wait_for_pid(self, name: str) -> int:
         while (pid := self.pid(name)) is None:  # noqa: ASYNC110 - its supervisor starts it again, and tells nobody
             await asyncio.sleep(0.02)
@@ -140,9 +149,13 @@ async def staged(
     clock_skew: float,
     mutation: str = "",
     is_healing: bool = False,
+    simulator: tuple[str, ...] = (),
     on_event: Callable[[ChildEvent], None] = lambda event: None,
 ) -> AsyncIterator[Stage]:
-    """Run everything until the block ends: the account is connected, its backfill has begun, no change goes on yet."""
+    """Run everything until the block ends: the account is connected, its backfill has begun, no change goes on yet.
+
+    `simulator` are further arguments of the simulator.
+    """
     traps = home / "traps"
     shutil.rmtree(traps, ignore_errors=True)
     traps.mkdir(parents=True)
@@ -156,7 +169,7 @@ async def staged(
         objects,
         seed,
         0.0,
-        simulator=("--clock-skew", str(clock_skew)),
+        simulator=("--clock-skew", str(clock_skew), *simulator),
         settings={} if is_healing else {"reconcile_seconds": NEVER},
         program=PROGRAM,
     )

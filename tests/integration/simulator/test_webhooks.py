@@ -69,6 +69,8 @@ async def test_webhook_is_tried_again_until_it_is_taken(running: Running, receiv
     paid = [event for event in events if event["type"] == "invoice.paid"][-1]
     assert paid["attempts"] == 3
     assert paid["delivered_ms"] > paid["created_ms"]
+    assert paid["status"] == 200
+    assert 0 < paid["seconds"] < 30
 
 
 async def test_lost_webhooks_are_found_among_the_undelivered_events(running: Running, receiver: Receiver) -> None:
