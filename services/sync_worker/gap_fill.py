@@ -139,12 +139,12 @@ class GapFill:
 
         async def read(span: Span) -> tuple[Offsets, Asked]:
             try:
-                offsets, found = await self._objects.refresh_span(connection, api, span, slice_id=slice_id)
+                offsets, shown = await self._objects.refresh_span(connection, api, span, slice_id=slice_id)
             except KeyInvalidError:
                 raise
             except StripeRefusedError:
                 return {}, set()  # each is asked for, and what comes of it is noted there
-            return offsets, {(span.resource, object_id) for object_id in found}
+            return offsets, {(span.resource, object_id) for object_id in shown.found}
 
         results = await _together(read(span) for span in spans if span.resource not in faulty)
         return [offsets for offsets, _ in results], {one for _, found in results for one in found}

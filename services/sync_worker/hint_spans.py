@@ -27,6 +27,14 @@ class Span:
     ids: frozenset[str]  # what is looked for in it
 
 
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What the page of a span has shown of what was looked for."""
+
+    found: frozenset[str]
+    since: int  # from this second on the page has every object of the span
+
+
 def may_be_spanned(resource: Resource) -> bool:
     """Tell whether a part of the resource's list can be read that has every object of its seconds."""
     return resource.has_created_filter and len(resource.walks) == 1

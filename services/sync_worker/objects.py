@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, quote
 import msgspec
 
 from services.sync_worker.answers import Answers
-from services.sync_worker.hint_spans import LEAST, REACH, Span, may_be_spanned
+from services.sync_worker.hint_spans import LEAST, REACH, Shown, Span, may_be_spanned
 from services.sync_worker.planning import list_parameters
 from services.sync_worker.publishing import Publisher, Snapshot
 from shared.catalogue import BY_NAME, Child, Resource
@@ -90,13 +90,13 @@ class Objects:
 
     async def refresh_span(
         self, connection: Connection, api: StripeApi, span: Span, *, slice_id: int | None = None
-    ) -> tuple[Offsets, set[str]]:
-        """Publish a page of a list, and what its objects name; return the last offsets, and which were found.
+    ) -> tuple[Offsets, Shown]:
+        """Publish a page of a list, and what its objects name; return the last offsets, and what was found.
 
         One whose child list is cut there counts as not found.
         """
         resource, log_id = BY_NAME[span.resource], self._publisher.log_id
-        offsets, found = await self._publish_span(connection, api, span, slice_id)
+        offsets, found, since = await self._publish_span(connection, api, span, slice_id)
         for named in named_by(resource):
             ids = dict.fromkeys(one for body in found.values() for one in named_ids(named, body))
             # What they name was made with them, or shortly before.
@@ -104,11 +104,12 @@ class Objects:
             offsets |= await self._refresh_named(connection, api, named, list(ids), slice_id, near)
         for object_id in found:
             await self._answers.note((connection.id, resource.name, object_id), offsets, log_id=log_id)
-        return offsets, set(found)
+        return offsets, Shown(frozenset(found), since)
 
     async def _publish_span(
         self, connection: Connection, api: StripeApi, span: Span, slice_id: int | None
-    ) -> tuple[Offsets, dict[str, bytes]]:
+    ) -> tuple[Offsets, dict[str, bytes], int]:
+        """Return the last offsets, what was found with its bodies, and since when nothing is left out."""
         resource = BY_NAME[span.resource]
         parameters = list_parameters(resource.name, 0, start=span.start, end=span.end + 1, cursor=None)
         page = await api.list_page(resource.list_path, parameters)
@@ -118,11 +119,13 @@ class Objects:
             Snapshot(resource, body, page.stamp, origin) for body, origin in zip(page.objects, origins, strict=True)
         ]
         offsets = await self._publisher.publish(connection, snapshots, slice_id=slice_id)
-        return offsets, {
+        found = {
             object_id: body
             for body in page.objects
             if (object_id := parse_item(body).id) in span.ids and not any(is_cut(c, body) for c in resource.children)
         }
+        oldest = parse_item(page.objects[-1]).created_at if page.has_more and page.objects else None
+        return offsets, found, span.start if oldest is None else oldest + 1
 
     async def ask_later(self, connection: Connection, resource: str, ids: Iterable[str]) -> None:
         """Queue questions about objects that the key may not read: they wait until it may."""
@@ -148,7 +151,7 @@ class Objects:
         left = dict.fromkeys(ids)
         try:
             if near is not None and len(left) >= LEAST and may_be_spanned(named):
-                offsets, found = await self._publish_span(connection, api, near, slice_id)
+                offsets, found, _ = await self._publish_span(connection, api, near, slice_id)
                 left = dict.fromkeys(one for one in left if one not in found)
             while left:
                 snapshot = await self.ask(api, named, next(iter(left)))

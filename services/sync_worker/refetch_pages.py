@@ -7,11 +7,11 @@ was made meanwhile, mostly: its `.created` event is in the event log, and says w
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 
 from services.sync_worker.clients import Clients
-from services.sync_worker.hint_spans import LEAST, Span, may_be_spanned
+from services.sync_worker.hint_spans import LEAST, Shown, Span, may_be_spanned
 from services.sync_worker.objects import Objects
 from shared.catalogue import BY_NAME, RESOURCES
 from shared.connections import ConnectionStore
@@ -21,6 +21,7 @@ from shared.log import get_logger
 from shared.stripe_api import PAGE_LIMIT
 
 POLL_INTERVAL = 0.5  # seconds
+EVENT_LATE = 2  # seconds after its object was made, at most
 CROWD = 20  # questions about one resource: fewer are soon answered one by one
 PAGES = 2  # that are read at the same time
 LEASE = timedelta(seconds=30)  # a question that is answered twice changes no row
@@ -57,7 +58,7 @@ DELETE FROM refetches r USING (
 WHERE r.connection_id = $1 AND r.resource = $2 AND r.object_id = q.object_id
 """
 RELEASE = """
-UPDATE refetches r SET lease_until = NULL, attempts = CASE WHEN $4 THEN 0 ELSE attempts END
+UPDATE refetches r SET lease_until = NULL, attempts = CASE WHEN q.object_id = ANY ($4::text[]) THEN 0 ELSE attempts END
 FROM (
     SELECT object_id FROM refetches WHERE connection_id = $1 AND resource = $2 AND object_id = ANY ($3::text[])
     ORDER BY object_id FOR UPDATE
@@ -105,29 +106,32 @@ class RefetchPages:
         return 0
 
     async def _answer(self, key: tuple[str, str], rows: Sequence[Row]) -> int:
-        found: Collection[str] = ()
+        shown = Shown(frozenset(), 0)
         try:
             if len(rows) >= LEAST:
-                found = await self._read(key[0], _span(key[1], rows))
+                shown = await self._read(key[0], _span(key[1], rows))
         except (NotFoundError, TerminalError, TransientError) as error:
             get_logger().warning("refetch_refused", connection=key[0], reason=error.message)
         finally:
-            await self._settle(key, rows, found)
-        return len(found)
+            await self._settle(key, rows, shown)
+        return len(shown.found)
 
-    async def _read(self, connection_id: str, span: Span) -> Collection[str]:
+    async def _read(self, connection_id: str, span: Span) -> Shown:
         connection = await self._connections.get(connection_id)
         async with self._clients.calling(connection) as api:
             return (await self._objects.refresh_span(connection, api, span))[1]
 
-    async def _settle(self, key: tuple[str, str], rows: Sequence[Row], found: Collection[str]) -> None:
-        """Forget what was answered; what was not is looked for on the next page while pages are worth their call."""
-        done = [row for row in rows if row["object_id"] in found]
+    async def _settle(self, key: tuple[str, str], rows: Sequence[Row], shown: Shown) -> None:
+        """Forget what was answered; what stands further down the list is looked for on another page, the rest alone."""
+        done = [row for row in rows if row["object_id"] in shown.found]
+        further = [row["object_id"] for row in rows if row["created"] < shown.since]
+        if len(further) == len(rows) and not done:
+            further = []  # more objects of one second than a page has
         with database_errors():
             await self._pool.execute(DONE, *key, [r["object_id"] for r in done], [r["generation"] for r in done])
-            await self._pool.execute(RELEASE, *key, [row["object_id"] for row in rows], len(done) >= LEAST)
+            await self._pool.execute(RELEASE, *key, [row["object_id"] for row in rows], further)
 
 
 def _span(resource: str, rows: Sequence[Row]) -> Span:
     moments = [row["created"] for row in rows]
-    return Span(resource, min(moments), max(moments), frozenset(row["object_id"] for row in rows))
+    return Span(resource, min(moments) - EVENT_LATE, max(moments), frozenset(row["object_id"] for row in rows))

@@ -8,6 +8,7 @@ from typing import Any
 from services.sync_worker.hint_spans import LEAST
 from services.sync_worker.refetch_pages import CROWD, RefetchPages
 from shared.messages import Origin
+from shared.stripe_api import PAGE_LIMIT
 from tests.integration.sync_worker.worlds import CONNECTION, World
 
 NOTE = """
@@ -111,6 +112,18 @@ async def test_what_is_on_no_page_is_asked_about_alone(here: World) -> None:
     while await here.refetch().answer_due():
         pass
     assert await open_questions(here) == set()
+
+
+async def test_what_stands_further_down_the_list_is_looked_for_on_another_page(here: World) -> None:
+    invoices = await newest_invoices(here, PAGE_LIMIT + 2 * CROWD)
+    older, newest = invoices[: 2 * CROWD], {"id": "in_gone", "created": invoices[-1]["created"]}
+    await note(here, [*older, newest])
+    await ask(here, [*older, newest])
+    assert await pages(here).answer_crowd() == 0  # a page full of others
+    assert await pages(here).answer_crowd() > CROWD
+    assert not [call for call in await here.calls() if call["path"].startswith("/v1/invoices/")]
+    tried = await here.pool.fetch("SELECT object_id FROM refetches WHERE attempts > 0")
+    assert "in_gone" in {row["object_id"] for row in tried}
 
 
 async def test_a_question_asked_again_while_the_page_is_read_stays_open(here: World) -> None:
