@@ -26,11 +26,16 @@ IS_QUEUED = """
 SELECT EXISTS (SELECT FROM syncs WHERE connection_id = $1 AND kind = 'gap_fill' AND trigger = $2
                AND (status = 'queued' OR created_at > now() - $3::interval))
 """
+# Answers could not be published, and their questions have paused ever longer. What was asked just now keeps its wait.
+DUE = """
+UPDATE refetches SET due_at = now() + interval '7 seconds'
+WHERE attempts > 0 AND due_at > now() + interval '7 seconds' AND due_at <> 'infinity'
+"""
 NOTICED_WITHIN = timedelta(seconds=2 * (LOOK_INTERVAL + LOOK_TIMEOUT))  # by all workers
 
 
 class Outages:
-    """Queues a gap fill for every connection when Kafka is back."""
+    """Queues a gap fill for every connection when Kafka is back; questions that have waited for it are asked then."""
 
     def __init__(
         self, pool: Pool, connections: ConnectionStore, syncs: SyncStore, *, look: Callable[[], Awaitable[object]]
@@ -70,6 +75,7 @@ class Outages:
     async def _queue(self) -> None:
         async with transaction(self._pool) as db:
             await db.execute(TAKE_TURN)
+            await db.execute(DUE)
             for connection in await self._connections.list_in_state(State.ACTIVE):
                 if not await db.fetchval(IS_QUEUED, connection.id, WAS_AWAY, NOTICED_WITHIN):
                     checks = [EVENT_FEED, *([WEBHOOK_ENDPOINT] if connection.live_by is LiveBy.WEBHOOKS else [])]

@@ -79,3 +79,17 @@ async def test_a_connection_that_is_paused_is_left_alone(here: World) -> None:
     kafka.is_away = False
     await watch.queue_after_outage()
     assert await gap_fills(here) == []
+
+
+async def test_questions_that_have_paused_ever_longer_are_asked_when_kafka_is_back(here: World) -> None:
+    kafka = Kafka()
+    watch = outages(here, kafka)
+    for identity, due_at in (("in_paused", "now() + interval '4 minutes'"), ("in_held", "'infinity'")):
+        await here.ask("invoice", identity, due_at=due_at)
+    await here.pool.execute("UPDATE refetches SET attempts = 12")
+    kafka.is_away = True
+    await watch.queue_after_outage()
+    kafka.is_away = False
+    assert await watch.queue_after_outage()
+    soon = await here.pool.fetch("SELECT object_id FROM refetches WHERE due_at < now() + interval '10 seconds'")
+    assert [row["object_id"] for row in soon] == ["in_paused"]
