@@ -44,7 +44,7 @@ SELECT DISTINCT w.connection_id, w.resource, w.object_id, 'repair', now()
 FROM wanted w JOIN connections c ON c.id = w.connection_id AND w.resource = ANY (c.resources)
 ORDER BY 1, 2, 3
 ON CONFLICT (connection_id, resource, object_id) DO UPDATE
-SET generation = r.generation + 1, due_at = least(r.due_at, excluded.due_at)
+SET generation = r.generation + 1, due_at = least(r.due_at, excluded.due_at), told_by = NULL
 """
 
 

@@ -13,8 +13,9 @@ from services.destination_writer import replayed
 from services.destination_writer.delivery import Outcome, Report
 from services.destination_writer.findings import ComparisonReport, note_comparisons
 from services.destination_writer.gaps import note_gaps
-from services.destination_writer.lifeline import log_answers, log_events, log_late
+from services.destination_writer.lifeline import ASKED, log_answers, log_events, log_late
 from services.destination_writer.records import Parsed, Position, Refetch, positions
+from shared.catalogue import RESOURCES
 from shared.db import Connection, Pool, transaction
 from shared.stripe_api import STAMP_MARGIN
 from shared.syncs import COUNT_FIELDS
@@ -22,6 +23,8 @@ from shared.syncs import COUNT_FIELDS
 ASK_AFTER_MARGIN = 2  # seconds: stamps are whole seconds, so an answer asked later than this is surely newer
 CLOCKS_APART = 10  # seconds by which our clock may be ahead of Stripe's
 COUNTED = frozenset(COUNT_FIELDS)
+TELLING = frozenset(event for row in RESOURCES for _, event in row.told_by)
+UNTOLD = [Outcome.FAILED, Outcome.LEFT_OUT, Outcome.NOT_SYNCED, ASKED]  # an event that is in no row tells nothing
 
 
 PROGRESS = """
@@ -73,18 +76,29 @@ ON CONFLICT (id) DO UPDATE SET records = t.records + excluded.records, {_ADDED},
 # An answer that is under way when it is asked again is not enough: the generation grows, so it is asked once more.
 # The newest of a list is not put off by it: where something happens all the time, it would never be read.
 REFETCHES = """
-INSERT INTO refetches AS r (connection_id, resource, object_id, reason, due_at)
+INSERT INTO refetches AS r (connection_id, resource, object_id, reason, due_at, told_by, hinted_at)
 SELECT DISTINCT ON (1, 2, 3) u.connection_id, u.resource, u.object_id, u.reason,
-       CASE WHEN u.is_held THEN 'infinity' ELSE now() + u.wait END
-FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::interval[], $6::boolean[])
-     AS u (connection_id, resource, object_id, reason, wait, is_held)
+       CASE WHEN u.is_held THEN 'infinity' ELSE now() + u.wait END,
+       CASE WHEN bool_and(u.told_by IS NOT NULL) OVER same THEN u.told_by END, max(u.stamp) OVER same
+FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::interval[], $6::boolean[], $7::text[], $8::bigint[])
+     AS u (connection_id, resource, object_id, reason, wait, is_held, told_by, stamp)
 JOIN connections c ON c.id = u.connection_id AND u.resource = ANY (c.resources)
+WINDOW same AS (PARTITION BY u.connection_id, u.resource, u.object_id)
 ORDER BY 1, 2, 3, u.is_held, u.wait DESC
 ON CONFLICT (connection_id, resource, object_id) DO UPDATE
 SET generation = r.generation + 1, reason = excluded.reason, due_at = CASE
     WHEN r.due_at = 'infinity' THEN excluded.due_at
     WHEN excluded.due_at = 'infinity' OR r.object_id = '*' THEN r.due_at
-    ELSE greatest(r.due_at, excluded.due_at) END
+    ELSE greatest(r.due_at, excluded.due_at) END,
+    told_by = CASE WHEN r.told_by = excluded.told_by THEN r.told_by END,
+    hinted_at = greatest(r.hinted_at, excluded.hinted_at)
+"""
+# Whichever comes first, the hint or the event that tells as much: the second of them finds the other.
+FORGET_TOLD = """
+DELETE FROM refetches r USING event_log e
+WHERE (r.connection_id, r.resource, r.object_id) IN (SELECT * FROM unnest($1::text[], $2::text[], $3::text[]))
+  AND e.connection_id = r.connection_id AND e.object_id = r.object_id AND e.type = r.told_by
+  AND e.created >= r.hinted_at AND e.outcome <> ALL ($4::text[])
 """
 SEEN = """
 UPDATE connections c SET last_event_at = greatest(c.last_event_at, u.at), last_synced_at = now()
@@ -121,6 +135,7 @@ class Ledger:
             await log_answers(db, fresh)
             await note_comparisons(db, [one for one in comparisons if _is_fresh(one.record.position, known)])
             await ask_stripe(db, refetches)
+            await _forget_told(db, batch, refetches)
             await replayed.settle(db, batch, reports)
             await _note_connections(db, batch)
             await db.execute(PROGRESS, self._cluster_id, topics, partitions, list(following.values()))
@@ -157,7 +172,18 @@ async def ask_stripe(db: Connection, refetches: Sequence[Refetch]) -> None:
         [r.reason for r in refetches],
         [timedelta(seconds=wait) for wait in waits],
         [r.is_held for r in refetches],
+        [r.told_by for r in refetches],
+        [r.stamp for r in refetches],
     )
+
+
+async def _forget_told(db: Connection, batch: Sequence[Parsed], refetches: Sequence[Refetch]) -> None:
+    """Drop the questions about objects of this batch to which events hold the answer."""
+    hinted = {(r.connection_id, r.resource, r.object_id) for r in refetches if r.told_by}
+    events = [item.event for item in batch if item.event and item.event.type in TELLING]
+    told = hinted | {(e.connection_id, e.resource, e.object_id) for e in events}
+    if told:
+        await db.execute(FORGET_TOLD, *map(list, zip(*told, strict=True)), UNTOLD)
 
 
 async def _count(db: Connection, reports: Iterable[Report]) -> None:

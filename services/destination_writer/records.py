@@ -75,6 +75,7 @@ class Refetch:
     reason: str
     stamp: int  # the answer must be newer than this second of Stripe's clock; 0 when any answer does
     is_held: bool = False  # until a destination that is behind has caught up
+    told_by: str | None = None  # type of an event of the object that, of this second or later, makes it needless
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +204,14 @@ def _hinted(connection_id: str, event: Event) -> tuple[Refetch, ...]:
         return ()
     fields = _FIELDS.decode(event.data.object)
     return tuple(
-        Refetch(connection_id, row.name, object_id, event.type, event.created)
+        Refetch(
+            connection_id,
+            row.name,
+            object_id,
+            event.type,
+            event.created,
+            told_by=dict(row.told_by).get(event.type),
+        )
         for row in hinted
         for object_id in (named_ids(row, event.data.object) if row.named_in else [_named_id(row, fields)])
     )

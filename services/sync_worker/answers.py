@@ -36,7 +36,7 @@ WITH lost AS (
 INSERT INTO refetches AS r (connection_id, resource, object_id, reason, due_at)
 SELECT DISTINCT l.connection_id, l.resource, l.object_id, $2, now()
 FROM lost l JOIN connections c ON c.id = l.connection_id AND l.resource = ANY (c.resources) ORDER BY 1, 2, 3
-ON CONFLICT (connection_id, resource, object_id) DO UPDATE SET generation = r.generation + 1
+ON CONFLICT (connection_id, resource, object_id) DO UPDATE SET generation = r.generation + 1, told_by = NULL
 """
 # Their offsets stay as they are, but what they stand for is gone.
 LOSE = """

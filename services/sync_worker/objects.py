@@ -37,7 +37,7 @@ ASK = """
 INSERT INTO refetches AS r (connection_id, resource, object_id, reason, due_at)
 SELECT c.id, $2, u.id, $4, now() FROM unnest($3::text[]) AS u (id), connections c
 WHERE c.id = $1 AND c.state <> 'removing' AND $2 = ANY (c.resources) ORDER BY u.id
-ON CONFLICT (connection_id, resource, object_id) DO UPDATE SET generation = r.generation + 1
+ON CONFLICT (connection_id, resource, object_id) DO UPDATE SET generation = r.generation + 1, told_by = NULL
 """
 REFUSED = "missing permission"  # why an object is asked for once more
 

@@ -67,6 +67,8 @@ INVOICE_RESOURCES = (
         events=INVOICE_EVENTS,
         deleted_by=("invoice.deleted",),
         hinted_by=(*CREDIT_NOTE_EVENTS, "invoice_payment.paid", *event_types("invoiceitem", "created deleted")),
+        # No payment follows the one that completes it, except what is overpaid, which has an event of its own.
+        told_by=(("invoice_payment.paid", "invoice.paid"),),
         has_created_filter=True,
         children=(INVOICE_LINE_ITEM,),
     ),

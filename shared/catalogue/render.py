@@ -73,6 +73,8 @@ def _section(row: Resource) -> Iterator[str]:
         yield f"- **Deleted by:** {_codes(row.deleted_by)}"
     if row.hinted_by:
         yield f"- **Read again after:** {_codes(row.hinted_by)}"
+    for hint, event in row.told_by:
+        yield f"- **Not read again after** `{hint}` **once** `{event}` **has come**"
     yield from _notes(row)
     yield f"- **Columns:** {_columns(row.columns)}"
     for child in row.children:

@@ -71,6 +71,8 @@ class Resource:
     deleted_by: tuple[str, ...] = ()
     #: Event types about other objects after which this one may have changed.
     hinted_by: tuple[str, ...] = ()
+    #: Of those, with the type of this object's own event that tells as much in the same second or later.
+    told_by: tuple[tuple[str, str], ...] = ()
     #: Where the object of such an event names this one, if not in a field called like it; `*` is each of a list.
     named_in: tuple[str, ...] = ()
     #: Whether the list takes `created[gte]` and its like.

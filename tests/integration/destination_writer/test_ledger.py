@@ -159,6 +159,64 @@ async def test_resource_that_is_not_synced_is_not_asked_for(ledger: Ledger, stat
     assert await state.value("SELECT count(*) FROM refetches WHERE resource = 'customer'") == 0
 
 
+HINTED_AT = 1_700_000_000
+
+
+def hint(reason: str = "invoice_payment.paid", told_by: str | None = "invoice.paid") -> Refetch:
+    return Refetch("con_1", "customer", "in_1", reason, HINTED_AT, told_by=told_by)
+
+
+def payment(offset: int) -> Parsed:
+    position = Position("events", 0, offset)
+    entry = EventEntry("con_1", "evt_p", "invoice_payment.paid", HINTED_AT, "customer", "inpay_1", 0, position)
+    return Parsed("con_1", position, event=entry, refetches=(hint(),))
+
+
+def telling(offset: int, created: int = HINTED_AT) -> Parsed:
+    position = Position("events", 0, offset)
+    entry = EventEntry("con_1", "evt_i", "invoice.paid", created, "customer", "in_1", 0, position)
+    return Parsed("con_1", position, event=entry)
+
+
+@pytest.mark.parametrize("is_hint_first", [True, False])
+async def test_hint_is_no_question_once_an_event_has_told_as_much(
+    ledger: Ledger, state: State, slice_id: int, is_hint_first: bool
+) -> None:
+    told = telling(1)
+    steps = [(payment(0), [], [hint()]), (told, reports([told], None), [])]
+    for item, reported, asked in steps if is_hint_first else reversed(steps):
+        await ledger.record([item], reported, asked)
+    assert await state.rows("SELECT object_id FROM refetches") == []
+
+
+async def test_hint_of_a_later_second_is_a_question(ledger: Ledger, state: State, slice_id: int) -> None:
+    told = telling(1, HINTED_AT - 1)
+    await ledger.record([told, payment(2)], reports([told], None), [hint()])
+    assert await state.rows("SELECT object_id FROM refetches") == [("in_1",)]
+
+
+@pytest.mark.parametrize("outcome", [Outcome.FAILED, Outcome.LEFT_OUT])
+async def test_event_that_is_in_no_row_tells_nothing(
+    ledger: Ledger, state: State, slice_id: int, outcome: Outcome
+) -> None:
+    told = telling(1)
+    await ledger.record([told, payment(2)], reports([told], None, outcome), [hint()])
+    assert await state.rows("SELECT object_id FROM refetches") == [("in_1",)]
+
+
+@pytest.mark.parametrize("is_hint_first", [True, False])
+@pytest.mark.parametrize("are_together", [True, False])
+async def test_what_was_asked_for_another_reason_too_stays_a_question(
+    ledger: Ledger, state: State, slice_id: int, is_hint_first: bool, are_together: bool
+) -> None:
+    asked = [hint(), hint("tie", None)] if is_hint_first else [hint("tie", None), hint()]
+    for questions in [asked] if are_together else [[one] for one in asked]:
+        await ledger.record([payment(0)], [], questions)
+    told = telling(1)
+    await ledger.record([told], reports([told], None), [])
+    assert await state.rows("SELECT object_id FROM refetches") == [("in_1",)]
+
+
 async def test_nothing_is_kept_of_an_unknown_connection(ledger: Ledger, state: State) -> None:
     item = event(0, connection_id="con_gone")
     await ledger.record([item], reports([item], 4711), [Refetch("con_gone", "customer", "cus_1", "tie", 0)])

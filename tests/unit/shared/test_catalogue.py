@@ -256,6 +256,7 @@ def test_event_types_exist(row: Resource) -> None:
     assert set(row.deleted_by) <= set(row.events)
     assert not set(row.events) & set(row.hinted_by)
     assert len(set(row.hinted_by)) == len(row.hinted_by)
+    assert all(hint in row.hinted_by and event in row.events for hint, event in row.told_by)
 
 
 @EVERY_RESOURCE
