@@ -172,7 +172,9 @@ async def ensure_topics(settings: Settings) -> None:
 async def cluster_id(settings: Settings) -> str:
     """Return the broker's cluster id: another one means that everything on it is new."""
     # To its end also when the caller is cancelled: aiokafka leaves a socket open where it is cut off as it connects.
-    return await asyncio.shield(asyncio.ensure_future(_ask_cluster_id(settings)))
+    asking = asyncio.ensure_future(_ask_cluster_id(settings))
+    asking.add_done_callback(lambda done: done.cancelled() or done.exception())  # whoever is gone can't take it
+    return await asyncio.shield(asking)
 
 
 async def _ask_cluster_id(settings: Settings) -> str:

@@ -11,7 +11,7 @@ from shared.syncs import Kind
 from shared.webhook_endpoints import Repair
 from tests.integration.healing.company import Company, company
 
-INTERVAL = 6.0  # seconds
+INTERVAL = 4.0  # seconds
 EVENTS = set(webhook_events(DEFAULT_RESOURCES))
 
 
