@@ -14,7 +14,7 @@ from tests.e2e.deployment import SCHEMA, TOKEN, Deployment, Part, deployed, unti
 from tests.infrastructure import REPOSITORY
 
 # One stack at a time: each has its processes.
-pytestmark = pytest.mark.xdist_group("stack")
+pytestmark = [pytest.mark.xdist_group("stack"), pytest.mark.long]
 
 TABLES = """
 SELECT table_name FROM information_schema.tables WHERE table_schema = $1 AND table_type = 'BASE TABLE' ORDER BY 1

@@ -3,15 +3,13 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-import pytest
-
 from simulator.business.scenarios import SCENARIOS
 from simulator.business.shop import Shop
 from simulator.events import render_event
 from simulator.journal import Event
 from simulator.live import LiveBusiness
 from simulator.shapes import API_VERSION
-from tests.unit.simulator.worlds import NOW, busy_shop, make_shop, old_shop
+from tests.unit.simulator.worlds import NOW, make_shop, old_shop
 
 # What Stripe changes without telling: an item's invoice.
 _CHANGES_SILENTLY = {"invoiceitem"}
@@ -69,9 +67,9 @@ def test_every_event_type_is_one_of_stripes() -> None:
     assert len(types) > 60
 
 
-@pytest.mark.parametrize("scenario", sorted(SCENARIOS))
-def test_every_scenario_makes_events(scenario: str) -> None:
-    assert _run(busy_shop(), scenario, times=20)
+def test_every_scenario_makes_events() -> None:
+    shop = make_shop()
+    assert [scenario for scenario in sorted(SCENARIOS) if not _run(shop, scenario, times=20)] == []
 
 
 def test_previous_attributes_undo_exactly_what_an_update_did() -> None:

@@ -13,7 +13,7 @@ from simulator.reads import Reads
 from simulator.render import previous_attributes
 from simulator.resources import BY_PATH
 from simulator.shapes import API_VERSION
-from tests.unit.simulator.worlds import busy_shop, old_shop
+from tests.unit.simulator.worlds import make_shop, old_shop
 
 
 def _reads() -> Reads:
@@ -176,7 +176,7 @@ def test_keys_are_granted_revoked_rotated_and_tied_to_addresses() -> None:
 
 
 def test_transactions_of_a_manual_payout_can_not_be_asked_for() -> None:
-    shop = busy_shop()
+    shop = make_shop()
     manual = shop.world.add("payout", amount=1, automatic=False, destination=shop.bank)
 
     with pytest.raises(ApiError, match="only be filtered on automatic"):

@@ -25,9 +25,3 @@ def make_shop(*, seed: int = 7, objects: int = 1000) -> Shop:
 def old_shop() -> Shop:
     """Give a big shop that tests only read."""
     return make_shop(objects=8_000)
-
-
-@cache
-def busy_shop() -> Shop:
-    """Give a shop that tests may let live: they find it as others left it."""
-    return make_shop()
