@@ -15,6 +15,8 @@ from aiokafka.structs import OffsetAndMetadata
 from shared.settings import Settings
 from shared.topics import EVENTS, SNAPSHOTS, Topic, group
 
+# Seconds; aiokafka may wait for ever for a broker that was killed as it answered.
+LOOK_TIMEOUT, STOP_TIMEOUT = 20.0, 5.0
 PREFIX: str = Settings.model_fields["topic_prefix"].default
 PARTITIONS: int = Settings.model_fields["topic_partitions"].default
 
@@ -24,22 +26,24 @@ async def lag(bootstrap_servers: str, topics: Sequence[Topic] = (EVENTS, SNAPSHO
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers, request_timeout_ms=5000)
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap_servers, request_timeout_ms=5000)
     try:
-        await admin.start()
-        await consumer.start()
-        behind = 0
-        for topic in topics:
-            partitions = [TopicPartition(topic.name(PREFIX), number) for number in range(PARTITIONS)]
-            ends = await consumer.end_offsets(partitions)
-            committed = await _committed(admin, topic)
-            behind += sum(end - max(0, committed[one].offset if one in committed else 0) for one, end in ends.items())
-        return behind
+        async with asyncio.timeout(LOOK_TIMEOUT):
+            await admin.start()
+            await consumer.start()
+            behind = 0
+            for topic in topics:
+                places = [TopicPartition(topic.name(PREFIX), number) for number in range(PARTITIONS)]
+                ends = await consumer.end_offsets(places)
+                committed = await _committed(admin, topic)
+                behind += sum(end - max(0, committed[at].offset if at in committed else 0) for at, end in ends.items())
+            return behind
     except (KafkaError, OSError, TimeoutError):
         return None
     finally:
         await asyncio.sleep(0)  # a consumer that is stopped before its tasks have begun takes us for cancelled
         with suppress(KafkaError, OSError, TimeoutError):
-            await consumer.stop()
-            await admin.close()
+            await asyncio.wait_for(consumer.stop(), STOP_TIMEOUT)
+        with suppress(KafkaError, OSError, TimeoutError):
+            await asyncio.wait_for(admin.close(), STOP_TIMEOUT)
 
 
 async def _committed(admin: AIOKafkaAdminClient, topic: Topic) -> dict[TopicPartition, OffsetAndMetadata]:

@@ -69,7 +69,7 @@ class Stage:
     @asynccontextmanager
     async def state(self) -> AsyncIterator[asyncpg.Connection]:
         """Lend a connection to Tillstream's own database."""
-        connection = await asyncpg.connect(self.demo.running.stack.database_url, timeout=5)
+        connection = await asyncpg.connect(self.demo.running.stack.database_url, timeout=5, command_timeout=60)
         try:
             yield connection
         finally:
