@@ -10,6 +10,7 @@ import pytest_asyncio
 from tests.chaos.figures import Figures
 from tests.chaos.mutations import MUTATIONS
 from tests.chaos.plan import VICTIMS, make_mutated_plan, make_plan
+from tests.chaos.rest import Rest
 from tests.chaos.run import Run
 from tests.chaos.stage import Stage, staged
 
@@ -46,7 +47,10 @@ async def test_every_row_equals_stripe_although_everything_is_killed(stage: Stag
 
 @pytest.mark.long
 async def test_a_rule_that_is_switched_off_is_found_out(stage: Stage) -> None:
-    mutation = MUTATIONS[MUTATION]
+    mutation, rest = MUTATIONS[MUTATION], Rest(stage, ignore)
+    # The feed is read once a backfill has ended, and would bring back what is to be lost.
+    await rest.until_backfilled()
+    await rest.until_still()
     await stage.switch_off(MUTATION)
     plan = make_mutated_plan(1, events=200, kills=mutation.kills[:1], weather=mutation.weather)
     figures = await Run(stage, plan, rate=RATE, say=ignore).carry_out()
