@@ -51,10 +51,6 @@ def delete(here: Company) -> None:
     here.stripe.simulation.endpoints.delete(here.endpoint().id)
 
 
-def disable(here: Company) -> None:
-    here.stripe.simulation.endpoints.update(here.endpoint().id, [("disabled", "true")])
-
-
 def move(here: Company) -> None:
     here.stripe.simulation.endpoints.update(here.endpoint().id, [("url", "http://127.0.0.1:9/hooks")])
 
@@ -76,7 +72,6 @@ async def test_whatever_is_done_to_the_endpoint_is_mended_within_an_interval_and
 ) -> None:
     damages: list[tuple[Callable[[Company], None], Repair]] = [
         (delete, Repair.MADE),
-        (disable, Repair.ENABLED),
         (move, Repair.MOVED),
         (unsubscribe, Repair.SUBSCRIBED),
     ]
