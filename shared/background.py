@@ -70,6 +70,21 @@ async def until_available(what: str, call: Callable[[], Awaitable[T]]) -> T:
     raise AssertionError("count() does not end")
 
 
+async def repeat(step: Callable[[], Awaitable[int]], *, interval_seconds: float, delayed: str) -> None:
+    """Take step after step, for ever; wait where one has done nothing or raised `TransientError`, logged as `delayed`.
+
+    A step returns how much it has done.
+    """
+    while True:
+        try:
+            done = await step()
+        except TransientError as error:
+            get_logger().warning(delayed, reason=error.message)
+            done = 0
+        if not done:
+            await asyncio.sleep(interval_seconds)
+
+
 @asynccontextmanager
 async def open_state(settings: Settings, *, pool_size: int = 10) -> AsyncIterator[Pool]:
     """Lend a pool of the migrated state database; wait for it. Raises `ConfigError` on an older schema."""

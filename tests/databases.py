@@ -1,4 +1,4 @@
-"""Databases for tests: one that a test has left is emptied for the next, which takes a tenth of making one.
+"""Databases for tests: one that a test has left is emptied for the next, which is quicker than making one.
 
 It is dropped instead if the test changed more than rows: what it holds then has to be as in a new one.
 """

@@ -9,6 +9,7 @@ from datetime import timedelta
 
 from services.sync_worker.clients import Clients
 from services.sync_worker.objects import Objects
+from shared.background import repeat
 from shared.catalogue import BY_NAME
 from shared.connections import ConnectionStore
 from shared.db import Pool, Row, database_errors
@@ -48,14 +49,7 @@ class Absences:
 
     async def run(self) -> None:
         """Ask what is due, for ever."""
-        while True:
-            try:
-                asked = await self.ask_due()
-            except TransientError as error:
-                get_logger().warning("absences_delayed", reason=error.message)
-                asked = 0
-            if not asked:
-                await asyncio.sleep(POLL_INTERVAL)
+        await repeat(self.ask_due, interval_seconds=POLL_INTERVAL, delayed="absences_delayed")
 
     async def ask_due(self) -> int:
         """Ask what is due, once; return how many questions there were."""

@@ -10,6 +10,7 @@ from datetime import timedelta
 from services.sync_worker.clients import Clients
 from services.sync_worker.faults import Faults, is_grantable
 from services.sync_worker.objects import NEWEST_OF_LIST, Objects
+from shared.background import repeat
 from shared.catalogue import BY_NAME
 from shared.connections import Connection, ConnectionStore
 from shared.db import Pool, Row, database_errors
@@ -66,17 +67,7 @@ class Refetch:
         """Answer what is due, for ever."""
         async with asyncio.TaskGroup() as tasks:
             for _ in range(BATCHES):
-                tasks.create_task(self._answer_for_ever())
-
-    async def _answer_for_ever(self) -> None:
-        while True:
-            try:
-                answered = await self.answer_due()
-            except TransientError as error:
-                get_logger().warning("refetch_delayed", reason=error.message)
-                answered = 0
-            if not answered:
-                await asyncio.sleep(POLL_INTERVAL)
+                tasks.create_task(repeat(self.answer_due, interval_seconds=POLL_INTERVAL, delayed="refetch_delayed"))
 
     async def answer_due(self) -> int:
         """Answer the questions that are due, once; return how many there were."""

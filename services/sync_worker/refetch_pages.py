@@ -13,6 +13,7 @@ from datetime import timedelta
 from services.sync_worker.clients import Clients
 from services.sync_worker.hint_spans import LEAST, Shown, Span, may_be_spanned
 from services.sync_worker.objects import Objects
+from shared.background import repeat
 from shared.catalogue import BY_NAME, RESOURCES
 from shared.connections import ConnectionStore
 from shared.db import Pool, Row, database_errors
@@ -80,17 +81,7 @@ class RefetchPages:
         """Answer what crowds, for ever."""
         async with asyncio.TaskGroup() as tasks:
             for _ in range(PAGES):
-                tasks.create_task(self._answer_for_ever())
-
-    async def _answer_for_ever(self) -> None:
-        while True:
-            try:
-                answered = await self.answer_crowd()
-            except TransientError as error:
-                get_logger().warning("refetch_delayed", reason=error.message)
-                answered = 0
-            if not answered:
-                await asyncio.sleep(POLL_INTERVAL)
+                tasks.create_task(repeat(self.answer_crowd, interval_seconds=POLL_INTERVAL, delayed="refetch_delayed"))
 
     async def answer_crowd(self) -> int:
         """Read a page for the largest crowd that one may help; return how many questions that has answered."""
