@@ -14,6 +14,17 @@ from shared.db import Connection as Database
 from shared.db import Pool, Row, database_errors
 from shared.errors import AppError, ConflictError, NotFoundError, PayloadError
 from shared.stripe_api import Calls
+from shared.sync_progress import (
+    COUNT_FIELDS,
+    PROGRESS,
+    STRIPE_BEGAN,
+    SUMS,
+    Counts,
+    ResourceProgress,
+    bounded,
+    counts_of,
+    resource_progress,
+)
 
 
 class Kind(StrEnum):
@@ -59,21 +70,6 @@ SPOKEN = {
 
 
 @dataclass(frozen=True, slots=True)
-class Counts:
-    """What became of records, added over all destinations."""
-
-    inserted: int = 0
-    updated: int = 0
-    unchanged: int = 0
-    deleted: int = 0
-    ignored: int = 0
-    failed: int = 0
-
-
-COUNT_FIELDS = tuple(Counts.__dataclass_fields__)
-
-
-@dataclass(frozen=True, slots=True)
 class Sync:
     """One run of work."""
 
@@ -96,69 +92,27 @@ class Sync:
     read: int
     share: float  # of the time range that is covered and confirmed, from 0 to 1
     counts: Counts
+    is_stopped: bool = False  # Stripe refuses the connection's key, which is the cause; another key lets it go on
 
 
-@dataclass(frozen=True, slots=True)
-class ResourceProgress:
-    """How far a sync is with one resource."""
-
-    resource: str
-    share: float  # of the time range, from 0 to 1: Stripe tells no totals
-    read: int
-    confirmed: bool
-    cause_code: str | None
-    cause: str | None
-    counts: Counts
-
-
-# A slice that is being fetched walks from range_end back to range_start: what lies after its cursor is covered.
-_SLICE_SHARE = """
-CASE WHEN s.status = 'confirmed' OR s.cause_code IN ('resource_unavailable', 'not_synced') THEN 1.0
-     WHEN s.status = 'published' THEN 0.99
-     WHEN s.cursor_created IS NULL OR s.range_end IS NULL THEN 0.0
-     ELSE 0.98 * (s.range_end - s.cursor_created) / greatest(s.range_end - coalesce(s.range_start, f.oldest), 1)
-END
-"""
-# The width of a slice in seconds is its weight; a list without a time range weighs as much as a day.
-_SLICE_WIDTH = "coalesce(greatest(s.range_end - coalesce(s.range_start, f.oldest), 1), 86400)"
-STRIPE_BEGAN = 1_293_840_000  # 2011-01-01: no object is older, so an open range starts here
-
-_PROGRESS = f"""
-SELECT s.resource,
-       sum({_SLICE_SHARE} * {_SLICE_WIDTH}) / sum({_SLICE_WIDTH}) AS share,
-       sum(s.records)::bigint AS read,
-       bool_and(s.status IN ('confirmed', 'failed')) AS confirmed,
-       max(s.cause_code) AS cause_code, max(s.cause) AS cause,
-       {", ".join(f"coalesce(sum(c.{field}), 0)::bigint AS {field}" for field in COUNT_FIELDS)}
-FROM slices s
--- A range that is open to the past is measured from the oldest object that any list has shown so far.
-CROSS JOIN (SELECT coalesce(min(cursor_created), $2::bigint) AS oldest FROM slices WHERE sync_id = $1) f
-LEFT JOIN LATERAL (
-    SELECT {", ".join(f"sum({field}) AS {field}" for field in COUNT_FIELDS)} FROM slice_counts WHERE slice_id = s.id
-) c ON true
-WHERE s.sync_id = $1 GROUP BY s.resource ORDER BY s.resource
-"""
-_SUMS = f"""
-SELECT avg(share)::float8 AS share, sum(read)::bigint AS read,
-       {", ".join(f"sum({field})::bigint AS {field}" for field in COUNT_FIELDS)}
-FROM ({_PROGRESS.replace("$2", str(STRIPE_BEGAN))}) per_resource
-"""
 # Of a sync that has ended, and of an hour of live changes, the row itself has the counts.
 _OPEN = "CASE WHEN y.finished_at IS NULL AND y.kind <> 'live' THEN y.id END"
+# Nothing is read with a key that Stripe refuses. What has been read is written all the same, and so are live changes.
+_STOPS = """
+c.id = y.connection_id AND c.state = 'action_required' AND y.kind <> 'live'
+AND (y.status = 'queued'
+     OR y.status = 'running' AND EXISTS (SELECT FROM slices s WHERE s.sync_id = y.id AND s.status = 'planned'))
+"""
 _SELECT = f"""
 SELECT y.id, y.connection_id, y.kind, y.trigger, y.status, y.resources, y.object_id, y.range_start, y.range_end,
-       y.cause_code, y.cause, y.stripe_calls, y.rate_limited, y.created_at, y.started_at, y.finished_at,
+       c.id IS NOT NULL AS is_stopped, coalesce(y.cause_code, c.cause_code) AS cause_code,
+       coalesce(y.cause, c.cause) AS cause, y.stripe_calls, y.rate_limited, y.created_at, y.started_at, y.finished_at,
        coalesce(p.share, y.share) AS share, coalesce(p.read, y.records) AS read,
        {", ".join(f"coalesce(p.{field}, y.{field}) AS {field}" for field in COUNT_FIELDS)}
 FROM (SELECT * FROM syncs WHERE %s) y
-LEFT JOIN LATERAL ({_SUMS.replace("$1", _OPEN)}) p ON true
+LEFT JOIN LATERAL ({SUMS.replace("$1", _OPEN)}) p ON true
+LEFT JOIN connections c ON {_STOPS}
 ORDER BY y.created_at DESC, y.id DESC
-"""
-_FREEZE = f"""
-UPDATE syncs y SET share = coalesce(p.share, 0), records = coalesce(p.read, 0),
-       {", ".join(f"{field} = coalesce(p.{field}, 0)" for field in COUNT_FIELDS)}
-FROM syncs z LEFT JOIN LATERAL ({_SUMS.replace("$1", "z.id")}) p ON true
-WHERE y.id = z.id AND z.id = ANY ($1::text[])
 """
 _INSERT = """
 INSERT INTO syncs (id, connection_id, kind, trigger, status, resources, object_id, range_start, range_end, not_before)
@@ -173,10 +127,6 @@ _MOVE = """
 UPDATE syncs SET status = CASE WHEN $2 = 'running' AND started_at IS NULL THEN 'queued' ELSE $2 END
 WHERE id = $1 AND status = ANY ($3::text[]) AND kind <> 'live'
 """
-
-
-def _counts(row: Row) -> Counts:
-    return Counts(**{field: row[field] or 0 for field in COUNT_FIELDS})
 
 
 def _sync(row: Row) -> Sync:
@@ -199,14 +149,10 @@ def _sync(row: Row) -> Sync:
         started_at=row["started_at"],
         finished_at=row["finished_at"],
         read=row["read"],
-        share=1.0 if status is Status.SUCCEEDED else float(row["share"]),
-        counts=_counts(row),
+        share=1.0 if status is Status.SUCCEEDED else bounded(row["share"]),
+        counts=counts_of(row),
+        is_stopped=row["is_stopped"],
     )
-
-
-async def freeze(db: Database, sync_ids: Sequence[str]) -> None:
-    """Note in the rows of syncs that end what their slices add up to, within the caller's transaction."""
-    await db.execute(_FREEZE, sync_ids)
 
 
 class SyncStore:
@@ -376,14 +322,8 @@ class SyncStore:
     async def progress(self, sync_id: str) -> list[ResourceProgress]:
         """Return how far the sync is with each of its resources."""
         with database_errors():
-            rows = await self._pool.fetch(_PROGRESS, sync_id, STRIPE_BEGAN)
-        return [
-            ResourceProgress(
-                *(row["resource"], float(row["share"] or 0), row["read"] or 0, row["confirmed"]),
-                *(row["cause_code"], row["cause"], _counts(row)),
-            )
-            for row in rows
-        ]
+            rows = await self._pool.fetch(PROGRESS, sync_id, STRIPE_BEGAN)
+        return [resource_progress(row) for row in rows]
 
     async def _move(self, sync_id: str, to: Status, allowed: Sequence[Status], done: str, db: Database | None) -> None:
         with database_errors():

@@ -13,8 +13,9 @@ from shared.catalogue import RESOURCES
 from shared.connections import Fault, LiveBy, State
 from shared.db import Pool, Row, database_errors
 from shared.errors import NotFoundError
-from shared.syncs import Counts, ResourceProgress, SyncStore
+from shared.sync_progress import Counts, ResourceProgress
 from shared.syncs import Status as SyncStatus
+from shared.syncs import SyncStore
 
 PAGE_SIZE = 25
 MOST_COUNTED = 1000  # parked records: more of them are not counted, since the page asks every second

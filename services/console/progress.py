@@ -41,7 +41,9 @@ def kind_of(sync: Sync) -> str:
 
 
 def status_of(sync: Sync) -> Text:
-    """Return the status with its sign, and how far an open sync is."""
+    """Return the status with its sign, and how far an open sync is; one whose key is refused has stopped."""
+    if sync.get("is_stopped"):
+        return with_tone("bad", "stopped")
     share = f" {percent_of(sync['share'])} %" if has_share(sync) else ""
     return with_tone(TONES[sync["status"]], f"{sync['status']}{share}")
 

@@ -18,7 +18,7 @@ from services.destination_writer.records import Parsed, Position, Refetch, posit
 from shared.catalogue import RESOURCES
 from shared.db import Connection, Pool, transaction
 from shared.stripe_api import STAMP_MARGIN
-from shared.syncs import COUNT_FIELDS
+from shared.sync_progress import COUNT_FIELDS
 
 ASK_AFTER_MARGIN = 2  # seconds: stamps are whole seconds, so an answer asked later than this is surely newer
 CLOCKS_APART = 10  # seconds by which our clock may be ahead of Stripe's

@@ -16,7 +16,8 @@ from shared.db import Pool, Row, RowInUseError, database_errors, transaction
 from shared.errors import TransientError
 from shared.log import get_logger
 from shared.searches import note_searches
-from shared.syncs import EVENT_FEED, Kind, SyncStore, freeze
+from shared.sync_progress import freeze
+from shared.syncs import EVENT_FEED, Kind, SyncStore
 
 POLL_INTERVAL = 0.3  # seconds
 GAP_BEYOND_FEED = f"gap of more than {FEED_DAYS} days"  # what triggers a new reading of everything

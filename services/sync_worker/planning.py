@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from shared.catalogue import BY_NAME, WEBHOOK_ENDPOINT
-from shared.syncs import EVENT_FEED, STRIPE_BEGAN
+from shared.sync_progress import STRIPE_BEGAN
+from shared.syncs import EVENT_FEED
 
 MOST_PARALLEL = 4  # slices of one list: at 200 ms a call, three fill the endpoint's budget
 MOST_OF_FEED = 6  # slices of the event feed: its pages bring questions along

@@ -11,7 +11,8 @@ from services.connection_api.pace import duration_text, rate_of, rate_text, rema
 from services.connection_api.status import Tone, percent_of
 from shared.catalogue import WEBHOOK_ENDPOINT
 from shared.connections import Fault
-from shared.syncs import EVENT_FEED, Counts, Kind, ResourceProgress, Status, Sync
+from shared.sync_progress import Counts, ResourceProgress
+from shared.syncs import EVENT_FEED, Kind, Status, Sync
 
 OPEN = frozenset({Status.QUEUED, Status.RUNNING, Status.PAUSED})
 STEERABLE = frozenset({Kind.BACKFILL, Kind.MANUAL, Kind.VERIFY})  # what a person can pause and cancel
@@ -37,6 +38,7 @@ STATUSES: Mapping[Status, Word] = {
     Status.FAILED: Word("Failed", Tone.BAD, "missing"),
     Status.CANCELLED: Word("Cancelled", Tone.QUIET, "unavailable"),
 }
+STOPPED = Word("Stopped", Tone.BAD, "action-required")
 KINDS: Mapping[Kind, str] = {
     Kind.BACKFILL: "Backfill",
     Kind.GAP_FILL: "Gap fill",
@@ -83,7 +85,7 @@ class SyncView:
     @property
     def word(self) -> Word:
         """How far it is."""
-        return STATUSES[self.sync.status]
+        return STOPPED if self.sync.is_stopped else STATUSES[self.sync.status]
 
     @property
     def kind(self) -> str:
@@ -136,7 +138,7 @@ class SyncView:
     @property
     def remaining(self) -> str | None:
         """How long the rest will take; `None` when it can't be told."""
-        if self.sync.status is not Status.RUNNING:
+        if self.sync.status is not Status.RUNNING or self.sync.is_stopped:
             return None
         return remaining_text(remaining_seconds(self.sync.share, self.elapsed_seconds or 0))
 

@@ -10,7 +10,8 @@ from operator import attrgetter
 from types import MappingProxyType
 
 from services.connection_api.rest.models import SyncAnswer
-from shared.syncs import COUNT_FIELDS, Sync
+from shared.sync_progress import COUNT_FIELDS
+from shared.syncs import Sync
 
 PIECE = 100  # syncs that are written at a time
 # A spreadsheet takes a text that begins so for a formula. https://owasp.org/www-community/attacks/CSV_Injection

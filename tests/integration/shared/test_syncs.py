@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
+from services.connection_api.rest.models import SyncAnswer
 from shared.connections import Connection, Fault
 from shared.db import transaction
 from shared.errors import ConflictError, NotFoundError, PayloadError
-from shared.syncs import EVENT_FEED, STRIPE_BEGAN, Counts, Kind, Status, SyncStore, freeze
+from shared.sync_progress import STRIPE_BEGAN, Counts, freeze
+from shared.syncs import EVENT_FEED, Kind, Status, SyncStore
 from tests.integration.destination_writer.state import State, make_settings, open_state
 
 SLICE = """
@@ -286,3 +288,56 @@ async def test_a_comparison_leaves_out_what_the_key_may_not_read(book: Book) -> 
     resources = (await book.syncs.get(sync_id)).resources
     assert not {EVENT_FEED, "balance_transaction"} & set(resources)
     assert "balance" in resources
+
+
+@pytest.mark.parametrize("at", [-5_000, 900, 5_000])
+async def test_an_object_outside_of_the_range_leaves_the_share_within_its_bounds(book: Book, at: int) -> None:
+    sync_id = await book.create()
+    await book.slice(sync_id, "planned", over=(800, 1000), at=at)
+    sync = await book.syncs.get(sync_id)
+    [progress] = await book.syncs.progress(sync_id)
+    assert 0 <= sync.share <= 1
+    assert 0 <= progress.share <= 1
+    async with transaction(book.pool) as db:
+        await freeze(db, [sync_id])
+    assert 0 <= await book.pool.fetchval("SELECT share FROM syncs WHERE id = $1", sync_id) <= 1
+
+
+async def test_a_share_that_an_older_release_has_kept_takes_no_list_down(book: Book) -> None:
+    sync_id = await book.create()
+    await book.pool.execute(
+        "UPDATE syncs SET status = 'cancelled', finished_at = now(), share = 27.3 WHERE id = $1", sync_id
+    )
+    [sync] = await book.syncs.list_newest()
+    assert SyncAnswer.model_validate(sync).share == 1.0
+
+
+async def refuse_key(book: Book) -> None:
+    sql = (
+        "UPDATE connections SET state = 'action_required', cause_code = 'api_key_invalid', cause = 'API Key is invalid'"
+    )
+    await book.pool.execute("UPDATE connections SET state = 'active'")
+    await book.pool.execute(sql)
+
+
+async def test_a_sync_whose_key_is_refused_has_stopped_and_names_the_cause(book: Book) -> None:
+    queued, running, done = [await book.create() for _ in range(3)]
+    await book.pool.execute("UPDATE syncs SET status = 'running' WHERE id = ANY ($1)", [running, done])
+    await book.slice(running, "planned")
+    await book.slice(done, "published")
+    await refuse_key(book)
+    for sync_id in (queued, running):
+        sync = await book.syncs.get(sync_id)
+        assert (sync.is_stopped, sync.cause_code, sync.cause) == (True, "api_key_invalid", "API Key is invalid")
+    sync = await book.syncs.get(done)  # it has been read, and only has to be written
+    assert (sync.is_stopped, sync.cause) == (False, None)
+    await book.pool.execute("UPDATE connections SET state = 'active', cause_code = NULL, cause = NULL")
+    sync = await book.syncs.get(running)
+    assert (sync.status, sync.is_stopped, sync.cause) == (Status.RUNNING, False, None)
+
+
+async def test_an_hour_of_live_changes_goes_on_with_a_key_that_is_refused(book: Book) -> None:
+    sync_id = await book.create(Kind.LIVE)
+    await book.pool.execute("UPDATE syncs SET status = 'running' WHERE id = $1", sync_id)
+    await refuse_key(book)
+    assert not (await book.syncs.get(sync_id)).is_stopped

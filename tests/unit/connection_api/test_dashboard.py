@@ -18,7 +18,7 @@ from services.connection_api.status import Status, Tone, Word
 from shared.connections import LiveBy, State
 from shared.errors import AuthError, DatabaseUnavailableError
 from shared.http import Access, add_route, make_app
-from shared.syncs import Counts, ResourceProgress
+from shared.sync_progress import Counts, ResourceProgress
 from shared.syncs import Status as SyncStatus
 from tests.eventually import eventually
 

@@ -12,7 +12,8 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from services.connection_api.rest.sync_export import COLUMNS, PIECE, as_csv, as_json, safe
-from shared.syncs import Counts, Kind, Status, Sync
+from shared.sync_progress import Counts
+from shared.syncs import Kind, Status, Sync
 
 AT = datetime(2026, 1, 31, 12, 0, 0, tzinfo=UTC)
 SYNC = Sync(

@@ -9,10 +9,12 @@ from services.connection_api.dashboard.event_pages import OUTCOMES, EventListFil
 from services.connection_api.dashboard.filters import SyncListFilter
 from services.connection_api.dashboard.removal_pages import RemovalView
 from services.connection_api.dashboard.sync_views import KINDS, MEANINGS, OPEN, STATUSES, Account, SyncView, lines_of
+from services.connection_api.status import Tone
 from services.destination_writer.delivery import Outcome
 from shared.connections import Fault
 from shared.removals import DoneStep, Removal, Step
-from shared.syncs import EVENT_FEED, Counts, Kind, ResourceProgress, Status, Sync
+from shared.sync_progress import Counts, ResourceProgress
+from shared.syncs import EVENT_FEED, Kind, Status, Sync
 
 NOW = datetime(2026, 3, 4, 12, tzinfo=UTC)
 ACCOUNT = Account("con_1", "acct_1", "Halcyon Coffee", True)
@@ -96,6 +98,12 @@ def test_a_running_sync_tells_its_rate_and_what_is_left() -> None:
 def test_a_sync_that_waits_or_has_ended_tells_no_time_left() -> None:
     for status in set(Status) - {Status.RUNNING}:
         assert make_view(status=status).remaining is None
+
+
+def test_a_sync_whose_key_is_refused_has_stopped_and_tells_no_time_left() -> None:
+    view = make_view(is_stopped=True)
+    assert (view.word.text, view.word.tone) == ("Stopped", Tone.BAD)
+    assert view.remaining is None
 
 
 def test_a_sync_that_has_not_started_has_no_duration() -> None:

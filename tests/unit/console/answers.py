@@ -165,6 +165,7 @@ def sync(**changes: Any) -> Json:
         "read": 12_345,
         "share": 1.0,
         "counts": counts(inserted=12_000, updated=40, unchanged=305),
+        "is_stopped": False,
     } | changes
 
 

@@ -132,3 +132,10 @@ def test_hour_of_live_changes_has_no_share(api: PlayedApi) -> None:
     api.give("list_all_syncs", page(live))
     api.give("get_sync", live | {"progress": []})
     assert "%" not in run("syncs", "list").out + run("syncs", "show", live["id"]).out
+
+
+def test_sync_whose_key_is_refused_has_stopped(api: PlayedApi) -> None:
+    api.give("list_all_syncs", page(RUNNING | {"is_stopped": True}))
+    shown = run("syncs", "list").out
+    assert "stopped" in shown
+    assert "running" not in shown

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from services.sync_worker.planning import MOST_PARALLEL, REACH, WORTH_SPLITTING, Plan, list_parameters, plan, split_at
 from services.sync_worker.polling import next_pause
-from shared.syncs import EVENT_FEED, STRIPE_BEGAN
+from shared.sync_progress import STRIPE_BEGAN
+from shared.syncs import EVENT_FEED
 
 START, END = 1_600_000_000, 1_700_000_000
 

@@ -91,6 +91,7 @@ class SyncAnswer(Answer):
     read: int
     share: float = Field(ge=0, le=1)
     counts: CountsAnswer
+    is_stopped: bool = Field(description="Whether it waits for a key that Stripe accepts; `cause` says why.")
 
 
 class RebuildAnswer(Answer):
