@@ -45,10 +45,10 @@ def ideal(here: Pipeline, names: tuple[str, ...]) -> int:
 
 async def compare(here: Pipeline) -> tuple[Sync, float]:
     """Compare everything; return the sync and its seconds."""
-    begun = time.monotonic()
+    begun, connection = time.monotonic(), await here.connection()
     async with transaction(here.pool) as db:
         sync_id = await ComparisonStore(here.pool).create(
-            await here.connection(), is_full=True, resources=None, trigger="requested", db=db
+            connection, is_full=True, resources=None, trigger="requested", db=db
         )
     return await here.ended(sync_id), time.monotonic() - begun
 

@@ -128,7 +128,7 @@ class ComparisonStore:
 
         Raises `NotFoundError`, and `ConflictError` for a sync that compares nothing or has not ended.
         """
-        sync = await SyncStore(self._pool).get(sync_id)
+        sync = await SyncStore(self._pool).get(sync_id, db=db)
         if sync.kind is not Kind.VERIFY:
             raise ConflictError("Only a comparison has differences that can be repaired.")
         if sync.finished_at is None:

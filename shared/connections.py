@@ -181,10 +181,10 @@ class ConnectionStore:
                 field="destination_ids",
             )
 
-    async def get(self, connection_id: str) -> Connection:
-        """Return the connection; raise `NotFoundError`."""
+    async def get(self, connection_id: str, *, db: Database | None = None) -> Connection:
+        """Return the connection, with `db` as the caller's transaction sees it; raise `NotFoundError`."""
         with database_errors():
-            row = await self._pool.fetchrow(f"{SELECT} WHERE c.id = $1", connection_id)
+            row = await (db or self._pool).fetchrow(f"{SELECT} WHERE c.id = $1", connection_id)
         if row is None:
             raise NotFoundError(f"There is no connection {connection_id}.")
         return _connection(row)
@@ -195,16 +195,18 @@ class ConnectionStore:
             rows = await self._pool.fetch(f"{SELECT} WHERE c.id > $1 ORDER BY c.id LIMIT $2", after, limit)
         return [_connection(row) for row in rows]
 
-    async def list_by_id(self, connection_ids: Sequence[str]) -> list[Connection]:
-        """Return the connections with these ids, those that exist."""
+    async def list_by_id(self, connection_ids: Sequence[str], *, db: Database | None = None) -> list[Connection]:
+        """Return the connections with these ids, those that exist; with `db` as the caller's transaction sees them."""
+        sql = f"{SELECT} WHERE c.id = ANY ($1::text[]) ORDER BY c.id"
         with database_errors():
-            rows = await self._pool.fetch(f"{SELECT} WHERE c.id = ANY ($1::text[]) ORDER BY c.id", list(connection_ids))
+            rows = await (db or self._pool).fetch(sql, list(connection_ids))
         return [_connection(row) for row in rows]
 
-    async def list_in_state(self, *states: State) -> list[Connection]:
-        """Return the connections that are in one of `states`."""
+    async def list_in_state(self, *states: State, db: Database | None = None) -> list[Connection]:
+        """Return the connections in one of `states`; with `db` as the caller's transaction sees them."""
+        sql = f"{SELECT} WHERE c.state = ANY ($1::text[]) ORDER BY c.id"
         with database_errors():
-            rows = await self._pool.fetch(f"{SELECT} WHERE c.state = ANY ($1::text[]) ORDER BY c.id", list(states))
+            rows = await (db or self._pool).fetch(sql, list(states))
         return [_connection(row) for row in rows]
 
     async def api_key(self, connection_id: str) -> SecretStr:

@@ -1,5 +1,8 @@
 """Tillstream's own state in Postgres: the pool, the translation of its errors, and the migrations.
 
+A task holds one connection of a pool at a time: whoever waited for a second one within a transaction would wait for
+others who do the same. ARCHITECTURE.md says in which order rows are locked.
+
 Migrations are numbered SQL files, forward only, applied by `tillstream migrate`, never at a service's start:
 old code must still run on the new schema.
 """
@@ -9,19 +12,26 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from importlib import resources
-from typing import TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import asyncpg
 
 from shared.errors import AppError, ConfigError, DatabaseUnavailableError
+from shared.log import get_logger
+from shared.retries import pause_seconds
 
 SCHEMA = "tillstream"
 MIGRATION_LOCK = 7_114_100  # any number, the same everywhere: two migrators take turns
 CONNECT_TIMEOUT = 5.0  # seconds
 COMMAND_TIMEOUT = 30.0  # seconds
+ACQUIRE_TIMEOUT = 5.0  # seconds until a pool whose connections are all in use counts as a database that is away
+MAX_QUERIES, IDLE_LIFETIME = 50_000, 300.0  # of a connection; seconds. asyncpg's defaults
+DEADLOCK_TRIES = 6  # of one statement or transaction
 
 # SQLSTATE classes, and single states, of a server that is away, starting, stopping, full, busy, read-only, broken, or
 # does not let us in; the same statement may succeed later, and no record is to blame.
@@ -34,6 +44,7 @@ UNREACHABLE = (OSError, TimeoutError, ssl.SSLError, asyncpg.InterfaceError, asyn
 Pool: TypeAlias = asyncpg.Pool
 Connection: TypeAlias = asyncpg.Connection
 Row: TypeAlias = asyncpg.Record
+T = TypeVar("T")
 
 
 class DuplicateRowError(AppError):
@@ -47,6 +58,58 @@ class DuplicateRowError(AppError):
 
 class RowInUseError(AppError):
     """Other rows refer to this one."""
+
+
+class SecondConnectionError(RuntimeError):
+    """Code within a transaction asks its pool for another connection: it has to use the one that it has."""
+
+
+@dataclass(slots=True)
+class _Held:
+    """The connection that a task and those it has started hold for a transaction."""
+
+    pool: Pool
+    is_open: bool = True
+
+
+_held: ContextVar[_Held | None] = ContextVar("held", default=None)
+
+
+async def _past_deadlocks(call: Callable[[], Awaitable[T]]) -> T:
+    """Return what `call` returns; when the server ended it for others to go on, call again at once."""
+    for attempt in range(DEADLOCK_TRIES - 1):
+        try:
+            return await call()
+        except asyncpg.DeadlockDetectedError:
+            get_logger().warning("database_deadlock", attempt=attempt)
+            await asyncio.sleep(pause_seconds(attempt, base=0.02, cap=0.5))
+    return await call()
+
+
+class _Pool(asyncpg.Pool):  # type: ignore[misc]
+    """A pool that nobody waits for without an end, and whose single statements survive a deadlock."""
+
+    def acquire(self, *, timeout: float | None = None) -> Any:
+        """Lend a connection; raise `TimeoutError` when none is free for long."""
+        held = _held.get()
+        if held and held.pool is self and held.is_open:
+            raise SecondConnectionError
+        return super().acquire(timeout=ACQUIRE_TIMEOUT if timeout is None else timeout)
+
+    async def execute(self, query: str, *args: Any, timeout: float | None = None) -> Any:
+        return await _past_deadlocks(lambda: super(_Pool, self).execute(query, *args, timeout=timeout))
+
+    async def executemany(self, command: str, args: Any, *, timeout: float | None = None) -> Any:
+        return await _past_deadlocks(lambda: super(_Pool, self).executemany(command, args, timeout=timeout))
+
+    async def fetch(self, *args: Any, **options: Any) -> Any:
+        return await _past_deadlocks(lambda: super(_Pool, self).fetch(*args, **options))
+
+    async def fetchval(self, *args: Any, **options: Any) -> Any:
+        return await _past_deadlocks(lambda: super(_Pool, self).fetchval(*args, **options))
+
+    async def fetchrow(self, *args: Any, **options: Any) -> Any:
+        return await _past_deadlocks(lambda: super(_Pool, self).fetchrow(*args, **options))
 
 
 def is_transient(error: BaseException) -> bool:
@@ -82,10 +145,15 @@ async def _prepare(connection: Connection) -> None:
 async def make_pool(url: str, *, max_size: int = 10) -> Pool:
     """Return a pool whose connections see the schema `tillstream`; raise `DatabaseUnavailableError`."""
     with database_errors():
-        return await asyncpg.create_pool(
+        return await _Pool(
             url,
+            connection_class=asyncpg.Connection,
+            record_class=asyncpg.Record,
             min_size=1,
             max_size=max_size,
+            max_queries=MAX_QUERIES,
+            max_inactive_connection_lifetime=IDLE_LIFETIME,
+            loop=asyncio.get_running_loop(),
             timeout=CONNECT_TIMEOUT,
             command_timeout=COMMAND_TIMEOUT,
             server_settings={"search_path": SCHEMA, "application_name": "tillstream"},
@@ -95,10 +163,39 @@ async def make_pool(url: str, *, max_size: int = 10) -> Pool:
 
 @asynccontextmanager
 async def transaction(pool: Pool) -> AsyncIterator[Connection]:
-    """Lend a connection inside one transaction; raise `DatabaseUnavailableError` when the database is away."""
+    """Lend a connection inside one transaction; raise `DatabaseUnavailableError` when the database is away.
+
+    Within it the pool lends no other: what is called there takes this one.
+    """
     with database_errors():
-        async with pool.acquire() as connection, connection.transaction():
+        async with _begun(pool) as connection:
             yield connection
+
+
+async def in_transaction(pool: Pool, work: Callable[[Connection], Awaitable[T]]) -> T:
+    """Return what `work` returns, run in one transaction; after a deadlock it begins anew, at once.
+
+    Raises `DatabaseUnavailableError` when the database is away.
+    """
+
+    async def once() -> T:
+        async with _begun(pool) as connection:
+            return await work(connection)
+
+    with database_errors():
+        return await _past_deadlocks(once)
+
+
+@asynccontextmanager
+async def _begun(pool: Pool) -> AsyncIterator[Connection]:
+    async with pool.acquire() as connection, connection.transaction():
+        before, held = _held.get(), _Held(pool)
+        _held.set(held)
+        try:
+            yield connection
+        finally:
+            held.is_open = False
+            _held.set(before)
 
 
 def migrations() -> list[tuple[int, str, str]]:

@@ -255,10 +255,10 @@ class SyncStore:
         """Give the sync up for good; what it has written stays. Raises `NotFoundError`, `ConflictError`."""
         await self._move(sync_id, Status.CANCELLED, OPEN, "cancelled", db)
 
-    async def get(self, sync_id: str) -> Sync:
-        """Return the sync; raise `NotFoundError`."""
+    async def get(self, sync_id: str, *, db: Database | None = None) -> Sync:
+        """Return the sync, with `db` as the caller's transaction sees it; raise `NotFoundError`."""
         with database_errors():
-            row = await self._pool.fetchrow(_SELECT % "id = $1", sync_id)
+            row = await (db or self._pool).fetchrow(_SELECT % "id = $1", sync_id)
         if row is None:
             raise NotFoundError(f"There is no sync {sync_id}.")
         return _sync(row)
@@ -330,7 +330,7 @@ class SyncStore:
             moved = await (db or self._pool).execute(_MOVE, sync_id, to, list(allowed))
         if moved == "UPDATE 1":
             return
-        sync = await self.get(sync_id)
+        sync = await self.get(sync_id, db=db)
         if sync.kind is Kind.LIVE:
             raise ConflictError(f"An hour of live changes can't be {done}. Pause the connection instead.")
         raise ConflictError(f"This sync {SPOKEN[sync.status]}, so it can't be {done}.")

@@ -10,7 +10,7 @@ INTERVAL = 0.02  # seconds
 
 
 async def eventually(
-    condition: Callable[[], bool | Awaitable[bool]], *, within: float = 10.0, what: str = "the condition"
+    condition: Callable[[], bool | Awaitable[bool]], *, within: float = 40.0, what: str = "the condition"
 ) -> None:
     """Return once `condition` is true; fail the test when it isn't within so many seconds."""
     deadline = time.monotonic() + within

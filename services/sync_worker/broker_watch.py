@@ -243,7 +243,7 @@ class BrokerWatch:
         await self._syncs.create(
             connection_id, Kind.GAP_FILL, trigger=LOST, resources=[EVENT_FEED], range_start=start, db=db
         )
-        for connection in await self._connections.list_by_id([connection_id]):
+        for connection in await self._connections.list_by_id([connection_id], db=db):
             window = timedelta(seconds=now - since) + NEWEST_WINDOW
             await self._syncs.reconcile(connection, trigger=LOST, now=now, window=window, db=db)
 

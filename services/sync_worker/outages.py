@@ -76,7 +76,7 @@ class Outages:
         async with transaction(self._pool) as db:
             await db.execute(TAKE_TURN)
             await db.execute(DUE)
-            for connection in await self._connections.list_in_state(State.ACTIVE):
+            for connection in await self._connections.list_in_state(State.ACTIVE, db=db):
                 if not await db.fetchval(IS_QUEUED, connection.id, WAS_AWAY, NOTICED_WITHIN):
                     checks = [EVENT_FEED, *([WEBHOOK_ENDPOINT] if connection.live_by is LiveBy.WEBHOOKS else [])]
                     await self._syncs.create(connection.id, Kind.GAP_FILL, trigger=WAS_AWAY, resources=checks, db=db)

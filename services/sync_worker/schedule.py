@@ -80,11 +80,11 @@ class Schedule:
         async with transaction(self._pool) as db:
             if not await db.fetchval(TAKE_TURN):
                 return
-            for connection in await self._connections.list_in_state(State.ACTIVE):
+            for connection in await self._connections.list_in_state(State.ACTIVE, db=db):
                 if not await db.fetchval(IS_RECENT, connection.id, interval or self._interval):
                     is_full_recent = await db.fetchval(IS_FULL_RECENT, connection.id, OFTEN, FULL_INTERVAL)
                     trigger, window = (OFTEN, NEWEST_WINDOW) if is_full_recent else (DAILY, SILENT_WINDOW)
-                    await self._syncs.reconcile(connection, trigger=trigger, now=self._now(), window=window)
+                    await self._syncs.reconcile(connection, trigger=trigger, now=self._now(), window=window, db=db)
                     await self._expire(db)
 
     async def _expire(self, db: Database) -> None:

@@ -53,7 +53,7 @@ async def test_delivery_stops_and_goes_on_when_a_person_lets_it(world: World) ->
     """Of 400 records that are all refused 99 become dead letters; the rest waits, and the other destination has all."""
     await world.publish(SNAPSHOTS, [snapshot(f"cus_{n}", NOW - 50, name="odd") for n in range(400)])
     await eventually(world.done(SNAPSHOTS, 400), within=40)
-    await eventually(world.has("SELECT count(*) FROM dead_letters", 99), within=10)
+    await eventually(world.has("SELECT count(*) FROM dead_letters", 99), within=60)
     assert await world.state.value("SELECT count(*) FROM parked_records") == 301
     assert (await rows(world, "copy"), await rows(world, "other")) == (0, 400)
     [(failed, counted, reason)] = await world.state.rows("SELECT failed, counted, reason FROM delivery_stops")
@@ -82,7 +82,7 @@ async def test_delivery_that_fails_again_stops_again(world: World) -> None:
     await eventually(world.has("SELECT count(*) FROM parked_records", 301), within=20)
     await Deliveries(world.state.pool).resume("con_1", by=BY)
     await eventually(world.has(STOPS, 1), within=20)
-    await eventually(world.has("SELECT count(*) FROM dead_letters", 198), within=10)
+    await eventually(world.has("SELECT count(*) FROM dead_letters", 198), within=60)
     await eventually(
         world.has("SELECT count(*) FROM parked_records WHERE next_try_at > now() + '1 year'", 202), within=20
     )
@@ -92,7 +92,7 @@ async def test_some_failures_among_many_records_stop_nothing(world: World) -> No
     sent = [snapshot(f"cus_{n}", NOW - 50, name="odd" if n % 10 == 0 else "Ada") for n in range(600)]
     await world.publish(SNAPSHOTS, sent)
     await eventually(world.done(SNAPSHOTS, 600), within=40)
-    await eventually(world.has("SELECT count(*) FROM dead_letters", 60), within=10)
+    await eventually(world.has("SELECT count(*) FROM dead_letters", 60), within=60)
     assert (await rows(world, "copy"), await world.state.rows(STOPS)) == (540, [(0,)])
 
 

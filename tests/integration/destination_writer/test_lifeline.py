@@ -71,7 +71,7 @@ async def test_every_life_line_is_complete_for_every_destination(
             assert await world.state.value("SELECT count(*) FROM parked_records") > 0
             proxy.is_silent = False
             await eventually(world.has("SELECT count(*) FROM parked_records", 0), within=90)
-            await eventually(world.has(INCOMPLETE, 0), within=10)
+            await eventually(world.has(INCOMPLETE, 0), within=60)
         assert await world.state.value("SELECT count(*) FROM event_log") == EVENTS_SENT
         told = await world.state.rows(
             "SELECT t.value ->> 'outcome', t.value ? 'parked_at' FROM event_log, jsonb_each(deliveries) t"

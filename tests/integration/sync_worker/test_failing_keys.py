@@ -89,8 +89,9 @@ async def test_a_paused_connection_stays_paused_when_its_key_dies(here: World) -
 
 async def renew(here: World, key: str | None = None) -> None:
     """Replace the connection's key, by default with itself."""
+    parsed = parse_api_key(key or await here.key(), allow_test=True)
     async with transaction(here.pool) as db:
-        await here.connections.replace_key(db, CONNECTION, parse_api_key(key or await here.key(), allow_test=True))
+        await here.connections.replace_key(db, CONNECTION, parsed)
 
 
 async def test_an_old_keys_refusal_says_nothing_of_the_new_key(here: World) -> None:

@@ -12,7 +12,6 @@ import pytest
 
 from services.sync_worker.completion import FINISH, GIVE_UP_WAITING, HOLD_FAULTS
 from shared.connections import Fault
-from shared.db import transaction
 from shared.errors import PermissionMissingError
 from shared.syncs import EVENT_FEED, Kind, Status, Sync
 from tests.eventually import eventually
@@ -292,7 +291,7 @@ async def test_a_permission_that_comes_back_while_the_sync_ends_loses_nothing(he
     await here.control("POST", "faults", {"latency_before_ms": 500})
     lifting = asyncio.create_task(try_again(here))
     await eventually(lambda: is_being_tried(here))
-    async with transaction(here.pool) as ending:
+    async with here.pool.acquire() as ending, ending.transaction():
         await ending.execute(HOLD_FAULTS)
         await eventually(lambda: is_waiting(here))
         await ending.execute(GIVE_UP_WAITING)

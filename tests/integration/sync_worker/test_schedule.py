@@ -6,7 +6,6 @@ import time
 
 from services.sync_worker.schedule import AT_START, TAKE_TURN
 from shared.connections import State
-from shared.db import transaction
 from shared.syncs import EVENT_FEED, Kind, Sync
 from tests.integration.sync_worker.worlds import CONNECTION, World
 
@@ -55,7 +54,7 @@ async def test_a_backfill_stands_for_a_comparison(here: World) -> None:
 
 
 async def test_nothing_is_queued_while_another_worker_looks(here: World) -> None:
-    async with transaction(here.pool) as other:
+    async with here.pool.acquire() as other, other.transaction():
         await other.fetchval(TAKE_TURN)
         await here.schedule().queue_due()
         assert await reconciles(here) == []
