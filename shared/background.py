@@ -15,6 +15,7 @@ from aiohttp import web
 
 from shared.db import Pool, make_pool, require_migrated
 from shared.errors import TransientError
+from shared.heartbeat import Heartbeats, beat, heart
 from shared.log import get_logger
 from shared.retries import pause_seconds
 from shared.settings import Settings
@@ -28,11 +29,13 @@ class Background:
 
     def __init__(self) -> None:
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.heartbeats = Heartbeats()
 
     @asynccontextmanager
     async def running(self, work: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
         """Run `work` until the block ends."""
-        task = asyncio.ensure_future(work())
+        with self.heartbeats.watching():
+            task = asyncio.ensure_future(work())
         task.add_done_callback(self._note)
         try:
             yield
@@ -62,6 +65,7 @@ BACKGROUND: web.AppKey[Background] = web.AppKey("background", Background)
 async def until_available(what: str, call: Callable[[], Awaitable[T]]) -> T:
     """Return what `call` returns, however long it takes until it does not raise `TransientError`."""
     for attempt in itertools.count():
+        beat()
         try:
             return await call()
         except TransientError as error:
@@ -75,14 +79,16 @@ async def repeat(step: Callable[[], Awaitable[int]], *, interval_seconds: float,
 
     A step returns how much it has done.
     """
-    while True:
-        try:
-            done = await step()
-        except TransientError as error:
-            get_logger().warning(delayed, reason=error.message)
-            done = 0
-        if not done:
-            await asyncio.sleep(interval_seconds)
+    with heart(delayed):
+        while True:
+            beat()
+            try:
+                done = await step()
+            except TransientError as error:
+                get_logger().warning(delayed, reason=error.message)
+                done = 0
+            if not done:
+                await asyncio.sleep(interval_seconds)
 
 
 @asynccontextmanager

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import TypeVar
 
-from aiokafka import ConsumerRecord, TopicPartition
+from aiokafka import ConsumerRebalanceListener, ConsumerRecord, TopicPartition
 from aiokafka.errors import IllegalStateError, KafkaError
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker
@@ -21,6 +21,7 @@ from faststream.kafka.message import KafkaMessage
 
 from shared.dead_letters import DeadLetter, dead_letter_of, describe
 from shared.errors import TransientError
+from shared.heartbeat import beat, heart
 from shared.kafka import MAX_RECORD_BYTES, UNREACHABLE, Outgoing, Producer
 from shared.log import get_logger
 from shared.metrics import BATCHES_RETRIED
@@ -44,7 +45,7 @@ Reject = Callable[[ConsumerRecord, Exception], Awaitable[None]]
 def make_broker(settings: Settings) -> KafkaBroker:
     """Return a broker that only consumes, commits by hand, and hands the untouched message to its handlers."""
     return KafkaBroker(
-        settings.kafka_bootstrap_servers,
+        settings.kafka_servers,
         ack_policy=AckPolicy.MANUAL,
         consumer_only=True,
         apply_types=False,
@@ -52,6 +53,21 @@ def make_broker(settings: Settings) -> KafkaBroker:
         logger=None,
         graceful_timeout=SHUTDOWN_GRACE,
     )
+
+
+class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
+    """Whether a consumer is a member of its group; it has partitions then, where there are enough of them."""
+
+    def __init__(self) -> None:
+        self.is_joined = False
+
+    async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
+        """The group shares out anew, or has let this member go."""
+        self.is_joined = False
+
+    async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
+        """The group has shared out; a member beyond the number of partitions gets none, and is in reserve."""
+        self.is_joined = True
 
 
 async def _undecoded(message: KafkaMessage) -> KafkaMessage:
@@ -67,17 +83,20 @@ def subscribe(
     producer: Producer,
     batch_size: int = 1000,
     life: int = 1,
-) -> None:
+) -> Membership:
     """Let `handle` see every batch of `topic`, in order, one at a time; commit when it returns.
 
-    `life` is that of the broker's log: each has a group of its own, which begins where the log begins.
+    `life` is that of the broker's log: each has a group of its own, which begins where the log begins. Returns what
+    tells whether the consumer has joined it.
     """
+    membership = Membership()
 
     async def reject(record: ConsumerRecord, error: Exception) -> None:
         await publish_dead_letter(producer, dead_letter_of(record, error, stage=topic.noun), cause=error)
 
     async def consume(message: KafkaMessage) -> None:
-        await settle_message(message, handle, reject)
+        with heart(f"consumer of {topic.noun}"):
+            await settle_message(message, handle, reject)
 
     broker.subscriber(
         topic.name(settings.topic_prefix),
@@ -91,7 +110,9 @@ def subscribe(
         auto_offset_reset="earliest",
         max_partition_fetch_bytes=MAX_RECORD_BYTES,
         no_reply=True,
+        listener=membership,
     )(consume)
+    return membership
 
 
 async def publish_dead_letter(producer: Producer, letter: DeadLetter, *, cause: Exception) -> None:
@@ -174,6 +195,7 @@ async def settle(
     `split` parts several records, each part smaller than the whole. Raises what is transient: nothing of it may be
     skipped.
     """
+    beat()
     try:
         if records:
             await handle(records)

@@ -22,6 +22,7 @@ from typing import Any, TypeAlias, TypeVar
 import asyncpg
 
 from shared.errors import AppError, ConfigError, DatabaseUnavailableError
+from shared.heartbeat import beat
 from shared.log import get_logger
 from shared.retries import pause_seconds
 
@@ -126,6 +127,7 @@ def database_errors() -> Iterator[None]:
 
     Raises `DatabaseUnavailableError`, `DuplicateRowError` or `RowInUseError`.
     """
+    beat()
     try:
         yield
     except asyncpg.UniqueViolationError as error:

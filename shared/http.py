@@ -25,15 +25,14 @@ from shared.crypto import make_id
 from shared.errors import AppError, NotFoundError, RejectedError, TooLargeError, TransientError
 from shared.log import get_logger
 from shared.metrics import REGISTRY
+from shared.readiness import Readiness, ReadyCheck
 from shared.settings import Settings
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-ReadyCheck = Callable[[], Awaitable[bool]]
 
 PROBLEM = "application/problem+json"
 REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
 REQUEST_ID_HEADER = "X-Request-Id"
-READY_TIMEOUT = 1.0  # seconds
 SHUTDOWN_TIMEOUT = 20.0  # seconds for requests in flight
 KEEPALIVE_TIMEOUT = 75.0  # seconds; longer than the usual 60 of a proxy, so that it is the proxy who closes
 LINGERING_TIME = 2.0  # seconds for what is left of a body that nobody reads
@@ -51,7 +50,7 @@ class Access(StrEnum):
 
 
 ROUTE_ACCESS: web.AppKey[dict[tuple[str, str], Access]] = web.AppKey("route_access", dict)
-READY_CHECKS: web.AppKey[dict[str, ReadyCheck]] = web.AppKey("ready_checks", dict)
+READINESS: web.AppKey[Readiness] = web.AppKey("readiness", Readiness)
 
 
 def make_app(*middlewares: Middleware, ready: dict[str, ReadyCheck], max_body: int = 1024 * 1024) -> web.Application:
@@ -59,7 +58,7 @@ def make_app(*middlewares: Middleware, ready: dict[str, ReadyCheck], max_body: i
     app = web.Application(middlewares=[identify, translate_errors, *middlewares], client_max_size=max_body)
     app.on_response_prepare.append(_add_request_id)
     app[ROUTE_ACCESS] = {}
-    app[READY_CHECKS] = ready
+    app[READINESS] = Readiness(ready)
     app.cleanup_ctx.append(_open_background)
     add_route(app, "GET", "/livez", livez, Access.PROBE)
     add_route(app, "GET", "/readyz", readyz, Access.PROBE)
@@ -85,24 +84,18 @@ async def _open_background(app: web.Application) -> AsyncIterator[None]:
     yield
 
 
-async def livez(_request: web.Request) -> web.Response:
-    """Alive: the event loop turns. Dependencies don't count, a restart would not bring them back."""
+async def livez(request: web.Request) -> web.Response:
+    """Alive: the event loop and the loops beside it turn. Dependencies don't count, a restart brings none back."""
+    if stuck := request.app[BACKGROUND].heartbeats.stuck():
+        get_logger().error("stuck", loops=stuck)
+        return web.json_response({"stuck": stuck}, status=503)
     return web.Response(text="ok\n")
 
 
 async def readyz(request: web.Request) -> web.Response:
     """Ready: what the service depends on answers within a second."""
-    checks = request.app[READY_CHECKS]
-    answers = await asyncio.gather(*(_within(check) for check in checks.values()))
-    results = dict(zip(checks, answers, strict=True))
-    return web.json_response(results, status=200 if all(results.values()) else 503)
-
-
-async def _within(check: ReadyCheck) -> bool:
-    try:
-        return await asyncio.wait_for(check(), READY_TIMEOUT)
-    except (TimeoutError, TransientError):
-        return False
+    answers = await request.app[READINESS].answers()
+    return web.json_response(answers, status=200 if all(answers.values()) else 503)
 
 
 async def metrics(_request: web.Request) -> web.Response:

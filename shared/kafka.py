@@ -26,6 +26,9 @@ from shared.topics import DEAD_LETTERS, TOPICS, Topic
 
 MAX_RECORD_BYTES = 4 * 1024 * 1024  # a webhook is at most 1 MiB; an invoice with its lines may be larger
 ROOM_FOR_A_REASON = 64 * 1024  # bytes by which a dead letter may be larger than its record
+ANSWER_TIMEOUT_MS = 5_000  # of a broker that is asked about itself
+ASKED = 3  # brokers that are asked before the cluster counts as away
+CLOSE_TIMEOUT = 2.0  # seconds
 HEAL_AFTER = 2.0  # seconds without one success before the producer is built anew
 HEAL_TIMEOUT = 2.0  # seconds for one try to build it
 HEAL_INTERVAL = 0.25  # seconds between two tries
@@ -102,7 +105,7 @@ class Producer:
 
     async def _start(self) -> AIOKafkaProducer:
         client = AIOKafkaProducer(
-            bootstrap_servers=self._settings.kafka_bootstrap_servers,
+            bootstrap_servers=self._settings.kafka_servers,
             acks="all",
             linger_ms=0,
             max_request_size=MAX_RECORD_BYTES + ROOM_FOR_A_REASON,
@@ -138,12 +141,12 @@ class Producer:
         client, self._client = self._client, None
         if client is not None:
             with suppress(*UNREACHABLE):
-                await asyncio.wait_for(client.stop(), 2.0)
+                await asyncio.wait_for(client.stop(), CLOSE_TIMEOUT)
 
 
 async def ensure_topics(settings: Settings) -> None:
     """Make the topics that are missing; raise `KafkaUnavailableError`."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap_servers)
+    admin = make_admin(settings)
     wanted = [
         NewTopic(
             topic.name(settings.topic_prefix),
@@ -169,20 +172,55 @@ async def ensure_topics(settings: Settings) -> None:
         raise KafkaUnavailableError(f"These topics could not be made: {names}.")
 
 
-async def cluster_id(settings: Settings) -> str:
-    """Return the broker's cluster id: another one means that everything on it is new."""
-    # To its end also when the caller is cancelled: aiokafka leaves a socket open where it is cut off as it connects.
-    asking = asyncio.ensure_future(_ask_cluster_id(settings))
-    asking.add_done_callback(lambda done: done.cancelled() or done.exception())  # whoever is gone can't take it
-    return await asyncio.shield(asking)
+class Cluster:
+    """Asks the brokers over one client, which stays open and is made anew after a failure."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._admin: AIOKafkaAdminClient | None = None
+        self._asking: asyncio.Task[str] | None = None
+
+    async def id(self) -> str:
+        """Return the cluster's id: another one means that everything on it is new. Raises `KafkaUnavailableError`."""
+        # All that ask share one question. It goes to its end also when they are cancelled: aiokafka leaves a socket
+        # open where it is cut off as it connects.
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.create_task(self._ask())
+            self._asking.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return await asyncio.shield(self._asking)
+
+    async def answers(self) -> bool:
+        """Tell whether a broker answers; raise `KafkaUnavailableError`."""
+        return bool(await self.id())
+
+    async def aclose(self) -> None:
+        """Close the client; a question that is under way gets two seconds to end."""
+        if self._asking is not None:
+            await asyncio.wait({self._asking}, timeout=CLOSE_TIMEOUT)
+            self._asking.cancel()
+        await self._close()
+
+    async def _ask(self) -> str:
+        """Ask any broker; where it is away, another one: aiokafka itself asks one and gives up."""
+        reason: BaseException | None = None
+        for _ in range(ASKED):
+            try:
+                if self._admin is None:
+                    self._admin = make_admin(self._settings)
+                    await self._admin.start()
+                return str((await self._admin.describe_cluster())["cluster_id"])
+            except UNREACHABLE as error:
+                reason = error
+                await self._close()
+        raise KafkaUnavailableError from reason
+
+    async def _close(self) -> None:
+        admin, self._admin = self._admin, None
+        if admin is not None:
+            with suppress(*UNREACHABLE):
+                await asyncio.wait_for(admin.close(), CLOSE_TIMEOUT)
 
 
-async def _ask_cluster_id(settings: Settings) -> str:
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap_servers)
-    try:
-        await admin.start()
-        return str((await admin.describe_cluster())["cluster_id"])
-    except UNREACHABLE as error:
-        raise KafkaUnavailableError from error
-    finally:
-        await admin.close()
+def make_admin(settings: Settings) -> AIOKafkaAdminClient:
+    """Return a client that asks about topics and the cluster; a broker that is silent costs it five seconds."""
+    return AIOKafkaAdminClient(bootstrap_servers=settings.kafka_servers, request_timeout_ms=ANSWER_TIMEOUT_MS)

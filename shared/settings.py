@@ -16,6 +16,7 @@ from shared.errors import ConfigError
 
 PREFIX = "TILLSTREAM_"
 S = TypeVar("S", bound="Settings")
+SERVERS = r"^\s*[^\s,]+(\s*,\s*[^\s,]+)*\s*,?\s*$"  # names or addresses, separated by commas
 Rate = Annotated[float, Field(gt=0, le=1)]
 
 
@@ -26,7 +27,10 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
     database_url: SecretStr = Field(description="Postgres that holds Tillstream's own state, as a URL.")
-    kafka_bootstrap_servers: str = Field(description="Kafka brokers, `host:port`, separated by commas.")
+    kafka_bootstrap_servers: str = Field(
+        pattern=SERVERS,
+        description="Kafka brokers, `host:port`, separated by commas. One that answers is enough to find the others.",
+    )
     topic_prefix: str = Field(
         default="tillstream",
         pattern=r"^[a-zA-Z0-9_.-]{1,100}$",
@@ -54,6 +58,11 @@ class Settings(BaseModel):
         default="info", pattern="^(debug|info|warning|error)$", description="Least level that is logged."
     )
     log_format: str = Field(default="json", pattern="^(json|console)$", description="`json`, or `console` for people.")
+
+    @property
+    def kafka_servers(self) -> list[str]:
+        """The brokers, `host:port` each."""
+        return [server.strip() for server in self.kafka_bootstrap_servers.split(",") if server.strip()]
 
 
 class SecretSettings(BaseModel):

@@ -31,6 +31,7 @@ from shared.errors import (
     StripeUnavailableError,
     TransientError,
 )
+from shared.heartbeat import beat
 from shared.log import mask
 from shared.metrics import STRIPE_CALLS, STRIPE_SECONDS
 from shared.retries import pause_seconds
@@ -218,6 +219,7 @@ class StripeApi:
         authorization = f"Bearer {self._key.get_secret_value()}"
         started = time.monotonic()
         self.calls.made += 1
+        beat()
         try:
             async with self._session.request(
                 method,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import aclosing, suppress
 
 from aiohttp import web
 from pydantic import SecretStr
@@ -29,14 +29,14 @@ from services.destination_writer.settings import WriterSettings
 from shared.background import open_state, run_beside, until_available
 from shared.broker_log import Log, find_log
 from shared.cleanups import CleanupStore
-from shared.consumers import consuming, make_broker, publish_dead_letter, subscribe
+from shared.consumers import Membership, consuming, make_broker, publish_dead_letter, subscribe
 from shared.db import Pool, is_ready
 from shared.dead_letters import DeadLetter, describe
 from shared.destinations import DeletedRows, DestinationStore
 from shared.destinations import Destination as DestinationRow
 from shared.errors import TransientError
 from shared.http import make_app, serve
-from shared.kafka import Producer, cluster_id, ensure_topics
+from shared.kafka import Cluster, Producer, ensure_topics
 from shared.log import configure, get_logger
 from shared.messages import RecordHeaders
 from shared.settings import load
@@ -56,13 +56,14 @@ class Writer:
     def __init__(self, settings: WriterSettings) -> None:
         self._settings = settings
         self._pool: Pool | None = None
-        self._is_consuming = False
+        self._cluster = Cluster(settings)
+        self._memberships: list[Membership] = []
 
     async def run(self) -> None:
         """Consume until cancelled; wait for Postgres and Kafka as long as it takes."""
         settings = self._settings
         producer = Producer(settings)
-        async with open_state(settings) as pool:
+        async with open_state(settings) as pool, aclosing(self._cluster):
             self._pool = pool
             await until_available("kafka", lambda: ensure_topics(settings))
             log = await until_available("kafka", lambda: self._find_log(pool))
@@ -102,7 +103,7 @@ class Writer:
             event_deadline_seconds=settings.write_deadline_seconds,
         )
         # A broker for each topic: their consumers keep their own pace, and a backfill never delays a live event.
-        consumers = []
+        consumers, self._memberships = [], []
         async with asyncio.TaskGroup() as tasks:
             for topic, handle in (
                 (EVENTS, handlers.deliver_events),
@@ -112,9 +113,8 @@ class Writer:
                 broker = make_broker(settings)
                 # Dead letters are kept once each, so they are not read again with the rest.
                 life = 1 if topic is DEAD_LETTERS else log.life
-                subscribe(broker, settings, topic, handle, producer=producer, life=life)
+                self._memberships.append(subscribe(broker, settings, topic, handle, producer=producer, life=life))
                 consumers.append(tasks.create_task(consuming(broker)))
-            self._is_consuming = True
             following = await self._next_log(pool, log)
             for consumer in consumers:
                 consumer.cancel()
@@ -131,15 +131,16 @@ class Writer:
                     return found
 
     async def _find_log(self, pool: Pool) -> Log:
-        return await find_log(pool, await cluster_id(self._settings))
+        return await find_log(pool, await self._cluster.id())
 
     async def is_database_ready(self) -> bool:
         """Tell whether the state database answers."""
         return self._pool is not None and await is_ready(self._pool)
 
     async def is_consuming(self) -> bool:
-        """Tell whether the consumers run and Kafka answers; raise `KafkaUnavailableError`."""
-        return self._is_consuming and bool(await cluster_id(self._settings))
+        """Tell whether every consumer has joined its group and Kafka answers; raise `KafkaUnavailableError`."""
+        has_joined = self._memberships and all(member.is_joined for member in self._memberships)
+        return bool(has_joined) and await self._cluster.answers()
 
 
 class Rejections:

@@ -35,11 +35,11 @@ from services.sync_worker.slices import Slices
 from shared.background import open_state, run_beside, until_available
 from shared.broker_log import CurrentLog
 from shared.connections import ConnectionStore
-from shared.consumers import consuming, make_broker, subscribe
+from shared.consumers import Membership, consuming, make_broker, subscribe
 from shared.crypto import make_id
 from shared.db import Pool, is_ready
 from shared.http import make_app, serve
-from shared.kafka import Producer, cluster_id, ensure_topics
+from shared.kafka import Cluster, Producer, ensure_topics
 from shared.log import configure
 from shared.settings import load
 from shared.syncs import SyncStore
@@ -53,7 +53,8 @@ class Worker:
     def __init__(self, settings: WorkerSettings) -> None:
         self._settings = settings
         self._pool: Pool | None = None
-        self._is_working = False
+        self._cluster = Cluster(settings)
+        self._membership: Membership | None = None
 
     async def run(self) -> None:
         """Work until cancelled; wait for Postgres and Kafka as long as it takes."""
@@ -63,6 +64,7 @@ class Worker:
             open_state(settings, pool_size=settings.fetchers + 10) as pool,
             aiohttp.ClientSession() as session,
             aclosing(Broker(settings)) as kafka,
+            aclosing(self._cluster),
         ):
             self._pool = pool
             await until_available("kafka", lambda: ensure_topics(settings))
@@ -98,7 +100,8 @@ class Worker:
             longest_seconds=settings.poll_seconds_quiet,
         )
         broker = make_broker(settings)
-        subscribe(broker, settings, COMMANDS, Handlers(completion, wake).take_commands, producer=producer)
+        commands = Handlers(completion, wake).take_commands
+        self._membership = subscribe(broker, settings, COMMANDS, commands, producer=producer)
         async with asyncio.TaskGroup() as tasks:
             for _ in range(settings.fetchers):
                 tasks.create_task(backfill.run(wake))
@@ -114,15 +117,14 @@ class Worker:
             tasks.create_task(Schedule(pool, connections, syncs, interval_seconds=settings.reconcile_seconds).run())
             tasks.create_task(Removing(pool, connections, clients, endpoints).run())
             tasks.create_task(consuming(broker))
-            self._is_working = True
 
     async def is_database_ready(self) -> bool:
         """Tell whether the state database answers."""
         return self._pool is not None and await is_ready(self._pool)
 
     async def is_working(self) -> bool:
-        """Tell whether the loops run and Kafka answers; raise `KafkaUnavailableError`."""
-        return self._is_working and bool(await cluster_id(self._settings))
+        """Tell whether commands come in and Kafka answers; raise `KafkaUnavailableError`."""
+        return self._membership is not None and self._membership.is_joined and await self._cluster.answers()
 
 
 def create_app(settings: WorkerSettings) -> web.Application:

@@ -12,7 +12,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.structs import OffsetAndMetadata
 
 from shared.errors import KafkaUnavailableError
-from shared.kafka import UNREACHABLE, ensure_topics
+from shared.kafka import UNREACHABLE, ensure_topics, make_admin
 from shared.settings import Settings
 from shared.topics import EVENTS, SNAPSHOTS, TOPICS
 
@@ -87,13 +87,12 @@ class Broker:
     @asynccontextmanager
     async def _clients(self) -> AsyncIterator[tuple[AIOKafkaAdminClient, AIOKafkaConsumer]]:
         """Lend both clients, started; after a failure they are made anew."""
-        servers = self._settings.kafka_bootstrap_servers
         try:
             async with asyncio.timeout(LOOK_TIMEOUT):
                 if self._admin is None or self._consumer is None:
-                    self._admin = AIOKafkaAdminClient(bootstrap_servers=servers)
+                    self._admin = make_admin(self._settings)
                     self._consumer = AIOKafkaConsumer(
-                        bootstrap_servers=servers, group_id=self._group, enable_auto_commit=False
+                        bootstrap_servers=self._settings.kafka_servers, group_id=self._group, enable_auto_commit=False
                     )
                     await self._admin.start()
                     await self._consumer.start()

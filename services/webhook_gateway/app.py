@@ -15,7 +15,7 @@ from shared.background import open_state, run_beside, until_available
 from shared.db import Pool
 from shared.errors import DatabaseUnavailableError
 from shared.http import Access, add_route, make_app, serve
-from shared.kafka import Producer, cluster_id, ensure_topics
+from shared.kafka import Cluster, Producer, ensure_topics
 from shared.log import configure
 from shared.settings import load
 from shared.webhook_endpoints import Endpoint, find_endpoint
@@ -61,9 +61,9 @@ def create_app(
     now: Callable[[], float] = time.time,
 ) -> web.Application:
     """Return the service's app; `now` gives the time in seconds since 1970."""
-    state = State(settings)
+    state, cluster = State(settings), Cluster(settings)
     app = make_app(
-        ready={"database": state.has_answered, "kafka": lambda: _kafka_answers(settings)},
+        ready={"database": state.has_answered, "kafka": cluster.answers},
         max_body=MAX_BODY,
     )
     if endpoints is None:
@@ -72,19 +72,16 @@ def create_app(
     if producer is None:
         producer = Producer(settings, timeout_seconds=PUBLISH_TIMEOUT)
         run_beside(app, lambda: until_available("kafka", lambda: ensure_topics(settings)))
-    app.cleanup_ctx.append(_stopping(producer))
+    app.cleanup_ctx.append(_stopping(producer, cluster))
     add_route(app, "POST", PATH, Intake(endpoints, producer, now).receive, Access.SIGNED)
     return app
 
 
-async def _kafka_answers(settings: GatewaySettings) -> bool:
-    return bool(await cluster_id(settings))
-
-
-def _stopping(producer: Producer) -> Callable[[web.Application], AsyncIterator[None]]:
+def _stopping(producer: Producer, cluster: Cluster) -> Callable[[web.Application], AsyncIterator[None]]:
     async def context(_app: web.Application) -> AsyncIterator[None]:
         yield
         await producer.stop()
+        await cluster.aclose()
 
     return context
 

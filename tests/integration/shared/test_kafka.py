@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
+from contextlib import aclosing
 
 import pytest
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
 
 from services.destination_writer.settings import WriterSettings
 from shared.errors import KafkaUnavailableError, MessageError
-from shared.kafka import MAX_RECORD_BYTES, Outgoing, Producer, cluster_id, ensure_topics
+from shared.kafka import MAX_RECORD_BYTES, Cluster, Outgoing, Producer, ensure_topics
 from shared.topics import DEAD_LETTERS, EVENTS, SNAPSHOTS, Topic
 from tests.eventually import eventually
 from tests.integration.destination_writer.state import make_settings
@@ -70,7 +71,8 @@ async def test_records_of_one_key_keep_their_order(settings: WriterSettings) -> 
 async def test_making_topics_twice_is_harmless(settings: WriterSettings) -> None:
     await ensure_topics(settings)
     await ensure_topics(settings)
-    assert await cluster_id(settings) == await cluster_id(settings)
+    async with aclosing(Cluster(settings)) as once, aclosing(Cluster(settings)) as again:
+        assert await once.id() == await again.id()
 
 
 async def test_producer_fails_within_its_time_and_heals_when_the_broker_is_back(
