@@ -7,32 +7,32 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 import msgspec
 
-from shared.catalogue import BY_NAME, WEBHOOK_PERMISSION, Permission, Resource, permissions
+from shared.catalogue import BY_NAME, WEBHOOK_PERMISSION, Permission, Resource, permission_of, permissions
 from shared.errors import (
     KeyInvalidError,
     KeyRefusedError,
     PayloadError,
     PermissionMissingError,
+    ResourceUnavailableError,
+    StripeNotFoundError,
     StripeRefusedError,
 )
 from shared.stripe_api import StripeApi
+from shared.stripe_refusals import refusal_of_key
 
 PARALLEL = 8  # calls at a time
 SPACING = 0.04  # seconds between the starts of two calls: Stripe's limit is 25/s in test mode
 ACCOUNT_ID = re.compile(r"acct_[A-Za-z0-9]+")
-# https://docs.stripe.com/keys/restricted-api-keys: nobody can grant it, so it is no fault of the key.
-NOT_GRANTABLE = "not available for use by restricted keys"
 ADVICE = (
     "Double-check your restricted key in the Stripe Dashboard: All Core resources, All Connect resources and All "
     "Billing resources need Read, Webhook Endpoints needs Write."
 )
-ROTATED = "If you just rotated the key, the old one is already invalidated: use the new one."
 
 
 class KeyExpiredError(KeyRefusedError):
@@ -59,12 +59,19 @@ class KeyAccountError(KeyRefusedError):
     code = "api_key_other_account"
 
 
+#: By the meaning of the refusal.
+KEY_ERRORS: Mapping[str, type[KeyRefusedError]] = {
+    one.code: one for one in (KeyRefusedError, KeyExpiredError, KeyAddressError)
+}
+
+
 class Grant(StrEnum):
     """What a probe said of a permission."""
 
     GRANTED = "granted"
     MISSING = "missing"
     UNAVAILABLE = "unavailable"  # the account has no such product
+    REFUSED = "refused"  # for another reason, in Stripe's words
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +81,7 @@ class Checked:
     permission: Permission
     grant: Grant
     slug: str  # as Stripe named it, which may differ from the catalogue's guess
+    words: str | None = None  # Stripe's, where it refused
 
     @property
     def is_blocking(self) -> bool:
@@ -157,7 +165,7 @@ async def probe_key(
     """
     first, *rest = (permission for permission in permissions(resources) if permission is not WEBHOOK_PERMISSION)
     try:
-        checked = [await _probe(api, first), *await _probe_all(api, rest, sleep)]
+        checked = [*await _probe(api, first), *await _probe_all(api, rest, sleep)]
         found_id, name = await _account(api)
     except KeyInvalidError as error:
         raise explain_invalid(error) from error
@@ -170,17 +178,8 @@ async def probe_key(
 
 def explain_invalid(error: KeyInvalidError) -> KeyRefusedError:
     """Return why Stripe refused the key, in words that say what to do."""
-    if "IP address" in error.message:
-        return KeyAddressError(
-            "This key may not be used from this machine's IP address. Add the address to the key's allowed IP "
-            "addresses in the Stripe Dashboard, or remove the restriction.",
-            field="api_key",
-        )
-    if "Expired API Key" in error.message:
-        return KeyExpiredError(f"API Key is invalid: it has expired. {ROTATED}", field="api_key")
-    return KeyRefusedError(
-        f"API Key is invalid: Stripe does not know it. Make sure you copied the full key. {ROTATED}", field="api_key"
-    )
+    refusal = refusal_of_key(error.message)
+    return KEY_ERRORS[refusal.meaning](refusal.says, field="api_key")
 
 
 def describe_missing(checked: Sequence[Checked]) -> str:
@@ -197,10 +196,10 @@ def describe_missing_webhooks() -> str:
 async def _probe_all(
     api: StripeApi, wanted: Sequence[Permission], sleep: Callable[[float], Awaitable[None]]
 ) -> list[Checked]:
-    """Return one answer for each; the first failure ends the others."""
+    """Return the answers in the order of what is wanted; the first failure ends the others."""
     turns = asyncio.Semaphore(PARALLEL)
 
-    async def probe(number: int, permission: Permission) -> Checked:
+    async def probe(number: int, permission: Permission) -> list[Checked]:
         await sleep(number * SPACING)
         async with turns:
             return await _probe(api, permission)
@@ -210,27 +209,41 @@ async def _probe_all(
             probes = [tasks.create_task(probe(*numbered)) for numbered in enumerate(wanted)]
     except ExceptionGroup as failures:
         raise failures.exceptions[0] from None
-    return [task.result() for task in probes]
+    return [one for task in probes for one in task.result()]
 
 
-async def _probe(api: StripeApi, permission: Permission) -> Checked:
+async def _probe(api: StripeApi, permission: Permission) -> list[Checked]:
+    """Ask for what needs the permission; for a list too, where the first that needs it is none.
+
+    Every account may read itself, but not every key lists others, and not every account is a platform that has some.
+    """
+    first, *others = permission.resources or (None,)
+    checked = [await _ask(api, permission, first)]
+    if first is not None and BY_NAME[first].is_singleton:
+        listed = [await _ask(api, permission_of(name), name) for name in others[:1] if name]
+        checked += [one for one in listed if one.grant in (Grant.MISSING, Grant.REFUSED)]
+    return checked
+
+
+async def _ask(api: StripeApi, permission: Permission, resource: str | None) -> Checked:
     try:
-        await _read_one(api, permission)
+        await _read_one(api, resource)
     except PermissionMissingError as error:
-        grant = Grant.UNAVAILABLE if NOT_GRANTABLE in error.message else Grant.MISSING
-        return Checked(permission, grant, error.permission or permission.slug)
+        return Checked(permission, Grant.MISSING, error.permission or permission.slug)
     except KeyInvalidError:
         raise
-    except StripeRefusedError:
+    except (ResourceUnavailableError, StripeNotFoundError):
         return Checked(permission, Grant.UNAVAILABLE, permission.slug)
+    except StripeRefusedError as error:
+        return Checked(permission, Grant.REFUSED, permission.slug, error.message)
     return Checked(permission, Grant.GRANTED, permission.slug)
 
 
-async def _read_one(api: StripeApi, permission: Permission) -> None:
-    if not permission.resources:
+async def _read_one(api: StripeApi, name: str | None) -> None:
+    if name is None:
         await api.list_page("/v1/events", [("limit", "1")])
         return
-    resource = BY_NAME[permission.resources[0]]
+    resource = BY_NAME[name]
     if resource.is_singleton:
         await api.retrieve(resource.list_path)
     else:
@@ -241,7 +254,9 @@ async def _account(api: StripeApi) -> tuple[str | None, str | None]:
     """Return id and name of the account; a key that may not read it is good all the same."""
     try:
         account = msgspec.json.decode((await api.retrieve("/v1/account")).body, type=_Account)
-    except PermissionMissingError as error:
+    except KeyInvalidError:
+        raise
+    except StripeRefusedError as error:
         named = ACCOUNT_ID.search(error.message)
         return (named[0] if named else None), None
     display = account.settings.dashboard.display_name if account.settings and account.settings.dashboard else None

@@ -21,20 +21,12 @@ import msgspec
 import stripe
 from pydantic import SecretStr
 
-from shared.errors import (
-    KeyInvalidError,
-    PermissionMissingError,
-    ResourceUnavailableError,
-    StripeNotFoundError,
-    StripeRateLimitedError,
-    StripeRefusedError,
-    StripeUnavailableError,
-    TransientError,
-)
+from shared.errors import StripeNotFoundError, StripeRateLimitedError, StripeUnavailableError, TransientError
 from shared.heartbeat import beat
 from shared.log import mask
 from shared.metrics import STRIPE_CALLS, STRIPE_SECONDS
 from shared.retries import pause_seconds
+from shared.stripe_refusals import as_error
 
 API_VERSION: str = stripe.api_version
 PAGE_LIMIT = 100  # Stripe's largest. https://docs.stripe.com/api/pagination
@@ -43,15 +35,8 @@ ATTEMPTS = 5
 T = TypeVar("T")
 Params = Sequence[tuple[str, str]]
 
-# A restricted key's 403 names what it lacks: "Having the 'rak_charge_read' permission would allow this request".
-PERMISSION = re.compile(r"'(rak_[a-z0-9_]+)'")
 # No name of Stripe's has a digit or a capital after the version, and hardly an id is without one.
 OBJECT_ID = re.compile(r"(?<!^)/[^/]*[A-Z0-9][^/]*")
-# What Stripe says, with status 400, of a product that the account does not use.
-UNAVAILABLE = re.compile(
-    r"not set up to use|is not enabled|not authorized to|only available in testmode|Unrecognized request URL",
-    re.IGNORECASE,
-)
 
 
 class Item(msgspec.Struct):
@@ -269,16 +254,9 @@ def raise_for_status(status: int, body: bytes, retry_after: float | None) -> Non
     message = mask(error.message)[:500] or f"Stripe answered {status}."
     if status == 429:
         raise StripeRateLimitedError(message, retry_after_seconds=retry_after)
-    if status >= 500 or status == 409:
+    if status >= 500 or status in (408, 409):
         raise StripeUnavailableError(message, retry_after_seconds=retry_after)
-    if status == 401:
-        raise KeyInvalidError(message)
-    if status == 403:
-        named = PERMISSION.search(message)
-        raise PermissionMissingError(message, permission=named[1] if named else None)
-    if status == 404 or error.code == "resource_missing":
-        raise ResourceUnavailableError(message) if UNAVAILABLE.search(message) else StripeNotFoundError(message)
-    raise ResourceUnavailableError(message) if UNAVAILABLE.search(message) else StripeRefusedError(message)
+    raise as_error(status, error.code, message)
 
 
 def _raise_for_answer(answer: _Answer) -> None:

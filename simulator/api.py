@@ -17,6 +17,7 @@ from aiohttp import web
 from simulator import errors
 from simulator.event_reads import EventReads
 from simulator.keys import Key
+from simulator.oddities import Request, distort, refuse
 from simulator.reads import Reads, find_read
 from simulator.resources import Nested, Resource
 from simulator.shapes import State
@@ -65,12 +66,12 @@ class StripeApi:
         faults, chance = self.simulation.faults, self.simulation.chance.random
         if faults.latency_before_ms:
             await asyncio.sleep(faults.latency_before_ms / 1000)
-        body: State
         try:
-            status, body, headers = 200, self._answer_once(await self._admit(request), request), {}
+            status, content, headers = 200, self._content(await self._admit(request), request), {}
         except errors.ApiError as error:
-            status, body, headers = error.status, {"error": error.error}, error.headers
-        content = msgspec.json.format(msgspec.json.encode(body))
+            status, content, headers = error.status, msgspec.json.encode({"error": error.error}), error.headers
+        if not faults.odd_kind:
+            content = msgspec.json.format(content)
         if faults.latency_after_ms:
             await asyncio.sleep(faults.latency_after_ms / 1000)
         if faults.http_slow and chance() < faults.http_slow:
@@ -80,6 +81,15 @@ class StripeApi:
         if faults.http_cut and chance() < faults.http_cut:
             return await self._cut(request, status, headers, content)
         return web.Response(body=content, status=status, content_type="application/json", headers=headers)
+
+    def _content(self, call: Call, request: web.Request) -> bytes:
+        faults = self.simulation.faults
+        refuse(faults, call.path)
+        body = self._answer_once(call, request)
+        if body.get("object") != "list":
+            return msgspec.json.encode(body)
+        limits = [value for name, value in call.pairs if name == "limit"]
+        return distort(faults, Request(call.path, int(limits[-1]) if limits else 10), body)
 
     async def _cut(
         self, request: web.Request, status: int, headers: dict[str, str], content: bytes

@@ -23,6 +23,14 @@ class Faults:
     http_503: float = 0.0
     lock_timeout: float = 0.0
     http_cut: float = 0.0  # the answer ends in its middle: half of them as a whole answer, half with the connection
+    refused_path: str = ""  # below /v1: it is refused with this status, code and these words
+    refused_status: int = 400
+    refused_code: str = ""
+    refused_message: str = "This list can't be given today."
+    odd_path: str = ""  # below /v1: this list is answered oddly, where more objects than `odd_above` are asked for
+    odd_kind: str = ""  # see simulator/oddities.py
+    odd_above: int = 0
+    odd_id: str = ""  # the object that is odd, where one is and not the whole answer
     http_slow: float = 0.0
     http_slow_seconds: float = 3.0  # between reading and answering, at most
     latency_before_ms: float = 0.0  # before Stripe reads what it answers

@@ -17,6 +17,7 @@ from simulator.business.scenarios import SCENARIOS
 from simulator.config import Faults
 from simulator.journal import Event
 from simulator.keys import Key
+from simulator.oddities import KINDS
 from simulator.resources import INLINE, PERMISSIONS
 from simulator.shapes import API_VERSION, State
 from simulator.simulation import Simulation
@@ -139,6 +140,8 @@ class Control:
             raise ControlError(
                 f"There is no fault {', '.join(sorted(unknown))}. There are: {', '.join(sorted(known))}."
             )
+        if wanted.get("odd_kind") not in (None, "", *KINDS):
+            raise ControlError(f"There is no such oddity. There are: {', '.join(KINDS)}.")
         if "events_omitted" in wanted:
             wanted["events_omitted"] = tuple(wanted["events_omitted"])
         self.simulation.faults = replace(self.simulation.faults, **wanted)

@@ -10,7 +10,9 @@ from typing import Protocol
 
 from shared.catalogue import WEBHOOK_ENDPOINT, permission_of
 from shared.connections import Fault, LiveBy, State
+from shared.errors import PermissionMissingError
 
+MISSING = PermissionMissingError.code
 LATE_AFTER = 300.0  # seconds: polling a quiet account takes a minute, and a webhook that is tried again a few
 
 
@@ -148,9 +150,9 @@ def _action_required(cause: str, remedy: Remedy | None = Remedy.UPDATE_KEY) -> S
 
 
 def _stopped(faults: Sequence[Fault]) -> str:
-    unread = [fault for fault in faults if fault.resource != WEBHOOK_ENDPOINT]
-    endpoint = [fault.cause for fault in faults if fault.resource == WEBHOOK_ENDPOINT]
-    return " ".join([*([_missing(unread)] if unread else []), *endpoint])
+    lacking = [fault for fault in faults if fault.code == MISSING and fault.resource != WEBHOOK_ENDPOINT]
+    others = [fault.cause for fault in faults if fault not in lacking]
+    return " ".join([*([_missing(lacking)] if lacking else []), *others])
 
 
 def _missing(faults: Sequence[Fault]) -> str:

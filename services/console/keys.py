@@ -85,7 +85,12 @@ def _group(group: dict[str, Any]) -> list[RenderableType]:
 
 
 def _permission(permission: dict[str, Any]) -> Text:
-    tones = {"granted": GRANTED, "unavailable": UNAVAILABLE, "missing": MISSING[permission["required"]]}
+    tones = {
+        "granted": GRANTED,
+        "unavailable": UNAVAILABLE,
+        "refused": ("warning", f"Stripe refuses it, and says: {permission.get('words')}"),
+        "missing": MISSING[permission["required"]],
+    }
     tone, words = tones[permission["grant"]]
     told = f": {words}" if words else ""
     return with_tone(tone, f"{permission['toggle']} ({permission['slug']}){told}")

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from services.sync_worker.clients import CallsStoppedError, Clients
 from services.sync_worker.endpoint_check import EndpointCheck, EndpointRefusedError
-from services.sync_worker.faults import Faults, is_grantable
+from services.sync_worker.faults import Faults
 from services.sync_worker.gap_fill import FEED, Asked, GapFill, Offsets
 from services.sync_worker.objects import Objects
 from services.sync_worker.planning import list_parameters, split_at
@@ -22,6 +22,7 @@ from shared.errors import (
     PermissionMissingError,
     ResourceUnavailableError,
     StripeNotFoundError,
+    StripeRefusedError,
     TerminalError,
     TransientError,
 )
@@ -96,11 +97,13 @@ class Backfill:
         try:
             async with self._clients.calling(connection) as api:
                 await self._fetch(held, connection, api)
-        except PermissionMissingError as error:
-            if not is_grantable(error):
-                raise ResourceUnavailableError(error.message) from error
+        except (PermissionMissingError, EndpointRefusedError) as error:
             await self._faults.note(connection, held.resource, error)  # the slice waits
-        except EndpointRefusedError as error:
+        except (KeyInvalidError, ResourceUnavailableError):
+            raise
+        except StripeRefusedError as error:
+            if held.object_id is not None:
+                raise  # that object alone
             await self._faults.note(connection, held.resource, error)
 
     async def _fetch(self, held: Slice, connection: Connection, api: StripeApi) -> None:

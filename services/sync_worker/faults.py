@@ -1,4 +1,6 @@
-"""What the key may not do: a resource stops alone, is tried again, and then gets what it missed.
+"""What Stripe refuses to list: a resource stops alone, is tried again, and then gets what it missed.
+
+A permission may be missing, or Stripe says something that stands in no row of `shared/stripe_refusals.py`.
 
 Our webhook endpoint is one of them while it can't be repaired; its changes are polled for meanwhile.
 """
@@ -24,11 +26,12 @@ from shared.errors import (
     KeyInvalidError,
     NotFoundError,
     PermissionMissingError,
+    ResourceUnavailableError,
     StripeRefusedError,
     TerminalError,
     TransientError,
 )
-from shared.key_check import NOT_GRANTABLE, Checked, Grant, describe_missing
+from shared.key_check import Checked, Grant, describe_missing
 from shared.log import get_logger
 from shared.stripe_api import StripeApi
 from shared.syncs import EVENT_FEED, SILENT_WINDOW, Kind, SyncStore
@@ -62,11 +65,12 @@ WHERE (connection_id, resource) = (
 RETURNING connection_id, resource
 """
 LIFT = "DELETE FROM resource_faults WHERE connection_id = $1 AND resource = $2 RETURNING since"
-# What was given up while the fault stood: a sync that waits for a permission ends only then.
+# What was given up while the fault stood: a sync that waits for Stripe's answer ends only then.
 MISSED = """
 SELECT s.id, s.walk, s.range_start, s.object_id FROM slices s JOIN syncs y ON y.id = s.sync_id
 WHERE y.connection_id = $1 AND y.status = 'failed' AND y.kind <> 'verify' AND y.finished_at >= $3
-  AND s.resource = $2 AND s.status = 'failed' AND s.cause_code = 'missing_permissions'
+  AND s.resource = $2 AND s.status = 'failed'
+  AND s.cause_code IN ('missing_permissions', 'stripe_refused', 'stripe_not_found')
 """
 # It goes on behind its checkpoint, unless the log that held the pages before it is lost.
 CARRY = """
@@ -101,9 +105,9 @@ class Faults:
         self._now = now
 
     async def note(
-        self, connection: Connection, resource: str, error: PermissionMissingError | EndpointRefusedError
+        self, connection: Connection, resource: str, error: StripeRefusedError | EndpointRefusedError
     ) -> None:
-        """Note that the connection's key may not read `resource`: a name, the event feed, or our webhook endpoint."""
+        """Note that Stripe refuses `resource` to the connection: a name, the event feed, or our webhook endpoint."""
         cause, slug = _explain(resource, error)
         values = (connection.id, connection.key_version, resource, error.code, cause, slug, FIRST_PAUSE, UNLISTED)
         get_logger().warning("fault_noted", connection=connection.id, resource=resource, reason=error.message)
@@ -141,14 +145,27 @@ class Faults:
             if resource == WEBHOOK_ENDPOINT:
                 return await self._is_repaired(connection, api)
             try:
-                await _read_one(api, resource)
+                await self._read_one(connection, api, resource)
             except KeyInvalidError:
                 raise
-            except PermissionMissingError as error:
-                return not is_grantable(error)
-            except StripeRefusedError:
-                return True  # for another reason, which its slice will tell
+            except ResourceUnavailableError:
+                return True  # its slice will tell
+            except StripeRefusedError as error:
+                await self.note(connection, resource, error)  # perhaps for another reason by now
+                return False
         return True
+
+    async def _read_one(self, connection: Connection, api: StripeApi, resource: str) -> None:
+        """Make the cheapest call that a slice of the resource would make."""
+        if resource == EVENT_FEED:
+            await api.list_page("/v1/events", [("limit", "1")])
+        elif BY_NAME[resource].is_singleton:
+            await api.retrieve(BY_NAME[resource].retrieve_path)
+        else:
+            has_dates = BY_NAME[resource].has_created_filter
+            start, end = (connection.start_seconds, int(self._now()) + CLOCK_SLACK) if has_dates else (None, None)
+            parameters = list_parameters(resource, 0, start=start, end=end, cursor=None)
+            await api.list_page(BY_NAME[resource].list_path, [*parameters, ("limit", "1")])
 
     async def _is_repaired(self, connection: Connection, api: StripeApi) -> bool:
         try:
@@ -190,11 +207,6 @@ class Faults:
         await add_slices(db, sync_id, connection.id, window)
 
 
-def is_grantable(error: PermissionMissingError) -> bool:
-    """Tell whether a person can grant what is missing; what no restricted key can have is not available."""
-    return NOT_GRANTABLE not in error.message
-
-
 def _window(connection: Connection, resource: str, since: datetime, missed: Sequence[Row], *, end: int) -> list[Plan]:
     """Return the slices of what was made or changed silently while the fault stood.
 
@@ -207,24 +219,16 @@ def _window(connection: Connection, resource: str, since: datetime, missed: Sequ
     return [one for one in plan([resource], start=start, end=end) if one.walk not in read]
 
 
-def _explain(resource: str, error: PermissionMissingError | EndpointRefusedError) -> tuple[str, str | None]:
+def _explain(resource: str, error: StripeRefusedError | EndpointRefusedError) -> tuple[str, str | None]:
     """Return the cause in words for people, and the permission that is missing, if it is one."""
-    if not isinstance(error, PermissionMissingError):
-        return f"Webhook missing: {error.message} {MEANWHILE}", None
     needed = permission_of(resource)
+    if isinstance(error, EndpointRefusedError):
+        return f"Webhook missing: {error.message} {MEANWHILE}", None
+    if not isinstance(error, PermissionMissingError):
+        what = "its events" if resource == EVENT_FEED else BY_NAME[resource].table.replace("_", " ")
+        return f"Stripe refuses to give {what}, and says: {error.message}", None
     if resource != WEBHOOK_ENDPOINT:
         slug = error.permission or needed.slug
         return describe_missing([Checked(needed, Grant.MISSING, slug)]), slug
     named = f"{needed.toggle} ({needed.slug})"
     return f"Webhook missing: without the permission {named} it can't be checked or repaired. {MEANWHILE}", needed.slug
-
-
-async def _read_one(api: StripeApi, resource: str) -> None:
-    """Make the cheapest call that needs the permission."""
-    if resource == EVENT_FEED:
-        await api.list_page("/v1/events", [("limit", "1")])
-    elif BY_NAME[resource].is_singleton:
-        await api.retrieve(BY_NAME[resource].retrieve_path)
-    else:
-        parameters = list_parameters(resource, 0, start=None, end=None, cursor=None)
-        await api.list_page(BY_NAME[resource].list_path, [*parameters, ("limit", "1")])

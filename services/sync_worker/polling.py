@@ -11,7 +11,7 @@ from services.sync_worker.gap_fill import GapFill
 from shared.catalogue import WEBHOOK_ENDPOINT
 from shared.connections import Connection, ConnectionStore, LiveBy, State
 from shared.db import Pool, RowInUseError, database_errors
-from shared.errors import PermissionMissingError, TerminalError, TransientError
+from shared.errors import KeyInvalidError, StripeRefusedError, TerminalError, TransientError
 from shared.log import get_logger
 from shared.syncs import EVENT_FEED
 
@@ -102,7 +102,9 @@ class Polling:
         async with self._clients.calling(connection) as api:
             try:
                 found = await self._gap_fill.fill(connection, api)
-            except PermissionMissingError as error:
+            except KeyInvalidError:
+                raise
+            except StripeRefusedError as error:
                 await self._faults.note(connection, EVENT_FEED, error)
                 return 0
         return found

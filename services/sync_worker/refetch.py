@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from services.sync_worker.clients import Clients
-from services.sync_worker.faults import Faults, is_grantable
+from services.sync_worker.faults import Faults
 from services.sync_worker.objects import NEWEST_OF_LIST, Objects
 from shared.background import repeat
 from shared.catalogue import BY_NAME
@@ -101,7 +101,7 @@ class Refetch:
         except KeyInvalidError:
             raise
         except StripeRefusedError as error:
-            if isinstance(error, PermissionMissingError) and is_grantable(error):
+            if isinstance(error, PermissionMissingError):
                 await self._faults.note(connection, row["resource"], error)  # the question waits
                 await self._release(key)
                 return

@@ -11,6 +11,7 @@ from services.connection_api.pace import duration_text, rate_of, rate_text, rema
 from services.connection_api.status import Tone, percent_of
 from shared.catalogue import WEBHOOK_ENDPOINT
 from shared.connections import Fault
+from shared.errors import PermissionMissingError
 from shared.sync_progress import Counts, ResourceProgress
 from shared.syncs import EVENT_FEED, Kind, Status, Sync
 
@@ -182,6 +183,7 @@ WAITING = Word("Waiting", Tone.QUIET, "setting-up")
 DONE = Word("Done", Tone.GOOD, "live")
 FAILED = Word("Failed", Tone.BAD, "missing")
 NEEDS_PERMISSION = Word("Needs a permission", Tone.WARNING, "action-required")
+REFUSED = Word("Refused by Stripe", Tone.WARNING, "action-required")
 NOT_AVAILABLE = Word("Not available", Tone.QUIET, "unavailable")
 
 
@@ -219,7 +221,8 @@ def _state_of_line(view: SyncView, progress: ResourceProgress | None, fault: Fau
     if status is Status.SUCCEEDED or (progress and progress.confirmed):
         return DONE, None
     if fault and view.is_open:
-        return NEEDS_PERMISSION, _permission_sentence(fault)
+        is_permission = fault.code == PermissionMissingError.code
+        return (NEEDS_PERMISSION, _permission_sentence(fault)) if is_permission else (REFUSED, fault.cause)
     if status is Status.RUNNING:
         return (STATUSES[status] if progress and (progress.share or progress.read) else WAITING), None
     if status is Status.QUEUED:

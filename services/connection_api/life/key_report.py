@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from shared.api_keys import ApiKey
@@ -27,6 +27,7 @@ class PermissionLine:
     grant: Grant
     required: bool
     resources: tuple[str, ...]
+    words: str | None = None  # Stripe's, where it refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,15 +101,31 @@ def _is_required(checked: Checked, needed: frozenset[str]) -> bool:
 def _line(checked: Checked, needed: frozenset[str]) -> PermissionLine:
     permission = checked.permission
     return PermissionLine(
-        permission.toggle, checked.slug, checked.grant, _is_required(checked, needed), permission.resources
+        permission.toggle,
+        checked.slug,
+        checked.grant,
+        _is_required(checked, needed),
+        permission.resources,
+        checked.words,
     )
 
 
 def _sufficient(checked: Sequence[Checked], needed: frozenset[str]) -> str:
+    return " ".join([_granted(checked, needed), *_refusals(checked)])
+
+
+def _granted(checked: Sequence[Checked], needed: frozenset[str]) -> str:
     missing = [one for one in checked if one.grant is Grant.MISSING]
     if not missing:
-        return "The key has every permission."
+        is_all = not any(one.grant is Grant.REFUSED for one in checked)
+        return "The key has every permission." if is_all else "No permission is known to be missing."
     lacking = ", ".join(f"{one.permission.toggle} ({one.slug})" for one in missing)
     wanted = any(_is_required(one, needed) for one in missing)
     what = "are not synced" if wanted else "can't be chosen"
     return f"The key has every permission that is required. Not granted, so these {what}: {lacking}."
+
+
+def _refusals(checked: Sequence[Checked]) -> Iterator[str]:
+    for one in checked:
+        if one.grant is Grant.REFUSED:
+            yield f"Stripe refuses {one.permission.toggle}, and says: {one.words}"

@@ -309,3 +309,63 @@ async def is_waiting(here: World) -> bool:
     """Tell whether somebody waits for a row that another transaction holds."""
     sql = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock')"
     return bool(await here.pool.fetchval(sql))
+
+
+async def refuse(here: World, status: int, message: str, path: str = "customers", code: str = "") -> None:
+    fault = {"refused_path": path, "refused_status": status, "refused_message": message, "refused_code": code}
+    await here.control("POST", "faults", fault)
+
+
+async def test_a_list_that_is_refused_in_unknown_words_is_told_on_the_connection_and_on_the_sync(here: World) -> None:
+    await refuse(here, 400, "Customers rest today.")
+    sync_id = await here.start("customer", "charge")
+    await here.fetch_all()
+    await finish(here)
+    await finish(here)
+    [fault] = await faults(here)
+    assert (fault.resource, fault.code, fault.permission) == ("customer", "stripe_refused", None)
+    assert fault.cause == "Stripe refuses to give customers, and says: Customers rest today."
+    sync = await here.syncs.get(sync_id)
+    assert (sync.status, sync.cause_code) == (Status.FAILED, "stripe_refused")
+    assert "Customers rest today." in (sync.cause or "")
+
+
+async def test_what_was_refused_in_unknown_words_comes_once_it_is_given_again(here: World) -> None:
+    await refuse(here, 400, "Customers rest today.")
+    await here.start("customer")
+    await here.fetch_all()
+    await finish(here)
+    await refuse(here, 403, "Customers are being looked at.")
+    await try_again(here)
+    [fault] = await faults(here)
+    assert fault.cause.endswith("Customers are being looked at.")
+    await here.control("DELETE", "faults")
+    await try_again(here)
+    assert await faults(here) == ()
+    await here.fetch_all()
+    await finish(here)
+    assert set(here.published_ids()) == here.truth("customer")
+
+
+async def test_an_account_that_is_no_platform_needs_nobody(here: World) -> None:
+    await here.pool.execute("UPDATE connections SET resources = resources || '{connected_account}'")
+    await refuse(
+        here, 403, "Only Stripe Connect platforms can work with other accounts.", "accounts", "account_invalid"
+    )
+    sync_id = await here.start("connected_account")
+    await here.fetch_all()
+    await finish(here)
+    assert await faults(here) == ()
+    assert (await here.syncs.get(sync_id)).status is Status.SUCCEEDED
+
+
+async def test_an_object_that_is_refused_is_no_fault_of_its_resource(here: World) -> None:
+    customer = min(here.truth("customer"))
+    await refuse(here, 400, "This one rests today.", f"customers/{customer}")
+    await here.syncs.resync_object(await here.connection(), "customer", customer)
+    await here.completion().start_queued()
+    await here.fetch_all()
+    await finish(here)
+    assert await faults(here) == ()
+    sync = await newest(here, Kind.MANUAL)
+    assert (sync.status, sync.cause) == (Status.FAILED, "customer: This one rests today.")

@@ -110,3 +110,12 @@ def test_a_destination_that_is_far_behind_is_told_with_what_found_no_room() -> N
     status = status_of(Situation(), backfill_share=0.5, lag_seconds=7200, waiting=1000, left_out=12_345)
     assert status.word is Word.DELAYED
     assert status.sentence.startswith("A destination is 120 minutes behind, and 12,345 changes found no room to wait")
+
+
+def test_refusal_in_stripes_own_words_is_told_as_it_is_and_names_no_permission() -> None:
+    fault = Fault("charge", "stripe_refused", "Stripe refuses to give charges, and says: No.", None, datetime.now(UTC))
+
+    status = status_of(Situation(faults=[fault]), backfill_share=None)
+
+    assert (status.word, status.remedy) == (Word.ACTION_REQUIRED, None)
+    assert status.sentence == "Stripe refuses to give charges, and says: No."

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from services.connection_api.life.key_report import make_report
+from shared.api_keys import parse_api_key
 from shared.catalogue import BY_NAME, DEFAULT_RESOURCES, RESOURCES, permissions
 from shared.errors import KeyRefusedError, PayloadError, StripeUnavailableError
 from shared.key_check import SPACING, Grant, KeyCheck, check_key
-from tests.unit.shared.fake_stripe import FakeStripe, calling, no_wait, refusal
+from tests.unit.shared.fake_stripe import KEY, FakeStripe, calling, no_wait, refusal
 
 CHARGE = [BY_NAME["charge"]]
 
@@ -172,3 +174,39 @@ async def test_calls_start_no_faster_than_stripe_takes_them():
     assert sorted(starts) == pytest.approx([number * SPACING for number in range(len(starts))])
     assert 1 / SPACING <= 25
     assert max(starts) <= 2.5
+
+
+async def test_account_that_is_no_platform_lacks_nothing():
+    stripe = FakeStripe({"/v1/accounts": (403, "Only Stripe Connect platforms can work with other accounts.")})
+
+    found = await check(stripe, RESOURCES)
+
+    assert stripe.calls["/v1/accounts"] == 1
+    assert {one.slug: one.grant for one in found.checked}["rak_connected_account_read"] is Grant.GRANTED
+
+
+async def test_key_that_may_not_list_accounts_is_told_so():
+    found = await check(FakeStripe({"/v1/accounts": refusal("rak_connected_account_read")}), RESOURCES)
+
+    assert [one.slug for one in found.missing] == ["rak_connected_account_read"]
+    assert found.unreadable == {"connected_account"}
+
+
+async def test_address_that_is_not_allowed_is_one_cause_and_no_missing_permission():
+    words = "The API key provided does not allow requests from your IP address."
+
+    error = await refused(FakeStripe(everything=(403, words)), RESOURCES)
+
+    assert error.code == "api_key_ip_restricted"
+
+
+async def test_refusal_in_unknown_words_is_told_as_it_is():
+    found = await check(FakeStripe({"/v1/charges": (400, "Charges rest today.")}), CHARGE)
+
+    [charges] = [one for one in found.checked if one.grant is Grant.REFUSED]
+    assert (charges.permission.slug, charges.words) == ("rak_charge_read", "Charges rest today.")
+    report = make_report(
+        parse_api_key(KEY.get_secret_value(), allow_test=False), found, webhooks=None, wanted=["charge"]
+    )
+    assert "The key has every permission" not in report.sentence
+    assert report.sentence.endswith("Stripe refuses Charges and Refunds, and says: Charges rest today.")

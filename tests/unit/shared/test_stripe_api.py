@@ -42,6 +42,7 @@ class Answer:
 
 
 NEVER = Answer(status=0)
+PLAN_LACKS = "The provided key 'rk_live_***aaaa' does not have the required permissions for this endpoint."
 
 
 @dataclass(slots=True)
@@ -102,6 +103,20 @@ async def calling(script: Script, **options: Any) -> AsyncIterator[StripeApi]:
         (401, "The API key provided does not allow requests from your IP address.", None, KeyInvalidError),
         (402, "Your card was declined.", "card_declined", StripeRefusedError),
         (403, "Having the 'rak_charge_read' permission would allow this.", None, PermissionMissingError),
+        (
+            403,
+            f"{PLAN_LACKS} Enabling \"Prices Read\" ('plan_read') permissions would help.",
+            None,
+            PermissionMissingError,
+        ),
+        (403, PLAN_LACKS, None, PermissionMissingError),
+        (403, "This application lacks something.", "more_permissions_required_for_application", PermissionMissingError),
+        (403, "The API key provided does not allow requests from your IP address (192.0.2.1).", None, KeyInvalidError),
+        (403, "Expired API Key provided: rk_live_***aaaa", "api_key_expired", KeyInvalidError),
+        (403, "Only Stripe Connect platforms can work with other accounts.", None, ResourceUnavailableError),
+        (403, "You can't do that.", "account_invalid", ResourceUnavailableError),
+        (403, f"{PLAN_LACKS} They are not available for use by restricted keys.", None, ResourceUnavailableError),
+        (403, "This account is being looked at.", None, StripeRefusedError),
         (404, "No such charge: 'ch_9'", "resource_missing", StripeNotFoundError),
         (404, "Unrecognized request URL (GET: /v1/treasury/x).", None, ResourceUnavailableError),
         (409, "There is another request in progress.", None, StripeUnavailableError),
@@ -132,6 +147,13 @@ def test_a_missing_permission_is_named() -> None:
     with pytest.raises(PermissionMissingError) as caught:
         raise_for_status(403, body, None)
     assert caught.value.permission == "rak_balance_transaction_source_read"
+
+
+def test_a_missing_permission_is_named_in_stripes_newer_words_too() -> None:
+    message = f"{PLAN_LACKS} Enabling \"Prices Read\" ('plan_read') permissions on this key would allow this request."
+    with pytest.raises(PermissionMissingError) as caught:
+        raise_for_status(403, json.dumps({"error": {"message": message}}).encode(), None)
+    assert caught.value.permission == "rak_plan_read"
 
 
 def test_no_error_repeats_a_key() -> None:

@@ -152,7 +152,7 @@ class StatusAnswer(Answer):
 
 
 class FaultAnswer(Answer):
-    """A resource that the key may not read any more."""
+    """A resource that Stripe refuses to give: it alone has stopped."""
 
     resource: str
     code: str
@@ -215,6 +215,7 @@ class PermissionAnswer(Answer):
     grant: Grant
     required: bool
     resources: tuple[str, ...]
+    words: str | None = Field(default=None, description="What Stripe said, where it refused for another reason.")
 
 
 class GroupAnswer(Answer):
