@@ -243,17 +243,17 @@ class SyncStore:
             connection.id, Kind.MANUAL, trigger="requested", resources=[resource], object_id=object_id, db=db
         )
 
-    async def pause(self, sync_id: str, *, db: Database | None = None) -> None:
-        """Let the sync wait; its slices stop at their next checkpoint. Raises `NotFoundError`, `ConflictError`."""
-        await self._move(sync_id, Status.PAUSED, WAITING, "paused", db)
+    async def pause(self, sync_id: str, *, db: Database | None = None) -> bool:
+        """Let the sync wait from its next checkpoint on; tell whether that is new, or raise `ConflictError`."""
+        return await self._move(sync_id, (Status.PAUSED,), WAITING, "paused", db)
 
-    async def resume(self, sync_id: str, *, db: Database | None = None) -> None:
-        """Let a paused sync go on from its checkpoints. Raises `NotFoundError`, `ConflictError`."""
-        await self._move(sync_id, Status.RUNNING, (Status.PAUSED,), "resumed", db)
+    async def resume(self, sync_id: str, *, db: Database | None = None) -> bool:
+        """Let a paused sync go on from its checkpoints; tell or raise as `pause` does."""
+        return await self._move(sync_id, (Status.RUNNING, Status.QUEUED), (Status.PAUSED,), "resumed", db)
 
-    async def cancel(self, sync_id: str, *, db: Database | None = None) -> None:
-        """Give the sync up for good; what it has written stays. Raises `NotFoundError`, `ConflictError`."""
-        await self._move(sync_id, Status.CANCELLED, OPEN, "cancelled", db)
+    async def cancel(self, sync_id: str, *, db: Database | None = None) -> bool:
+        """Give the sync up for good; what it has written stays. Tell or raise as `pause` does."""
+        return await self._move(sync_id, (Status.CANCELLED,), OPEN, "cancelled", db)
 
     async def get(self, sync_id: str, *, db: Database | None = None) -> Sync:
         """Return the sync, with `db` as the caller's transaction sees it; raise `NotFoundError`."""
@@ -325,12 +325,15 @@ class SyncStore:
             rows = await self._pool.fetch(PROGRESS, sync_id, STRIPE_BEGAN)
         return [resource_progress(row) for row in rows]
 
-    async def _move(self, sync_id: str, to: Status, allowed: Sequence[Status], done: str, db: Database | None) -> None:
+    async def _move(
+        self, sync_id: str, to: Sequence[Status], allowed: Sequence[Status], done: str, db: Database | None
+    ) -> bool:
         with database_errors():
-            moved = await (db or self._pool).execute(_MOVE, sync_id, to, list(allowed))
-        if moved == "UPDATE 1":
-            return
+            if await (db or self._pool).execute(_MOVE, sync_id, to[0], list(allowed)) == "UPDATE 1":
+                return True
         sync = await self.get(sync_id, db=db)
         if sync.kind is Kind.LIVE:
             raise ConflictError(f"An hour of live changes can't be {done}. Pause the connection instead.")
+        if sync.status in to:
+            return False
         raise ConflictError(f"This sync {SPOKEN[sync.status]}, so it can't be {done}.")

@@ -43,8 +43,8 @@ class AccountPages:
 
     async def resume(self, request: web.Request) -> web.Response:
         """Go on after a pause."""
-        await self._state.connect.resume(read_id(request), by=actor_of(request))
-        return done(request, "resumed")
+        is_new = await self._state.connect.resume(read_id(request), by=actor_of(request))
+        return done(request, "resumed" if is_new else "resumed_already")
 
     async def deliver_again(self, request: web.Request) -> web.Response:
         """Let stopped deliveries go on."""

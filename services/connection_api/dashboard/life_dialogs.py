@@ -122,8 +122,8 @@ class Pause:
 
     async def submit(self, request: web.Request) -> web.Response:
         """Stop calling Stripe for this connection."""
-        await self._state.connect.pause(read_id(request), by=actor_of(request))
-        return done(request, "paused")
+        is_new = await self._state.connect.pause(read_id(request), by=actor_of(request))
+        return done(request, "paused" if is_new else "paused_already")
 
 
 class Removal:

@@ -154,24 +154,37 @@ class Connect:
         await self._wake(connection_id, sync_id)
         return sync_id
 
-    async def pause(self, connection_id: str, *, by: Actor) -> None:
-        """Stop calling Stripe for this connection; what Stripe delivers is still written."""
-        async with transaction(self._pool) as db:
-            await self._move(db, connection_id, State.PAUSED, State.ACTIVE)
-            await append(db, by, "connection.paused", connection_id)
+    async def pause(self, connection_id: str, *, by: Actor) -> bool:
+        """Stop calling Stripe for this connection; what Stripe delivers is still written.
 
-    async def resume(self, connection_id: str, *, by: Actor) -> None:
-        """Go on after a pause, from the checkpoint, with the gap filled."""
-        connection = await self._connections.get(connection_id)
+        Tells whether that is new: a paused connection stays as it is. Raises `NotFoundError`, `ConflictError`.
+        """
         async with transaction(self._pool) as db:
-            await self._move(db, connection_id, State.ACTIVE, State.PAUSED)
-            await self._syncs.reconcile(connection, trigger="resumed", now=self._now(), db=db)
-            await append(db, by, "connection.resumed", connection_id)
+            is_new = await self._move(db, connection_id, State.PAUSED, State.ACTIVE)
+            if is_new:
+                await append(db, by, "connection.paused", connection_id)
+        return is_new
 
-    async def _move(self, db: Database, connection_id: str, to: State, wanted: State) -> None:
-        connection = await self._connections.get(connection_id)
-        if await db.execute(MOVE, connection_id, to, wanted) != "UPDATE 1":
+    async def resume(self, connection_id: str, *, by: Actor) -> bool:
+        """Go on after a pause, from the checkpoint, with the gap filled.
+
+        Tells whether that is new: an active connection stays as it is. Raises `NotFoundError`, `ConflictError`.
+        """
+        async with transaction(self._pool) as db:
+            is_new = await self._move(db, connection_id, State.ACTIVE, State.PAUSED)
+            if is_new:
+                connection = await self._connections.get(connection_id, db=db)
+                await self._syncs.reconcile(connection, trigger="resumed", now=self._now(), db=db)
+                await append(db, by, "connection.resumed", connection_id)
+        return is_new
+
+    async def _move(self, db: Database, connection_id: str, to: State, wanted: State) -> bool:
+        if await db.execute(MOVE, connection_id, to, wanted) == "UPDATE 1":
+            return True
+        connection = await self._connections.get(connection_id, db=db)
+        if connection.state is not to:
             raise ConflictError(f"The connection is {connection.state.replace('_', ' ')}, not {wanted}.")
+        return False
 
     async def _insert(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from shared.audit import Actor, append
 from shared.db import Pool, transaction
-from shared.errors import ConflictError, NotFoundError
+from shared.errors import NotFoundError
 
 EXISTS = "SELECT true FROM connections WHERE id = $1"
 GO_ON = "DELETE FROM delivery_stops WHERE connection_id = $1 RETURNING destination_id"
@@ -14,12 +14,6 @@ WHERE connection_id = $1 AND destination_id = ANY ($2::text[])
 """
 
 
-class NotStoppedError(ConflictError):
-    """Delivery of this connection has not stopped."""
-
-    code = "delivery_not_stopped"
-
-
 class Deliveries:
     """Raises `DatabaseUnavailableError` when the database is away."""
 
@@ -27,12 +21,11 @@ class Deliveries:
         self._pool = pool
 
     async def resume(self, connection_id: str, *, by: Actor) -> None:
-        """Deliver again, with what was kept; raise `NotFoundError` or `NotStoppedError`."""
+        """Deliver again, with what was kept; what has not stopped stays as it is. Raises `NotFoundError`."""
         async with transaction(self._pool) as db:
             if not await db.fetchval(EXISTS, connection_id):
                 raise NotFoundError(f"There is no connection {connection_id}.")
             stopped = sorted(row["destination_id"] for row in await db.fetch(GO_ON, connection_id))
-            if not stopped:
-                raise NotStoppedError
-            await db.execute(KEPT_IS_DUE, connection_id, stopped)
-            await append(db, by, "connection.delivery_resumed", connection_id, destination_ids=stopped)
+            if stopped:
+                await db.execute(KEPT_IS_DUE, connection_id, stopped)
+                await append(db, by, "connection.delivery_resumed", connection_id, destination_ids=stopped)

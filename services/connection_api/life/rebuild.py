@@ -42,7 +42,7 @@ class Rebuild:
             ids = [row["connection_id"] for row in await db.fetch(USERS, destination_id, list(READABLE))]
             if not ids:
                 raise ConflictError("No account delivers to this destination, so there is nothing to fill it with.")
-            syncs = [await self._queue(db, one) for one in await self._connections.list_by_id(ids)]
+            syncs = [await self._queue(db, one) for one in await self._connections.list_by_id(ids, db=db)]
             await append(db, by, "destination.rebuilt", destination_id, syncs=syncs)
         return syncs
 

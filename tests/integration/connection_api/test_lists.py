@@ -206,12 +206,25 @@ async def test_pause_sync_and_resume(api: Client, pool: Pool) -> None:
     await insert_connection(pool)
     paused = await api.post("/v1/connections/con_1/pause", headers=BEARER)
     assert (paused.status, (await paused.json())["state"]) == (200, "paused")
-    assert (await api.post("/v1/connections/con_1/pause", headers=BEARER)).status == 409
+    again = await api.post("/v1/connections/con_1/pause", headers=BEARER)
+    assert (again.status, (await again.json())["state"]) == (200, "paused")
     assert (await api.post("/v1/connections/con_1/syncs", headers=BEARER)).status == 409
     resumed = await api.post("/v1/connections/con_1/resume", headers=BEARER)
     assert (resumed.status, (await resumed.json())["state"]) == (200, "active")
+    again = await api.post("/v1/connections/con_1/resume", headers=BEARER)
+    assert (again.status, (await again.json())["state"]) == (200, "active")
+    actions = [entry["action"] for entry in (await get(api, "/v1/audit-log", subject="con_1"))["data"]]
+    assert actions == ["connection.resumed", "connection.paused", "connection.created"]
     sync = await api.post("/v1/connections/con_1/syncs", headers=BEARER)
     assert (sync.status, (await sync.json())["kind"]) == (202, "reconcile")
+
+
+async def test_connection_whose_key_was_refused_can_not_be_paused(api: Client, pool: Pool) -> None:
+    await insert_connection(pool)
+    await pool.execute("UPDATE connections SET state = 'action_required'")
+    for action in ("pause", "resume"):
+        answer = await api.post(f"/v1/connections/con_1/{action}", headers=BEARER)
+        assert (answer.status, (await answer.json())["code"]) == (409, "conflict")
 
 
 async def test_connections_are_found_by_name_id_and_status(api: Client, pool: Pool) -> None:
@@ -269,4 +282,4 @@ async def test_delivery_that_has_stopped_is_the_status_and_goes_on_by_command(ap
     answer = await api.post("/v1/connections/con_1/deliver-again", headers=BEARER)
     assert (answer.status, (await answer.json())["status"]["remedy"]) == (200, None)
     again = await api.post("/v1/connections/con_1/deliver-again", headers=BEARER)
-    assert (again.status, (await again.json())["code"]) == (409, "delivery_not_stopped")
+    assert (again.status, (await again.json())["id"]) == (200, "con_1")

@@ -108,7 +108,8 @@ async def test_sync_is_paused_resumed_and_cancelled(api: Client, pool: Pool) -> 
     [sync_id] = await make(pool)
     for action, status in (("pause", "paused"), ("resume", "queued"), ("cancel", "cancelled")):
         assert await post(api, f"/v1/syncs/{sync_id}/{action}") == (200, await get_sync(api, sync_id, status))
-    for action in ("pause", "resume", "cancel"):
+    assert await post(api, f"/v1/syncs/{sync_id}/cancel") == (200, await get_sync(api, sync_id, "cancelled"))
+    for action in ("pause", "resume"):
         status, problem = await post(api, f"/v1/syncs/{sync_id}/{action}")
         assert (status, problem["code"]) == (409, "conflict")
     entries = (await get(api, "/v1/audit-log", subject=sync_id))["data"]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import structlog
 
-from services.connection_api.life.deliveries import Deliveries, NotStoppedError
+from services.connection_api.life.deliveries import Deliveries
 from shared.audit import Actor
 from shared.errors import NotFoundError
 from shared.topics import EVENTS, SNAPSHOTS
@@ -96,8 +96,8 @@ async def test_some_failures_among_many_records_stop_nothing(world: World) -> No
     assert (await rows(world, "copy"), await world.state.rows(STOPS)) == (540, [(0,)])
 
 
-async def test_delivery_that_has_not_stopped_can_not_be_let_go_on(world: World) -> None:
-    with pytest.raises(NotStoppedError):
-        await Deliveries(world.state.pool).resume("con_1", by=BY)
+async def test_delivery_that_has_not_stopped_stays_as_it_is(world: World) -> None:
+    await Deliveries(world.state.pool).resume("con_1", by=BY)
+    assert await world.state.rows("SELECT count(*) FROM audit_log WHERE action LIKE 'connection.delivery%'") == [(0,)]
     with pytest.raises(NotFoundError):
         await Deliveries(world.state.pool).resume("con_9", by=BY)

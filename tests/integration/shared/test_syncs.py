@@ -171,12 +171,10 @@ async def test_a_sync_that_has_not_ended_can_be_cancelled(book: Book, status: St
 @pytest.mark.parametrize(
     ("step", "status", "why"),
     [
-        ("pause", Status.PAUSED, "This sync is paused, so it can't be paused"),
-        ("pause", Status.SUCCEEDED, "has succeeded"),
-        ("resume", Status.RUNNING, "This sync is running, so it can't be resumed"),
-        ("resume", Status.QUEUED, "is waiting for its turn"),
+        ("pause", Status.SUCCEEDED, "This sync has succeeded, so it can't be paused"),
+        ("pause", Status.CANCELLED, "was cancelled"),
+        ("resume", Status.CANCELLED, "This sync was cancelled, so it can't be resumed"),
         ("cancel", Status.FAILED, "This sync has failed, so it can't be cancelled"),
-        ("cancel", Status.CANCELLED, "was cancelled"),
     ],
 )
 async def test_a_step_that_the_status_does_not_allow_is_refused(
@@ -186,6 +184,22 @@ async def test_a_step_that_the_status_does_not_allow_is_refused(
     await move(book, sync_id, status)
     with pytest.raises(ConflictError, match=why):
         await getattr(book.syncs, step)(sync_id)
+    assert (await book.syncs.get(sync_id)).status is status
+
+
+@pytest.mark.parametrize(
+    ("step", "status"),
+    [
+        ("pause", Status.PAUSED),
+        ("resume", Status.RUNNING),
+        ("resume", Status.QUEUED),
+        ("cancel", Status.CANCELLED),
+    ],
+)
+async def test_a_step_that_was_taken_already_changes_nothing(book: Book, step: str, status: Status) -> None:
+    sync_id = await book.create()
+    await move(book, sync_id, status)
+    assert await getattr(book.syncs, step)(sync_id) is False
     assert (await book.syncs.get(sync_id)).status is status
 
 
