@@ -13,26 +13,24 @@ from urllib.parse import quote, unquote, urlencode
 from aiohttp import web
 from pydantic import Field, ValidationError
 
+from services.connection_api.debt_sentences import LATE_AFTER
+from services.connection_api.debts import MAY_OWE
 from services.connection_api.rest.models.base import LONGEST_CURSOR, PRINTABLE, Input
 from services.connection_api.rest.requests import make_cursor, read_cursor, refusal
-from services.connection_api.status import LATE_AFTER, Word
+from services.connection_api.status import Word
 from shared.connections import LiveBy, State
 
 ACTIVE = f"state = '{State.ACTIVE}'"
-NEEDS_PERSON = """(EXISTS (SELECT FROM resource_faults f WHERE f.connection_id = connections.id)
-                  OR EXISTS (SELECT FROM delivery_stops s WHERE s.connection_id = connections.id))"""
 IS_BACKFILLING = """EXISTS (SELECT FROM syncs s WHERE s.connection_id = connections.id AND s.kind = 'backfill'
                             AND s.status IN ('queued', 'running', 'paused'))"""
-MAY_BE_LATE = f"""((live_by = '{LiveBy.POLLING}' AND events_complete_to < extract(epoch FROM now()) - {LATE_AFTER})
-                   OR EXISTS (SELECT FROM parked_records p WHERE p.connection_id = connections.id)
-                   OR EXISTS (SELECT FROM delivery_gaps g WHERE g.connection_id = connections.id))"""
+EVENTS_MAY_BE_LATE = f"(live_by = '{LiveBy.POLLING}' AND events_complete_to < extract(epoch FROM now()) - {LATE_AFTER})"
 MAY_BE: Mapping[Word, str] = MappingProxyType(
     {
         Word.SETTING_UP: f"state = '{State.SETTING_UP}'",
-        Word.BACKFILLING: f"{ACTIVE} AND NOT {NEEDS_PERSON} AND {IS_BACKFILLING}",
-        Word.LIVE: f"{ACTIVE} AND NOT {NEEDS_PERSON}",
-        Word.DELAYED: f"{ACTIVE} AND NOT {NEEDS_PERSON} AND {MAY_BE_LATE}",
-        Word.ACTION_REQUIRED: f"(state = '{State.ACTION_REQUIRED}' OR ({ACTIVE} AND {NEEDS_PERSON}))",
+        Word.BACKFILLING: f"{ACTIVE} AND {IS_BACKFILLING}",
+        Word.LIVE: f"{ACTIVE} AND NOT {IS_BACKFILLING}",
+        Word.DELAYED: f"{ACTIVE} AND ({MAY_OWE} OR {EVENTS_MAY_BE_LATE})",
+        Word.ACTION_REQUIRED: f"(state = '{State.ACTION_REQUIRED}' OR ({ACTIVE} AND {MAY_OWE}))",
         Word.PAUSED: f"state = '{State.PAUSED}'",
         Word.REMOVING: f"state = '{State.REMOVING}'",
     }

@@ -8,9 +8,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from services.connection_api.account_filter import AccountFilter, cursor_after
-from services.connection_api.status import Status, percent_of, status_of
-from shared.catalogue import RESOURCES
-from shared.connections import Fault, LiveBy, State
+from services.connection_api.debt_sentences import owed_by_events
+from services.connection_api.debts import read_owed
+from services.connection_api.labels import label_of, rank_of
+from services.connection_api.status import Owed, Status, percent_of, status_of
+from shared.connections import LiveBy, State
 from shared.db import Pool, Row, database_errors
 from shared.errors import NotFoundError
 from shared.sync_progress import Counts, ResourceProgress
@@ -18,14 +20,10 @@ from shared.syncs import Status as SyncStatus
 from shared.syncs import SyncStore
 
 PAGE_SIZE = 25
-MOST_COUNTED = 1000  # parked records: more of them are not counted, since the page asks every second
 NEWS = timedelta(days=1)  # how long a backfill that went well is worth a line
 FINISHED_KEPT = 200  # finished backfills whose figures are kept in memory
 POSTGRES_PORT = 5432
 
-LABELS = {r.name: r.table.replace("_", " ").capitalize() for r in RESOURCES}
-LABELS["invoiceitem"] = "Invoice items"  # one word in Stripe's API, two in its pages
-RANKS = {r.name: rank for rank, r in enumerate(RESOURCES)}
 NOTHING = Counts()
 
 # Which rows are shown is decided first: what is told of each takes a look at other tables.
@@ -37,12 +35,6 @@ SELECT c.id, c.account_id, c.account_name, lower(c.account_name) AS sorted_name,
        (SELECT coalesce(jsonb_agg(jsonb_build_object('name', d.name, 'settings', d.settings) ORDER BY d.name), '[]')
         FROM connection_destinations l JOIN destinations d ON d.id = l.destination_id
         WHERE l.connection_id = c.id) AS places,
-       p.waiting, least(p.oldest, g.oldest) AS waiting_since, g.left_out,
-       ARRAY(SELECT row(f.resource, f.code, f.cause, f.permission, f.since) FROM resource_faults f
-             WHERE f.connection_id = c.id ORDER BY f.resource) AS faults,
-       ARRAY(SELECT row(d.name, s.failed, s.counted, s.reason)
-             FROM delivery_stops s JOIN destinations d ON d.id = s.destination_id
-             WHERE s.connection_id = c.id ORDER BY d.name) AS stops,
        b.id AS sync_id, b.status AS sync_status, b.cause AS sync_cause, b.resources AS sync_resources,
        b.finished_at AS sync_finished_at
 FROM (
@@ -57,18 +49,6 @@ LEFT JOIN LATERAL (
     SELECT id, status, cause, resources, finished_at FROM syncs
     WHERE connection_id = c.id AND kind = 'backfill' ORDER BY created_at DESC, id DESC LIMIT 1
 ) b ON true
-LEFT JOIN LATERAL (
-    SELECT count(*) AS waiting, min(parked_at) AS oldest FROM (
-        SELECT r.parked_at FROM connection_destinations l
-        JOIN parked_records r ON r.destination_id = l.destination_id AND r.connection_id = l.connection_id
-        WHERE l.connection_id = c.id LIMIT {most_counted}
-    ) counted
-) p ON true
-LEFT JOIN LATERAL (
-    SELECT coalesce(sum(r.records), 0)::bigint AS left_out, min(r.noted_at) AS oldest FROM delivery_gaps r
-    JOIN connection_destinations l ON l.connection_id = r.connection_id AND l.destination_id = r.destination_id
-    WHERE r.connection_id = c.id
-) g ON true
 ORDER BY sorted_name, c.id
 """
 
@@ -153,6 +133,7 @@ class Card:
     places: tuple[Place, ...]
     backfill: Backfill | None
     state: State
+    owed: tuple[Owed, ...]  # the worst first
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +150,6 @@ class _Situation:
     state: State
     cause: str | None
     live_by: LiveBy
-    faults: tuple[Fault, ...]
 
 
 class Overview:
@@ -202,10 +182,13 @@ class Overview:
     ) -> tuple[list[tuple[Card, str]], Sequence[str] | None]:
         """Return cards that may be wanted, each with its name as it is sorted, and where to go on."""
         today = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-        sql = CARDS.format(condition=wanted.condition, most_counted=MOST_COUNTED)
+        sql = CARDS.format(condition=wanted.condition)
         with database_errors():
             rows = await pool.fetch(sql, *place, wanted.q, limit, today)
-        cards = [(_card(row, await self._backfill(pool, row, now), now), row["sorted_name"]) for row in rows]
+        owed = await read_owed(pool, [row["id"] for row in rows], now=now)
+        cards = [
+            (_card(row, await self._backfill(pool, row, now), owed[row["id"]], now), row["sorted_name"]) for row in rows
+        ]
         last = cards[-1] if len(rows) == limit else None
         return cards, (last[1], last[0].id) if last else None
 
@@ -232,7 +215,7 @@ class Overview:
 def make_backfill(row: Mapping[str, Any], status: SyncStatus, progress: Iterable[ResourceProgress]) -> Backfill:
     """Put a sync's row and its progress together, in the catalogue's order."""
     known = {p.resource: p for p in progress}
-    names = sorted(known.keys() | set(row["sync_resources"]), key=lambda name: (RANKS.get(name, len(RANKS)), name))
+    names = sorted(known.keys() | set(row["sync_resources"]), key=lambda name: (rank_of(name), name))
     lines = [_line(name, known.get(name)) for name in names]
     return Backfill(
         sync_id=row["sync_id"],
@@ -245,7 +228,7 @@ def make_backfill(row: Mapping[str, Any], status: SyncStatus, progress: Iterable
 
 
 def _line(name: str, progress: ResourceProgress | None) -> ResourceLine:
-    label = LABELS.get(name, name)
+    label = label_of(name)
     if progress is None:
         return ResourceLine(name, label, 0, 0, NOTHING, is_done=False, cause=None)
     percent = 100 if progress.confirmed else percent_of(progress.share)
@@ -254,18 +237,15 @@ def _line(name: str, progress: ResourceProgress | None) -> ResourceLine:
     )
 
 
-def _card(row: Row, backfill: Backfill | None, now: datetime) -> Card:
-    situation = _Situation(
-        State(row["state"]), row["cause"], LiveBy(row["live_by"]), tuple(Fault(*fault) for fault in row["faults"])
-    )
-    status = status_of(
-        situation,
-        backfill_share=backfill.share if backfill and backfill.is_open else None,
-        lag_seconds=_lag_seconds(row, situation, now),
-        waiting=row["waiting"],
-        stopped=_stopped(row["stops"]),
-        left_out=row["left_out"],
-    )
+def _card(row: Row, backfill: Backfill | None, owed: tuple[Owed, ...], now: datetime) -> Card:
+    situation = _Situation(State(row["state"]), row["cause"], LiveBy(row["live_by"]))
+    share = backfill.share if backfill and backfill.is_open else None
+    # A backfill is late by nature, and the events behind it wait their turn.
+    is_polled = situation.live_by is LiveBy.POLLING and situation.state is State.ACTIVE
+    if is_polled and share is None and row["events_complete_to"]:
+        late = owed_by_events(row["events_complete_to"], now=now)
+        owed = (*owed, late) if late else owed
+    status = status_of(situation, owed, backfill_share=share)
     return Card(
         id=row["id"],
         account_id=row["account_id"],
@@ -280,29 +260,8 @@ def _card(row: Row, backfill: Backfill | None, now: datetime) -> Card:
         places=tuple(Place(p["name"], show_address(p["settings"])) for p in row["places"]),
         backfill=backfill,
         state=situation.state,
+        owed=owed,
     )
-
-
-def _stopped(stops: Sequence[tuple[str, int, int, str]]) -> str | None:
-    """Say in a sentence where delivery has stopped, and why; of several destinations, the first one's reason."""
-    if not stops:
-        return None
-    name, failed, counted, reason = stops[0]
-    more = f" (and {len(stops) - 1} more)" if len(stops) > 1 else ""
-    return (
-        f"{name}{more} refused {failed} of the last {counted} records, so what comes is kept and not sent there: "
-        f"{reason.rstrip('.')}."
-    )
-
-
-def _lag_seconds(row: Row, situation: _Situation, now: datetime) -> float:
-    """Return how late changes are; webhooks tell it by what waits, polling also by how far the events are read."""
-    lags = [0.0]
-    if row["waiting_since"]:
-        lags.append((now - row["waiting_since"]).total_seconds())
-    if situation.live_by is LiveBy.POLLING and row["events_complete_to"]:
-        lags.append(now.timestamp() - row["events_complete_to"])
-    return max(lags)
 
 
 def show_address(settings: Mapping[str, Any]) -> str:

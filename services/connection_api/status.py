@@ -5,15 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
-from shared.catalogue import WEBHOOK_ENDPOINT, permission_of
-from shared.connections import Fault, LiveBy, State
-from shared.errors import PermissionMissingError
-
-MISSING = PermissionMissingError.code
-LATE_AFTER = 300.0  # seconds: polling a quiet account takes a minute, and a webhook that is tried again a few
+from shared.connections import LiveBy, State
 
 
 class Word(StrEnum):
@@ -44,6 +40,37 @@ class Remedy(StrEnum):
     UPDATE_KEY = "update_key"
     RESUME = "resume"
     DELIVER_AGAIN = "deliver_again"
+    SYNC_AGAIN = "sync_again"
+    REPAIR = "repair"
+    ROTATE_SECRET = "rotate_secret"  # noqa: S105 - a button
+    CHECK_DESTINATION = "check_destination"
+
+
+class Severity(StrEnum):
+    """Whether what is owed needs somebody, or comes by itself."""
+
+    PERSON = "person"
+    LATE = "late"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Owed:
+    """One thing that a connection owes its destinations, so that it is not live.
+
+    `fix` says what a person does about it, `remedy` which button does it; `about` is the id of what the button or a
+    link leads to (a destination, a sync), `letters` that of the dead letters of its cause.
+    """
+
+    code: str
+    severity: Severity
+    sentence: str
+    fix: str | None = None
+    remedy: Remedy | None = None
+    about: str | None = None
+    letters: str | None = None
+    since: datetime | None = None
+    attempts: int | None = None
+    next_try_at: datetime | None = None
 
 
 class Situation(Protocol):
@@ -61,10 +88,6 @@ class Situation(Protocol):
     def live_by(self) -> LiveBy:
         """How changes reach us."""
 
-    @property
-    def faults(self) -> Sequence[Fault]:
-        """The resources that have stopped."""
-
 
 @dataclass(frozen=True, slots=True)
 class Status:
@@ -76,6 +99,8 @@ class Status:
     icon: str
     percent: int | None = None
     remedy: Remedy | None = None
+    fix: str | None = None
+    worst: Owed | None = None  # what the sentence is about
 
     @property
     def text(self) -> str:
@@ -105,72 +130,44 @@ FIXED = {
 }
 
 
-def status_of(
-    connection: Situation,
-    *,
-    backfill_share: float | None,
-    lag_seconds: float = 0.0,
-    waiting: int = 0,
-    stopped: str | None = None,
-    left_out: int = 0,
-) -> Status:
-    """Return the connection's status.
+def status_of(connection: Situation, owed: Sequence[Owed] = (), *, backfill_share: float | None) -> Status:
+    """Return the connection's status: live only if nothing is owed; of what is, the worst is said and the rest counted.
 
-    `backfill_share` is how far the open backfill is, from 0 to 1, or `None` when none is open; `lag_seconds` is how
-    old the oldest change is that should be written and is not; `waiting` counts records that the destination could
-    not take yet, `left_out` those for which there was no room to wait; `stopped` says why delivery to a destination
-    has stopped.
+    `owed` has the worst first; `backfill_share` is how far the open backfill is, from 0 to 1, or `None` when none is
+    open.
     """
     if fixed := FIXED.get(connection.state):
         return fixed
     if connection.state is State.ACTION_REQUIRED:
-        cause = connection.cause or "Syncing has stopped and needs you."
-        return _action_required(cause)
-    if stopped:
-        return _action_required(stopped, Remedy.DELIVER_AGAIN)
-    if connection.faults:
-        is_the_keys = any(fault.permission for fault in connection.faults)
-        return _action_required(_stopped(connection.faults), Remedy.UPDATE_KEY if is_the_keys else None)
-    # A backfill is late by nature; only a destination that takes nothing makes it worth a warning.
-    if left_out or (lag_seconds > LATE_AFTER and (waiting or backfill_share is None)):
-        return Status(Word.DELAYED, _delay(lag_seconds, waiting, left_out), Tone.WARNING, "delayed")
+        owed = (dead_key(connection.cause), *owed)
+    if owed:
+        return _owing(owed[0], len(owed) - 1)
     if backfill_share is not None:
         sentence = "History is being copied; what changes meanwhile is written too."
         return Status(Word.BACKFILLING, sentence, Tone.BUSY, "backfilling", percent_of(backfill_share))
     return Status(Word.LIVE, LIVE_SENTENCES[connection.live_by], Tone.GOOD, "live")
 
 
+def dead_key(cause: str | None) -> Owed:
+    """Return what a connection owes whose key Stripe refuses."""
+    sentence = cause or "Syncing has stopped and needs you."
+    return Owed(code="key_refused", severity=Severity.PERSON, sentence=sentence, remedy=Remedy.UPDATE_KEY)
+
+
+def _owing(worst: Owed, others: int) -> Status:
+    more = "" if not others else " One more thing is owed." if others == 1 else f" {others} more things are owed."
+    needs_person = worst.severity is Severity.PERSON
+    return Status(
+        word=Word.ACTION_REQUIRED if needs_person else Word.DELAYED,
+        sentence=f"{worst.sentence}{more}",
+        tone=Tone.BAD if needs_person else Tone.WARNING,
+        icon="action-required" if needs_person else "delayed",
+        remedy=worst.remedy,
+        fix=worst.fix,
+        worst=worst,
+    )
+
+
 def percent_of(share: float) -> int:
     """Return whole per cent of an unfinished whole: 100 is never reached before the end."""
     return max(0, min(99, math.floor(share * 100)))
-
-
-def _action_required(cause: str, remedy: Remedy | None = Remedy.UPDATE_KEY) -> Status:
-    return Status(Word.ACTION_REQUIRED, cause, Tone.BAD, "action-required", remedy=remedy)
-
-
-def _stopped(faults: Sequence[Fault]) -> str:
-    lacking = [fault for fault in faults if fault.code == MISSING and fault.resource != WEBHOOK_ENDPOINT]
-    others = [fault.cause for fault in faults if fault not in lacking]
-    return " ".join([*([_missing(lacking)] if lacking else []), *others])
-
-
-def _missing(faults: Sequence[Fault]) -> str:
-    """Name each permission once, by its row in the Stripe Dashboard and by its slug."""
-    needed = ((fault, permission_of(fault.resource)) for fault in faults)
-    named = {fault.permission or one.slug: one.toggle for fault, one in needed}
-    names = ", ".join(f"{toggle} ({slug})" for slug, toggle in named.items())
-    return f"Missing permissions: {names}. Everything else is still synced."
-
-
-def _delay(lag_seconds: float, waiting: int, left_out: int) -> str:
-    minutes = f"{lag_seconds / 60:,.0f} minutes"
-    if left_out:
-        return (
-            f"A destination is {minutes} behind, and {left_out:,} changes found no room to wait for it. "
-            "They are read from Stripe again once it has caught up."
-        )
-    if waiting:
-        records = "1 record waits" if waiting == 1 else f"{waiting:,} records wait"
-        return f"{records} for the destination, up to {minutes} by now. They are kept and tried again."
-    return f"Changes arrive {minutes} late. Tillstream is catching up."

@@ -19,6 +19,10 @@ REMEDIES = {
     "update_key": "tillstream connections update-key {}",
     "resume": "tillstream connections resume {}",
     "deliver_again": "tillstream connections deliver-again {}",
+    "sync_again": "tillstream connections sync {} --resource …",
+    "rotate_secret": "tillstream connections rotate-webhook-secret {}",
+    "repair": "tillstream verify {} --full --repair",
+    "check_destination": "tillstream destinations test {}",
 }
 LIVE_BY = {"webhooks": "webhooks", "polling": "asking Stripe for its events"}
 Connection = dict[str, Any]
@@ -36,8 +40,12 @@ def connection_view(connection: Connection, destinations: dict[str, str], now: d
         (plain(connection["account_name"]), "bold"), f"  {connection['account_id']}  {mode_of(connection)}"
     )
     parts: list[RenderableType] = [name, Text.assemble(status_of(connection), "  ", plain(status["sentence"]))]
+    if status["fix"]:
+        parts.append(Text(plain(status["fix"])))
     if status["remedy"]:
-        parts.append(Text.assemble(("→ ", "bold"), REMEDIES[status["remedy"]].format(connection["id"])))
+        parts.append(Text.assemble(("→ ", "bold"), _remedy(connection, status["remedy"])))
+    if connection["owed"]:
+        parts += [Text(), Text("Owed", style="bold"), _owed(connection, now)]
     parts += [Text(), facts_view(_facts(connection, destinations, now))]
     parts += [Text(), Text("How fresh", style="bold"), facts_view(_freshness(connection["freshness"], now))]
     if connection["faults"]:
@@ -73,6 +81,26 @@ def _freshness(freshness: dict[str, Any], now: datetime) -> list[tuple[str, str 
         times += [f"{way['reads_per_day']:,} reads a day"] if way["reads_per_day"] else []
         facts.append((way["title"], f"{way['sentence']}\n{' · '.join(times)}"))
     return [*facts, ("Read allowance", freshness["cost"])]
+
+
+def _remedy(connection: Connection, remedy: str) -> str:
+    """Return the command that helps; a destination is tried by its own id."""
+    about = next((one["about"] for one in connection["owed"] if one["remedy"] == remedy), None)
+    return REMEDIES[remedy].format(about if remedy == "check_destination" and about else connection["id"])
+
+
+def _owed(connection: Connection, now: datetime) -> Listing:
+    listing = Listing(Column("what", may_fold=True), "since", "tried", "next try")
+    for one in connection["owed"]:
+        what = f"{one['sentence']} {one['fix']}" if one["fix"] else one["sentence"]
+        tried = f"{one['attempts']:,}" if one["attempts"] else ""
+        listing.add(
+            what,
+            ago(one["since"], now) if one["since"] else "",
+            tried,
+            moment(one["next_try_at"]) if one["next_try_at"] else "",
+        )
+    return listing
 
 
 def _faults(connection: Connection, now: datetime) -> Listing:

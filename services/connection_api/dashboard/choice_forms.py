@@ -8,7 +8,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from services.connection_api.dashboard.sync_views import label_of
+from services.connection_api.labels import label_of
 from services.connection_api.life.choices import check_omitted, choose_resources, newly_omitted, restored
 from services.connection_api.life.key_report import GROUPS
 from services.connection_api.rest.requests import ID

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from services.connection_api.dashboard.sync_views import UNKNOWN_RANK, label_of
-from services.connection_api.overview import RANKS
+from services.connection_api.labels import label_of, rank_of
 from services.connection_api.state import State
 from shared.comparisons import DIFFERENCE_FIELDS, KEPT, Comparison, Difference
 from shared.syncs import Kind, Sync
@@ -86,10 +85,7 @@ async def read_comparison(state: State, sync: Sync, *, after: int = 0) -> Compar
     found = await state.comparisons.differences(sync.id, after=after, limit=PAGE_SIZE + 1)
     page = found[:PAGE_SIZE]
     return ComparisonView(
-        lines=[
-            ComparisonLine(one)
-            for one in sorted(counts, key=lambda one: (RANKS.get(one.resource, UNKNOWN_RANK), one.destination))
-        ],
+        lines=[ComparisonLine(one) for one in sorted(counts, key=lambda one: (rank_of(one.resource), one.destination))],
         differences=[DifferenceView(one) for one in page],
         next_after=page[-1].id if len(found) > PAGE_SIZE else None,
         can_repair=bool(found) and sync.finished_at is not None,

@@ -15,7 +15,8 @@ from services.connection_api.account_names import AccountNames
 from services.connection_api.dashboard.filters import ListFilter, address, has_blanks, read_filter
 from services.connection_api.dashboard.pages import Pages
 from services.connection_api.dashboard.sync_pages import PAGE_SIZE
-from services.connection_api.dashboard.sync_views import Account, Word, label_of
+from services.connection_api.dashboard.sync_views import Account, Word
+from services.connection_api.labels import label_of
 from services.connection_api.pace import duration_text
 from services.connection_api.rest.models import (
     EventAnswer,

@@ -17,7 +17,8 @@ from services.connection_api.dashboard.dialogs import Dialogs, go
 from services.connection_api.dashboard.filters import ListFilter, address, has_blanks, read_filter
 from services.connection_api.dashboard.pages import Pages
 from services.connection_api.dashboard.sync_pages import PAGE_SIZE
-from services.connection_api.dashboard.sync_views import Account, label_of
+from services.connection_api.dashboard.sync_views import Account
+from services.connection_api.labels import label_of
 from services.connection_api.letters.letters import subject_of
 from services.connection_api.rest.models import LetterAnswer, LetterChoice, LetterGroupAnswer, ReplayAnswer
 from services.connection_api.rest.requests import make_cursor, read_cursor, read_id, read_number, read_time, refusal

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from services.connection_api.access.auth import actor_of
 from services.connection_api.dashboard.dialogs import Dialogs, connection_of, go
-from services.connection_api.dashboard.sync_views import label_of
+from services.connection_api.labels import label_of
 from services.connection_api.rest.requests import STRIPE_ID, read_id
 from services.connection_api.state import State
 from shared.catalogue import RESOURCES

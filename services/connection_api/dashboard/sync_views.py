@@ -6,20 +6,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from services.connection_api.overview import LABELS, NOTHING, RANKS
+from services.connection_api.labels import label_of, rank_of
+from services.connection_api.overview import NOTHING
 from services.connection_api.pace import duration_text, rate_of, rate_text, remaining_seconds, remaining_text
 from services.connection_api.status import Tone, percent_of
-from shared.catalogue import WEBHOOK_ENDPOINT
 from shared.connections import Fault
 from shared.errors import PermissionMissingError
 from shared.sync_progress import Counts, ResourceProgress
-from shared.syncs import EVENT_FEED, Kind, Status, Sync
+from shared.syncs import Kind, Status, Sync
 
 OPEN = frozenset({Status.QUEUED, Status.RUNNING, Status.PAUSED})
 STEERABLE = frozenset({Kind.BACKFILL, Kind.MANUAL, Kind.VERIFY})  # what a person can pause and cancel
-OUR_OWN: Mapping[str, str] = {EVENT_FEED: "Event feed", WEBHOOK_ENDPOINT: "Webhook endpoint"}
 NOT_HERE = "resource_unavailable"  # the account has no such product: nothing is wrong
-UNKNOWN_RANK = len(RANKS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +189,7 @@ def lines_of(view: SyncView, progress: Iterable[ResourceProgress], faults: Seque
     """Return a line for every resource of the sync, in the catalogue's order."""
     known = {one.resource: one for one in progress}
     stopped = {fault.resource: fault for fault in faults}
-    names = sorted(known.keys() | set(view.sync.resources), key=lambda name: (RANKS.get(name, UNKNOWN_RANK), name))
+    names = sorted(known.keys() | set(view.sync.resources), key=lambda name: (rank_of(name), name))
     return [_line(view, name, known.get(name), stopped.get(name)) for name in names]
 
 
@@ -233,8 +231,3 @@ def _state_of_line(view: SyncView, progress: ResourceProgress | None, fault: Fau
 def _permission_sentence(fault: Fault) -> str:
     slug = f" ({fault.permission})" if fault.permission else ""
     return f"The key may not read this{slug}. It goes on by itself once the permission is there."
-
-
-def label_of(resource: str) -> str:
-    """Return a resource's name for people."""
-    return OUR_OWN.get(resource) or LABELS.get(resource, resource)

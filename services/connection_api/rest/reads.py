@@ -8,7 +8,14 @@ from datetime import UTC, datetime
 from services.connection_api.account_filter import AccountFilter
 from services.connection_api.freshness import Freshness, FreshnessReader
 from services.connection_api.overview import Card, Overview
-from services.connection_api.rest.models import BackfillAnswer, ConnectionAnswer, FreshnessAnswer, Page, StatusAnswer
+from services.connection_api.rest.models import (
+    BackfillAnswer,
+    ConnectionAnswer,
+    FreshnessAnswer,
+    OwedAnswer,
+    Page,
+    StatusAnswer,
+)
 from shared.connections import Connection, ConnectionStore
 from shared.db import Pool, database_errors
 from shared.syncs import SyncStore
@@ -71,6 +78,7 @@ def _answer(
     known = {name: getattr(connection, name) for name in Connection.__dataclass_fields__}
     told = {
         "status": StatusAnswer.model_validate(card.status),
+        "owed": tuple(OwedAnswer.model_validate(one) for one in card.owed),
         "rows_today": card.rows_today,
         "backfill": backfill,
         "freshness": FreshnessAnswer.model_validate(freshness),

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from services.connection_api.debt_sentences import owed_by_faults
 from services.connection_api.status import Remedy, status_of
 from shared.audit import AuditLog
 from shared.catalogue import BY_NAME, WEBHOOK_ENDPOINT, webhook_events
@@ -254,7 +255,7 @@ async def test_a_permission_that_is_missing_is_a_fault_that_says_webhook_missing
     connection = await live.connection()
     [fault] = connection.faults
     assert (fault.resource, fault.permission) == (WEBHOOK_ENDPOINT, "rak_webhook_write")
-    status = status_of(connection, backfill_share=None)
+    status = status_of(connection, owed_by_faults(connection.faults), backfill_share=None)
     assert status.text == "Action required"
     assert status.sentence.startswith("Webhook missing: ")
     assert "Webhook Endpoints, Event Destinations (rak_webhook_write)" in status.sentence
@@ -290,7 +291,7 @@ async def test_an_account_without_room_is_told_what_to_do(live: World) -> None:
     live.simulation.endpoints.cap = 0
     await reconcile(live)
     connection = await live.connection()
-    status = status_of(connection, backfill_share=None)
+    status = status_of(connection, owed_by_faults(connection.faults), backfill_share=None)
     assert status.sentence.startswith("Webhook missing: Stripe has no room for one more webhook endpoint")
     assert status.remedy is None
     live.simulation.endpoints.cap = 16

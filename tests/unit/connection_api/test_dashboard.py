@@ -42,6 +42,7 @@ def make_card(name: str = "Halcyon Coffee", **changes: Any) -> Card:
         "places": (Place("Warehouse", "db.example/analytics · stripe"),),
         "backfill": None,
         "state": State.ACTIVE,
+        "owed": (),
     }
     return Card(**values | changes)
 

@@ -14,6 +14,7 @@ LIVE = {
     "tone": "good",
     "percent": None,
     "remedy": None,
+    "fix": None,
 }
 BACKFILLING = LIVE | {
     "word": "Backfilling",
@@ -88,6 +89,7 @@ def connection(**changes: Any) -> Json:
         "cause_code": None,
         "cause": None,
         "status": LIVE,
+        "owed": [],
         "faults": [],
         "key_hint": "rk_live_…4f2a",
         "key_version": 1,

@@ -18,7 +18,7 @@ from services.connection_api.rest.models.base import (
     ResourceName,
     StartDate,
 )
-from services.connection_api.status import Remedy, Tone, Word
+from services.connection_api.status import Remedy, Severity, Tone, Word
 from shared.catalogue import Group
 from shared.connections import LiveBy, State
 from shared.key_check import Grant
@@ -149,6 +149,22 @@ class StatusAnswer(Answer):
     tone: Tone
     percent: int | None
     remedy: Remedy | None = Field(description="What a person has to do, if anything.")
+    fix: str | None = Field(description="The same in a sentence.")
+
+
+class OwedAnswer(Answer):
+    """One thing that a connection owes its destinations; without any, it is live."""
+
+    code: str
+    severity: Severity = Field(description="`person`: it needs somebody; `late`: it comes by itself.")
+    sentence: str
+    fix: str | None = Field(description="What a person does about it.")
+    remedy: Remedy | None
+    about: str | None = Field(description="Id of the destination or the sync that it is about.")
+    letters: str | None = Field(description="Id of the group of dead letters with its cause.")
+    since: datetime | None
+    attempts: int | None = Field(description="How often it was tried.")
+    next_try_at: datetime | None
 
 
 class FaultAnswer(Answer):
@@ -191,6 +207,7 @@ class ConnectionAnswer(Answer):
     cause_code: str | None
     cause: str | None
     status: StatusAnswer
+    owed: tuple[OwedAnswer, ...] = Field(description="All that is owed, the worst first; `status` says the first.")
     faults: tuple[FaultAnswer, ...]
     key_hint: str
     key_version: int

@@ -1,0 +1,3 @@
+-- What a connection owes is looked up every second: what failed, and what a comparison found and nobody had repaired.
+CREATE INDEX ON syncs (connection_id) WHERE status = 'failed';
+CREATE INDEX ON differences (connection_id) WHERE status = 'confirmed' AND repaired_at IS NULL;
