@@ -24,11 +24,11 @@ run: .venv/runtime.stamp ## Run everything on this machine for a real Stripe acc
 	@$(BIN)/tillstream run $(ARGS)
 
 .PHONY: test
-test: lint types .venv/browser.stamp ## Run everything: lint, types and all tests (ARGS="-k word" to choose)
+test: lint types .venv/browser.stamp .venv/pooler.stamp ## Run everything: lint, types and all tests (ARGS="-k word" to choose)
 	@$(BIN)/python -m pytest -m "not long" -n $(WORKERS) --dist loadgroup $(ARGS)
 
 .PHONY: test-long
-test-long: .venv/browser.stamp ## Run what takes minutes: before a release, and after changes to how parts fail and return
+test-long: .venv/browser.stamp .venv/pooler.stamp ## Run what takes minutes: before a release, and after changes to how parts fail and return
 	@$(BIN)/python -m pytest -m long $(ARGS)
 
 .PHONY: test-unit
@@ -80,4 +80,8 @@ clean: ## Remove the environment and all caches of this folder (the data in .til
 
 .venv/browser.stamp: .venv/dev.stamp scripts/browser
 	@scripts/browser
+	@touch $@
+
+.venv/pooler.stamp: .venv/dev.stamp scripts/pooler
+	@scripts/pooler
 	@touch $@

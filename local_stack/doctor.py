@@ -23,7 +23,9 @@ from local_stack.kafka import coordinates_groups
 from local_stack.ports import LOOPBACK, choose_ports
 from local_stack.readiness import tcp_ready
 from local_stack.storage import ADVISED_FREE_BYTES, existing_part, free_bytes
+from shared.db import STATEMENT_POOLING, state_sessions
 from shared.errors import ConfigError
+from shared.postgres_sessions import refuses_transactions
 
 OLDEST_PYTHON = (3, 11)
 OLDEST_POSTGRES = 14
@@ -146,8 +148,12 @@ async def check_postgres(url: str | None) -> Check:
     if not url:
         return Check("Postgres", Outcome.OK, "No address is given: the local stack starts its own.")
     try:
-        connection = await asyncpg.connect(url, timeout=TIMEOUT)
+        connection = await state_sessions(url).open()
+        async with connection.transaction():
+            await connection.fetchval("SELECT 1")
     except (OSError, TimeoutError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        if refuses_transactions(error):
+            return Check("Postgres", Outcome.FAIL, STATEMENT_POOLING)
         fix = "Check TILLSTREAM_DATABASE_URL, and that the server runs and lets you in."
         return Check("Postgres", Outcome.FAIL, _why_not(url, error), fix)
     version = connection.get_server_version()
@@ -173,7 +179,7 @@ async def database_clock(url: str | None) -> datetime | None:
     if not url:
         return None
     try:
-        connection = await asyncpg.connect(url, timeout=TIMEOUT)
+        connection = await state_sessions(url).open()
         try:
             now: datetime = await connection.fetchval("SELECT clock_timestamp()")
         finally:

@@ -24,15 +24,19 @@ import asyncpg
 from shared.errors import AppError, ConfigError, DatabaseUnavailableError
 from shared.heartbeat import beat
 from shared.log import get_logger
+from shared.postgres_sessions import CONNECT_TIMEOUT, Session, Sessions, refuses_transactions
 from shared.retries import pause_seconds
 
 SCHEMA = "tillstream"
 MIGRATION_LOCK = 7_114_100  # any number, the same everywhere: two migrators take turns
-CONNECT_TIMEOUT = 5.0  # seconds
 COMMAND_TIMEOUT = 30.0  # seconds
 ACQUIRE_TIMEOUT = 5.0  # seconds until a pool whose connections are all in use counts as a database that is away
-MAX_QUERIES, IDLE_LIFETIME = 50_000, 300.0  # of a connection; seconds. asyncpg's defaults
 DEADLOCK_TRIES = 6  # of one statement or transaction
+UNUSABLE = "TILLSTREAM_DATABASE_URL can't be used: a part of it is wrong, or a file that it names can't be read."
+STATEMENT_POOLING = (
+    "Between Tillstream and its database stands a pooler that allows no transactions. Set its pool_mode to transaction "
+    "or session, or give the server's own address as TILLSTREAM_DATABASE_URL."
+)
 
 # SQLSTATE classes, and single states, of a server that is away, starting, stopping, full, busy, read-only, broken, or
 # does not let us in; the same statement may succeed later, and no record is to blame.
@@ -140,27 +144,50 @@ def database_errors() -> Iterator[None]:
         raise DatabaseUnavailableError(f"Tillstream's database does not answer ({type(error).__name__}).") from error
 
 
-async def _prepare(connection: Connection) -> None:
-    await connection.set_type_codec("jsonb", encoder=json.dumps, decoder=json.loads, schema="pg_catalog")
+async def _prepare(session: Session) -> None:
+    await session.set_type_codec("jsonb", encoder=json.dumps, decoder=json.loads, schema="pg_catalog")
+
+
+def state_sessions(url: str) -> Sessions:
+    """Return what opens sessions that see the schema `tillstream`."""
+
+    async def arguments() -> dict[str, Any]:
+        return {
+            "dsn": url,
+            "timeout": CONNECT_TIMEOUT,
+            "command_timeout": COMMAND_TIMEOUT,
+            "server_settings": {"application_name": "tillstream"},
+        }
+
+    return Sessions(arguments, search_path=SCHEMA, prepare=_prepare)
+
+
+@contextmanager
+def opening_errors() -> Iterator[None]:
+    """Turn what goes wrong when a session of the state database is opened into ours.
+
+    Raises `ConfigError` where waiting does not help, else `DatabaseUnavailableError`.
+    """
+    try:
+        with database_errors():
+            yield
+    except (ValueError, DatabaseUnavailableError) as error:
+        cause = error.__cause__ or error
+        # Without the cause: it may quote the address.
+        if isinstance(cause, ValueError) and not isinstance(cause, ssl.SSLError):
+            raise ConfigError(UNUSABLE) from None
+        if refuses_transactions(cause):
+            raise ConfigError(STATEMENT_POOLING) from None
+        raise
 
 
 async def make_pool(url: str, *, max_size: int = 10) -> Pool:
-    """Return a pool whose connections see the schema `tillstream`; raise `DatabaseUnavailableError`."""
-    with database_errors():
-        return await _Pool(
-            url,
-            connection_class=asyncpg.Connection,
-            record_class=asyncpg.Record,
-            min_size=1,
-            max_size=max_size,
-            max_queries=MAX_QUERIES,
-            max_inactive_connection_lifetime=IDLE_LIFETIME,
-            loop=asyncio.get_running_loop(),
-            timeout=CONNECT_TIMEOUT,
-            command_timeout=COMMAND_TIMEOUT,
-            server_settings={"search_path": SCHEMA, "application_name": "tillstream"},
-            init=_prepare,
-        )
+    """Return a pool whose connections see the schema `tillstream`.
+
+    Raises `DatabaseUnavailableError`, and `ConfigError` where the address or a pooler can't be used.
+    """
+    with opening_errors():
+        return await state_sessions(url).pool(min_size=1, max_size=max_size, kind=_Pool)
 
 
 @asynccontextmanager
@@ -209,9 +236,10 @@ def migrations() -> list[tuple[int, str, str]]:
 
 
 async def migrate(url: str) -> list[str]:
-    """Bring the schema up to date; return the names of the files that were applied."""
+    """Bring the schema up to date; return the names of the files that were applied. Raises as `make_pool` does."""
+    with opening_errors():
+        connection = await state_sessions(url).open()
     with database_errors():
-        connection = await asyncpg.connect(url, timeout=CONNECT_TIMEOUT)
         try:
             async with connection.transaction():
                 await connection.execute("SELECT pg_advisory_xact_lock($1)", MIGRATION_LOCK)

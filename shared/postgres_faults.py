@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from shared.destinations import PostgresAddress
+from shared.postgres_sessions import refuses_transactions
 
 NEEDS_TLS = frozenset({"require", "verify-ca", "verify-full"})
 
@@ -42,6 +43,12 @@ def explain_login(error: BaseException, address: PostgresAddress) -> Fault:
 
 def explain_statement(error: BaseException, address: PostgresAddress) -> Fault:
     """Return why a statement of the probe failed."""
+    if refuses_transactions(error):
+        return Fault(
+            "destination_pooler",
+            f"{address.host}:{address.port} is a pooler that allows no transactions.",
+            "Set its pool_mode to transaction or session, or give the address of the server itself.",
+        )
     state = getattr(error, "sqlstate", None) or ""
     if explain := STATEMENT_FAULTS.get(state):
         return explain(address)

@@ -16,6 +16,7 @@ import asyncpg
 from pydantic import SecretStr
 
 from shared.db import Connection
+from shared.destination_sessions import destination_sessions
 from shared.destinations import PostgresAddress
 from shared.postgres_faults import (
     NEEDS_TLS,
@@ -155,16 +156,7 @@ async def _greet(address: PostgresAddress) -> bytes:
 @asynccontextmanager
 async def _connected(address: PostgresAddress, password: SecretStr) -> AsyncIterator[Connection]:
     try:
-        db = await asyncpg.connect(
-            host=address.host,
-            port=address.port,
-            database=address.database,
-            user=address.user,
-            password=password.get_secret_value(),
-            ssl=address.sslmode,
-            timeout=TIME_LIMIT,
-            server_settings={"application_name": "tillstream"},
-        )
+        db = await destination_sessions(address, password, connect_timeout=TIME_LIMIT).open()
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, EOFError, ValueError) as error:
         if isinstance(error, TimeoutError):
             raise

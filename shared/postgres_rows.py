@@ -15,6 +15,7 @@ from pydantic import SecretStr
 
 from shared.catalogue import CHILDREN
 from shared.db import Connection
+from shared.destination_sessions import destination_sessions
 from shared.destinations import PostgresAddress
 from shared.errors import DestinationUnavailableError
 from shared.postgres_errors import destination_errors
@@ -67,16 +68,7 @@ async def count_rows(
 @asynccontextmanager
 async def _connected(address: PostgresAddress, password: SecretStr) -> AsyncIterator[Connection]:
     with destination_errors():
-        db = await asyncpg.connect(
-            host=address.host,
-            port=address.port,
-            database=address.database,
-            user=address.user,
-            password=password.get_secret_value(),
-            ssl=address.sslmode,
-            timeout=TIME_LIMIT,
-            server_settings={"application_name": "tillstream"},
-        )
+        db = await destination_sessions(address, password, connect_timeout=TIME_LIMIT).open()
         try:
             yield db
         finally:

@@ -10,12 +10,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
-import asyncpg
-
 from services.console.demo import SCHEMA, Demo, newest_sync
 from services.console.judge import Verdict, judge
 from shared.db import SCHEMA as STATE_SCHEMA
-from shared.db import database_errors
+from shared.db import database_errors, state_sessions
 from shared.errors import AppError, TransientError
 
 LIVE_SECONDS = 20.0
@@ -94,7 +92,7 @@ async def _report(demo: Demo, backfill: dict[str, object]) -> Report:
         demo.destination_url, SCHEMA, demo.control, demo.resources, account=demo.account, livemode=demo.livemode
     )
     made = await asyncio.to_thread(_changes_made, demo)
-    state = await asyncpg.connect(demo.running.stack.database_url)
+    state = await state_sessions(demo.running.stack.database_url).open()
     try:
         written = await state.fetch(WRITTEN_AT)
         dead_letters = await state.fetchval(f"SELECT count(*) FROM {STATE_SCHEMA}.dead_letters")
@@ -163,7 +161,7 @@ async def _is_delivered(demo: Demo) -> bool:
 
 async def _is_idle(demo: Demo) -> bool:
     with database_errors():
-        state = await asyncpg.connect(demo.running.stack.database_url)
+        state = await state_sessions(demo.running.stack.database_url).open()
     try:
         return bool(await state.fetchval(OPEN_WORK) == 0)
     finally:

@@ -30,14 +30,13 @@ from services.destination_writer.omission import Tree
 from services.destination_writer.records import ChildPart, Record
 from shared.catalogue import BY_NAME, RESOURCES, Child, Resource
 from shared.db import Connection, Pool, Row
+from shared.destination_sessions import destination_sessions
 from shared.destinations import PostgresAddress
 from shared.errors import DestinationUnavailableError
 from shared.postgres_errors import destination_errors
 from shared.stripe_api import parse_item
 
 POOL_SIZE = 4
-CONNECT_TIMEOUT = 5.0  # seconds
-COMMAND_TIMEOUT = 30.0  # seconds
 SETUP_LOCK = 7_114_101  # any number: writers that make the same tables take turns
 AGAIN = 3  # times that a row may change between a statement's snapshot and its write
 
@@ -266,20 +265,8 @@ class PostgresDestination:
             if self._is_closed:
                 raise DestinationUnavailableError("The destination was closed a moment ago.")
             if self._pool is None:
-                address = self._address
-                self._pool = await asyncpg.create_pool(
-                    host=address.host,
-                    port=address.port,
-                    database=address.database,
-                    user=address.user,
-                    password=self._password.get_secret_value(),
-                    ssl=address.sslmode,
-                    min_size=0,
-                    max_size=POOL_SIZE,
-                    timeout=CONNECT_TIMEOUT,
-                    command_timeout=COMMAND_TIMEOUT,
-                    server_settings={"application_name": "tillstream"},
-                )
+                sessions = destination_sessions(self._address, self._password)
+                self._pool = await sessions.pool(min_size=0, max_size=POOL_SIZE)
             return self._pool
 
     async def _make_tables(self, pool: Pool) -> None:
