@@ -29,9 +29,17 @@ FROM comparisons c LEFT JOIN destinations d ON d.id = c.destination_id
 WHERE c.sync_id = $1 ORDER BY c.resource, destination, c.destination_id
 """
 LIST = """
-SELECT f.id, f.destination_id, d.name AS destination, f.resource, f.object_id, f.kind, f.fields, f.repaired_at
+SELECT f.id, f.destination_id, d.name AS destination, f.resource, f.object_id, f.kind, f.fields, f.repaired_at,
+       EXISTS (SELECT FROM parked_records p WHERE (p.destination_id, p.connection_id, p.resource, p.object_id)
+               = (f.destination_id, f.connection_id, f.resource, f.object_id)) AS is_waiting
 FROM differences f JOIN destinations d ON d.id = f.destination_id
 WHERE f.sync_id = $1 AND f.status = 'confirmed' AND f.id > $2 ORDER BY f.id LIMIT $3
+"""
+WAITING = """
+SELECT f.destination_id, d.name AS destination, count(*) AS objects
+FROM differences f JOIN destinations d ON d.id = f.destination_id
+JOIN parked_records p USING (destination_id, connection_id, resource, object_id)
+WHERE f.sync_id = $1 AND f.status = 'confirmed' GROUP BY f.destination_id, d.name ORDER BY d.name
 """
 # Asked again although it was repaired before: the answer to the first question may have been lost.
 REPAIR = """
@@ -76,6 +84,16 @@ class Difference:
     kind: str
     fields: tuple[str, ...]
     repaired_at: datetime | None
+    is_waiting: bool  # a record of it waits for the destination, so that it may be right soon
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """How many of the objects that differ wait for a destination."""
+
+    destination_id: str
+    destination: str
+    objects: int
 
 
 def is_comparable(resource: str) -> bool:
@@ -122,6 +140,12 @@ class ComparisonStore:
         with database_errors():
             rows = await self._pool.fetch(LIST, sync_id, after, limit)
         return [_difference(row) for row in rows]
+
+    async def waiting(self, sync_id: str) -> list[Waiting]:
+        """Return how many of the differences wait for each destination, without those for which none does."""
+        with database_errors():
+            rows = await self._pool.fetch(WAITING, sync_id)
+        return [Waiting(**row) for row in rows]
 
     async def repair(self, sync_id: str, *, db: Database) -> int:
         """Ask Stripe for every object that differs, within the caller's transaction; return how many there are.

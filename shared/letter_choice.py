@@ -8,6 +8,8 @@ from typing import Any
 from shared.errors import NotFoundError
 
 PREFIX = "dlt_"
+# A record tells by a header which slice it came with.
+OF_SYNC = "headers ->> 'slice' IN (SELECT id::text FROM slices WHERE sync_id = {parameter})"
 FILTERED = ("group_id", "connection_id", "destination_id", "code", "resource")
 
 
@@ -27,6 +29,9 @@ def condition_of(wanted: Mapping[str, Any], *, first: int) -> tuple[str, list[An
         if wanted.get(name):
             conditions.append(f"{name} = ${first + len(values)}")
             values.append(wanted[name])
+    if wanted.get("sync_id"):
+        conditions.append(OF_SYNC.format(parameter=f"${first + len(values)}"))
+        values.append(wanted["sync_id"])
     if wanted.get("ids"):
         conditions.append(f"id = ANY (${first + len(values)}::bigint[])")
         values.append([number_of(one) for one in wanted["ids"]])

@@ -50,6 +50,20 @@ class Status(StrEnum):
     CANCELLED = "cancelled"
 
 
+class Outcome(StrEnum):
+    """How a sync stands, in a word that says more than its status: what succeeded may have failed in part."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    PAUSED = "paused"
+    STOPPED = "stopped"  # Stripe refuses the key
+    SUCCEEDED = "succeeded"
+    PARTIAL = "partial"  # some records could not be written, or some rows not be compared
+    DIFFERENCES = "differences"  # a comparison found some
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
 EVENT_FEED = "event"  # among a sync's resources: the comparison with /v1/events
 # A balance transaction becomes available within days, an invoice item waits for its invoice for a month.
 SILENT_WINDOW = timedelta(days=35)
@@ -93,6 +107,19 @@ class Sync:
     share: float  # of the time range that is covered and confirmed, from 0 to 1
     counts: Counts
     is_stopped: bool = False  # Stripe refuses the connection's key, which is the cause; another key lets it go on
+    differences: int = 0  # rows that a comparison found not to be what Stripe has
+    skipped: int = 0  # rows that it could not compare
+
+    @property
+    def outcome(self) -> Outcome:
+        """How it stands."""
+        if self.is_stopped:
+            return Outcome.STOPPED
+        if self.status is not Status.SUCCEEDED:
+            return Outcome(self.status)
+        if self.differences:
+            return Outcome.DIFFERENCES
+        return Outcome.PARTIAL if self.counts.failed or self.skipped else Outcome.SUCCEEDED
 
 
 # Of a sync that has ended, and of an hour of live changes, the row itself has the counts.
@@ -108,9 +135,14 @@ SELECT y.id, y.connection_id, y.kind, y.trigger, y.status, y.resources, y.object
        c.id IS NOT NULL AS is_stopped, coalesce(y.cause_code, c.cause_code) AS cause_code,
        coalesce(y.cause, c.cause) AS cause, y.stripe_calls, y.rate_limited, y.created_at, y.started_at, y.finished_at,
        coalesce(p.share, y.share) AS share, coalesce(p.read, y.records) AS read,
-       {", ".join(f"coalesce(p.{field}, y.{field}) AS {field}" for field in COUNT_FIELDS)}
+       {", ".join(f"coalesce(p.{field}, y.{field}) AS {field}" for field in COUNT_FIELDS)},
+       coalesce(k.differences, 0) AS differences, coalesce(k.skipped, 0) AS skipped
 FROM (SELECT * FROM syncs WHERE %s) y
 LEFT JOIN LATERAL ({SUMS.replace("$1", _OPEN)}) p ON true
+LEFT JOIN LATERAL (
+    SELECT sum(different + missing + extra)::bigint AS differences, sum(skipped)::bigint AS skipped
+    FROM comparisons WHERE sync_id = y.id AND y.kind = 'verify'
+) k ON true
 LEFT JOIN connections c ON {_STOPS}
 ORDER BY y.created_at DESC, y.id DESC
 """
@@ -152,6 +184,8 @@ def _sync(row: Row) -> Sync:
         share=1.0 if status is Status.SUCCEEDED else bounded(row["share"]),
         counts=counts_of(row),
         is_stopped=row["is_stopped"],
+        differences=row["differences"],
+        skipped=row["skipped"],
     )
 
 

@@ -122,6 +122,7 @@ def differences_table(rows: list[dict[str, Any]], now: datetime) -> Listing:
     listing = Listing("object", "resource", "what", Column("fields", may_fold=True), "repair")
     for row in rows:
         asked = ago(row["repaired_at"], now) if row["repaired_at"] else ""
+        asked = "waits for the destination" if row["is_waiting"] else asked
         listing.add(row["object_id"], row["resource"], row["kind"], ", ".join(row["fields"]), asked)
     return listing
 

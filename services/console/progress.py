@@ -25,7 +25,11 @@ TONES = {
     "succeeded": "passed",
     "failed": "bad",
     "cancelled": "quiet",
+    "stopped": "bad",
+    "partial": "warning",
+    "differences": "warning",
 }
+WORDS = {"partial": "succeeded with failures", "differences": "differences found"}
 COUNTS = ("inserted", "updated", "deleted", "unchanged", "failed")
 Sync = dict[str, Any]
 
@@ -42,15 +46,14 @@ def kind_of(sync: Sync) -> str:
 
 def status_of(sync: Sync) -> Text:
     """Return the status with its sign, and how far an open sync is; one whose key is refused has stopped."""
-    if sync.get("is_stopped"):
-        return with_tone("bad", "stopped")
+    outcome = sync["outcome"]
     share = f" {percent_of(sync['share'])} %" if has_share(sync) else ""
-    return with_tone(TONES[sync["status"]], f"{sync['status']}{share}")
+    return with_tone(TONES[outcome], f"{WORDS.get(outcome, outcome)}{share}")
 
 
 def has_share(sync: Sync) -> bool:
     """Tell whether it can be said how far the sync is; an hour of live changes is on its way to nothing."""
-    return bool(sync["status"] == "running" and sync["kind"] != "live")
+    return bool(sync["outcome"] == "running" and sync["kind"] != "live")
 
 
 def written(counts: dict[str, int]) -> int:

@@ -36,6 +36,42 @@ async def test_a_row_says_when_what_why_how_many_and_how_it_ended(pool: Pool, lo
         assert cells[3:] == ["1 min 34 s", "11,760", "14", "390", "6", "11,350", "7", "118", "2"]
 
 
+async def test_a_sync_with_failed_rows_says_so_and_leads_to_them(pool: Pool, look: Look) -> None:
+    await add_account(pool)
+    await add_sync(pool, "syn_1", "con_1", "manual", counts=(100, 0, 0, 99, 0, 1))
+    slice_id = await pool.fetchval(
+        "INSERT INTO slices (sync_id, connection_id, resource) VALUES ('syn_1', 'con_1', 'charge') RETURNING id"
+    )
+    for number, slice_of in enumerate((slice_id, slice_id + 1)):
+        await pool.execute(
+            """INSERT INTO dead_letters (stage, code, reason, connection_id, destination_id, topic, partition,
+                                         record_offset, body, headers)
+               VALUES ('write', 'destination_rejected', $1, 'con_1', 'dst_1', 't', 0, $2, '{}', $3)""",
+            ("Finance forbids it.", "Something else.")[number], number, {"slice": str(slice_of)},
+        )  # fmt: skip
+    async with look("/syncs") as page:
+        await expect(page.get_by_role("row").nth(1)).to_contain_text("Succeeded with failures")
+        await page.get_by_title("Show the failed records").click()
+
+        await expect(page.get_by_text("Finance forbids it.")).to_be_visible()
+        await expect(page.get_by_text("Something else.")).to_have_count(0)
+        await expect(page.get_by_role("link", name="one sync")).to_have_attribute("href", "/syncs/syn_1")
+        assert await axe_violations(page) == []
+
+
+async def test_a_sync_with_a_dead_key_has_stopped_and_takes_another(pool: Pool, look: Look) -> None:
+    await add_account(pool)
+    await add_sync(pool, "syn_1", "con_1", status="queued", seconds=None)
+    await pool.execute("UPDATE connections SET state = 'action_required', cause = 'API Key is invalid.'")
+    async with look("/syncs") as page:
+        row = page.get_by_role("row").nth(1)
+
+        await expect(row).to_contain_text("Stopped")
+        await expect(row).to_contain_text("API Key is invalid.")
+        await expect(row.get_by_role("link", name="Update API Key")).to_be_visible()
+        assert await axe_violations(page) == []
+
+
 async def test_a_failure_names_its_cause(pool: Pool, look: Look) -> None:
     await add_account(pool)
     await add_sync(pool, "syn_1", "con_1", "key_check", status="failed", cause="API Key is invalid.")

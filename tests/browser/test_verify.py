@@ -56,6 +56,22 @@ async def test_what_differs_is_named(pool: Pool, look: Look) -> None:
         await expect(page.get_by_role("table", name="Compared by resource").get_by_role("row")).to_have_count(5)
 
 
+async def test_what_waits_for_the_destination_is_not_called_lost(pool: Pool, look: Look) -> None:
+    await add_compared(pool)
+    await pool.execute(
+        """INSERT INTO parked_records (destination_id, connection_id, resource, object_id, stamp, body, origin,
+                                       is_deleted, topic, partition, record_offset, reason, next_try_at)
+           SELECT destination_id, connection_id, resource, object_id, 1, '{}', 'event', false, 't', 0, id, 'away', now()
+           FROM differences ORDER BY id LIMIT 2"""
+    )
+    async with look("/syncs/syn_1") as page:
+        await expect(page.get_by_text("2 of these wait for")).to_be_visible()
+        await expect(page.get_by_text("None of them was on its way")).to_have_count(0)
+        await expect(page.get_by_text("waits for the destination")).to_have_count(2)
+        await page.get_by_role("link", name="Warehouse").click()
+        await expect(page.get_by_role("heading", level=1)).to_have_text("Warehouse")
+
+
 async def test_a_repair_is_asked_for_on_the_page(pool: Pool, look: Look) -> None:
     await add_compared(pool)
     async with look("/syncs/syn_1") as page:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from services.connection_api.labels import label_of, rank_of
 from services.connection_api.state import State
-from shared.comparisons import DIFFERENCE_FIELDS, KEPT, Comparison, Difference
+from shared.comparisons import DIFFERENCE_FIELDS, KEPT, Comparison, Difference, Waiting
 from shared.syncs import Kind, Sync
 
 PAGE_SIZE = 50
@@ -54,6 +54,7 @@ class ComparisonView:
     lines: Sequence[ComparisonLine]
     differences: Sequence[DifferenceView]
     next_after: int | None  # the id after which the next page begins
+    waiting: Sequence[Waiting]
     can_repair: bool
     is_full: bool
 
@@ -88,6 +89,7 @@ async def read_comparison(state: State, sync: Sync, *, after: int = 0) -> Compar
         lines=[ComparisonLine(one) for one in sorted(counts, key=lambda one: (rank_of(one.resource), one.destination))],
         differences=[DifferenceView(one) for one in page],
         next_after=page[-1].id if len(found) > PAGE_SIZE else None,
+        waiting=await state.comparisons.waiting(sync.id),
         can_repair=bool(found) and sync.finished_at is not None,
         is_full=await state.comparisons.is_full(sync.id),
     )

@@ -21,6 +21,7 @@ from services.connection_api.dashboard.sync_views import Account
 from services.connection_api.labels import label_of
 from services.connection_api.letters.letters import subject_of
 from services.connection_api.rest.models import LetterAnswer, LetterChoice, LetterGroupAnswer, ReplayAnswer
+from services.connection_api.rest.models.base import Id
 from services.connection_api.rest.requests import make_cursor, read_cursor, read_id, read_number, read_time, refusal
 from services.connection_api.state import State
 from shared.errors import AppError
@@ -37,6 +38,12 @@ STAGES: Mapping[str, str] = MappingProxyType(
         "write": "A record that the destination refused",
     }
 )
+
+
+class LetterListFilter(ListFilter):
+    """Which causes a page shows."""
+
+    sync_id: Id | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +74,7 @@ class LetterPages:
 
     async def groups(self, request: web.Request) -> web.Response:
         """The causes, that with the newest letter first."""
-        wanted = read_filter(request, ListFilter, also=("notice", "replay"))
+        wanted = read_filter(request, LetterListFilter, also=("notice", "replay"))
         if has_blanks(request):
             raise web.HTTPSeeOther(address(BASE, wanted.values))
         values = await self._groups(request, wanted)
@@ -81,7 +88,7 @@ class LetterPages:
 
     async def groups_now(self, request: web.Request) -> web.Response:
         """The causes alone, as they are while a replay goes on."""
-        values = await self._groups(request, read_filter(request, ListFilter, also=("replay",)))
+        values = await self._groups(request, read_filter(request, LetterListFilter, also=("replay",)))
         status = 200 if values["is_moving"] else POLL_OVER
         return self._pages.response("dead_letter_groups.html", status=status, **values)
 
@@ -111,10 +118,10 @@ class LetterPages:
         [view] = await self._named([letter])
         return self._pages.response("dead_letter.html", view=view, stage=STAGES.get(letter.stage, "A record"))
 
-    async def _groups(self, request: web.Request, wanted: ListFilter) -> dict[str, Any]:
+    async def _groups(self, request: web.Request, wanted: LetterListFilter) -> dict[str, Any]:
         place = read_cursor(wanted.cursor, parts=2)
         found = await self._state.letters.groups(
-            {"connection_id": wanted.connection_id},
+            {"connection_id": wanted.connection_id, "sync_id": wanted.sync_id},
             before=(read_time(place[0]), place[1]) if place else None,
             limit=PAGE_SIZE + 1,
         )

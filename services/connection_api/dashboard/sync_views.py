@@ -13,7 +13,7 @@ from services.connection_api.status import Tone, percent_of
 from shared.connections import Fault
 from shared.errors import PermissionMissingError
 from shared.sync_progress import Counts, ResourceProgress
-from shared.syncs import Kind, Status, Sync
+from shared.syncs import Kind, Outcome, Status, Sync
 
 OPEN = frozenset({Status.QUEUED, Status.RUNNING, Status.PAUSED})
 STEERABLE = frozenset({Kind.BACKFILL, Kind.MANUAL, Kind.VERIFY})  # what a person can pause and cancel
@@ -29,6 +29,7 @@ class Word:
     icon: str
 
 
+STOPPED = Word("Stopped", Tone.BAD, "action-required")
 STATUSES: Mapping[Status, Word] = {
     Status.QUEUED: Word("Queued", Tone.QUIET, "setting-up"),
     Status.RUNNING: Word("Running", Tone.BUSY, "sync"),
@@ -37,7 +38,13 @@ STATUSES: Mapping[Status, Word] = {
     Status.FAILED: Word("Failed", Tone.BAD, "missing"),
     Status.CANCELLED: Word("Cancelled", Tone.QUIET, "unavailable"),
 }
-STOPPED = Word("Stopped", Tone.BAD, "action-required")
+# What is worth another word than its status.
+OUTCOMES: Mapping[Outcome, Word] = {
+    Outcome.STOPPED: STOPPED,
+    Outcome.PARTIAL: Word("Succeeded with failures", Tone.WARNING, "action-required"),
+    Outcome.DIFFERENCES: Word("Differences found", Tone.WARNING, "action-required"),
+}
+PARTLY_COMPARED = Word("Compared in part", Tone.WARNING, "action-required")
 KINDS: Mapping[Kind, str] = {
     Kind.BACKFILL: "Backfill",
     Kind.GAP_FILL: "Gap fill",
@@ -84,7 +91,16 @@ class SyncView:
     @property
     def word(self) -> Word:
         """How far it is."""
-        return STOPPED if self.sync.is_stopped else STATUSES[self.sync.status]
+        if self.sync.outcome is Outcome.PARTIAL and self.sync.kind is Kind.VERIFY:
+            return PARTLY_COMPARED
+        return OUTCOMES.get(self.sync.outcome) or STATUSES[self.sync.status]
+
+    @property
+    def letters(self) -> str:
+        """Where the records that it could not write are: an hour of live changes has no slices to know them by."""
+        if self.sync.kind is Kind.LIVE:
+            return f"/dead-letters?connection_id={self.account.id}"
+        return f"/dead-letters?sync_id={self.sync.id}"
 
     @property
     def kind(self) -> str:

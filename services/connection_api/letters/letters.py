@@ -10,7 +10,7 @@ from services.connection_api.rest.models import LetterAnswer, LetterChoice, Lett
 from shared.audit import Actor, append
 from shared.db import Pool, Row, affected, database_errors, transaction
 from shared.errors import NotFoundError
-from shared.letter_choice import PREFIX, condition_of, number_of
+from shared.letter_choice import OF_SYNC, PREFIX, condition_of, number_of
 from shared.log import mask
 
 LONGEST_BODY = 64 * 1024  # bytes that are shown
@@ -64,7 +64,12 @@ class Letters:
         self, wanted: Mapping[str, Any], *, before: tuple[datetime, str] | None = None, limit: int = 25
     ) -> list[LetterGroupAnswer]:
         """Return groups, that with the newest letter first; those after the place `before`."""
-        filters, values = condition_of(wanted, first=2)
+        of_sync = wanted.get("sync_id")
+        filters, values = condition_of({**wanted, "sync_id": None}, first=2)
+        if of_sync:
+            letters = OF_SYNC.format(parameter=f"${2 + len(values)}")
+            filters += f" AND g.id IN (SELECT group_id FROM dead_letters WHERE {letters})"
+            values.append(of_sync)
         if before is not None:
             filters += f" AND (g.last_seen_at, g.id) < (${2 + len(values)}, ${3 + len(values)})"
             values += before

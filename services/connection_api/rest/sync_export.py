@@ -25,6 +25,7 @@ COLUMNS: Mapping[str, Callable[[Sync], Cell]] = MappingProxyType(
         "kind": lambda sync: sync.kind,
         "trigger": lambda sync: sync.trigger,
         "status": lambda sync: sync.status,
+        "outcome": lambda sync: sync.outcome,
         "resources": lambda sync: " ".join(sync.resources),
         "object_id": lambda sync: sync.object_id,
         "range_start": lambda sync: iso(sync.range_start),

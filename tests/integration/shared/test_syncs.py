@@ -67,6 +67,17 @@ async def test_a_sync_that_does_not_exist_is_not_found(book: Book) -> None:
         await book.syncs.get("syn_none")
 
 
+async def test_a_comparison_counts_what_it_found_and_what_it_left(book: Book) -> None:
+    sync_id = await book.create(Kind.VERIFY)
+    await book.pool.execute(
+        "INSERT INTO comparisons (sync_id, destination_id, resource, different, missing, extra, skipped)"
+        " VALUES ($1, 'dst_1', 'charge', 1, 2, 3, 4), ($1, 'dst_1', 'customer', 1, 0, 0, 0)",
+        sync_id,
+    )
+    sync = await book.syncs.get(sync_id)
+    assert (sync.differences, sync.skipped) == (7, 4)
+
+
 async def test_records_are_counted_once_however_many_destinations_took_them(book: Book) -> None:
     sync_id = await book.create()
     slice_id = await book.slice(sync_id, "confirmed", records=10)

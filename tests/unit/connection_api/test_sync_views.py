@@ -219,3 +219,21 @@ def test_a_receipt_points_to_what_is_left_to_do() -> None:
     assert (done.word.text, done.duration, done.rows_deleted) == ("Done", "1 min 30 s", 11)
     assert done.steps[2].counts == [("payouts", 9), ("charges", 2)]
     assert noted.word.text == words_of(noted)[0] == "Finish by hand"
+
+
+@pytest.mark.parametrize(
+    ("changes", "outcome", "words"),
+    [
+        ({}, "succeeded", "Succeeded"),
+        ({"counts": Counts(failed=100)}, "partial", "Succeeded with failures"),
+        ({"kind": Kind.VERIFY, "differences": 4}, "differences", "Differences found"),
+        ({"kind": Kind.VERIFY, "skipped": 1}, "partial", "Compared in part"),
+        ({"status": Status.RUNNING, "is_stopped": True}, "stopped", "Stopped"),
+        ({"status": Status.FAILED, "counts": Counts(failed=100)}, "failed", "Failed"),
+    ],
+)
+def test_what_succeeded_in_part_has_a_word_of_its_own(changes: dict[str, Any], outcome: str, words: str) -> None:
+    view = make_view(**{"status": Status.SUCCEEDED, **changes})
+
+    assert (view.sync.outcome, view.word.text) == (outcome, words)
+    assert (view.word.tone is Tone.GOOD) == (outcome == "succeeded")

@@ -153,6 +153,7 @@ def sync(**changes: Any) -> Json:
         "kind": "backfill",
         "trigger": "connected",
         "status": "succeeded",
+        "outcome": changes.get("status", "succeeded"),
         "resources": ["charge", "customer"],
         "object_id": None,
         "range_start": None,

@@ -14,7 +14,8 @@ from tests.unit.console.terminal import run
 COUNTS = {"compared": 400, "equal": 400, "newer": 0, "different": 0, "missing": 0, "extra": 0, "skipped": 0}
 LINE = {"resource": "customer", "destination_id": "dst_1"} | COUNTS
 ENDED = RUNNING | {
-    "kind": "verify", "status": "succeeded", "share": 1.0, "finished_at": "2026-11-25T11:05:00Z", "comparison": [LINE],
+    "kind": "verify", "status": "succeeded", "outcome": "succeeded",
+    "share": 1.0, "finished_at": "2026-11-25T11:05:00Z", "comparison": [LINE],
 }  # fmt: skip
 WRONG = ENDED | {"comparison": [LINE | {"equal": 398, "different": 1, "extra": 1}]}
 DIFFERENCE = {
@@ -24,6 +25,7 @@ DIFFERENCE = {
     "kind": "different",
     "fields": ["address.city", "name"],
     "repaired_at": None,
+    "is_waiting": False,
 }
 EXTRA = DIFFERENCE | {"object_id": "cus_2", "kind": "extra", "fields": []}
 

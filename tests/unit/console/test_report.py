@@ -24,7 +24,7 @@ async def test_backfill_is_shown_and_then_the_events() -> None:
     async with playing() as api:
         api.give("list_connections", page(connection()))
         api.give("list_syncs", page(RUNNING))
-        api.give("get_sync", RUNNING, RUNNING | {"status": "succeeded"})
+        api.give("get_sync", RUNNING, RUNNING | {"status": "succeeded", "outcome": "succeeded"})
         api.give("list_events", page(EVENT))
         assert "6,345" in await shown(api)
         assert "charge.refunded" in await shown(api)

@@ -12,7 +12,7 @@ from tests.unit.console.answers import RUNNING, connection, sync
 from tests.unit.console.playing import PlayedApi, page
 from tests.unit.console.terminal import Terminal, run
 
-ENDED = RUNNING | {"status": "succeeded", "share": 1.0, "finished_at": "2026-11-25T11:05:00Z"}
+ENDED = RUNNING | {"status": "succeeded", "outcome": "succeeded", "share": 1.0, "finished_at": "2026-11-25T11:05:00Z"}
 
 
 @pytest.fixture(autouse=True)
@@ -135,7 +135,16 @@ def test_hour_of_live_changes_has_no_share(api: PlayedApi) -> None:
 
 
 def test_sync_whose_key_is_refused_has_stopped(api: PlayedApi) -> None:
-    api.give("list_all_syncs", page(RUNNING | {"is_stopped": True}))
+    api.give("list_all_syncs", page(RUNNING | {"is_stopped": True, "outcome": "stopped"}))
     shown = run("syncs", "list").out
     assert "stopped" in shown
     assert "running" not in shown
+
+
+@pytest.mark.parametrize(
+    ("outcome", "said"), [("partial", "! succeeded with failures"), ("differences", "! differences found")]
+)
+def test_sync_that_succeeded_in_part_says_so(api: PlayedApi, outcome: str, said: str) -> None:
+    api.give("list_all_syncs", page(sync(outcome=outcome)))
+
+    assert said in run("syncs", "list").out

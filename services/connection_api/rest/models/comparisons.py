@@ -47,6 +47,7 @@ class DifferenceAnswer(Answer):
     kind: Literal["different", "missing", "extra"]
     fields: tuple[str, ...] = Field(description="Where the two differ, as dotted paths. Values are not kept.")
     repaired_at: datetime | None = Field(description="When it was asked that this be put right.")
+    is_waiting: bool = Field(description="Whether a record of it waits for the destination: it may be right soon.")
 
 
 class RepairAnswer(Answer):

@@ -21,6 +21,7 @@ class LetterFilter(Input):
     destination_id: Id | None = None
     code: Code | None = None
     resource: ResourceName | None = None
+    sync_id: Id | None = Field(default=None, description="Those of records that this sync read.")
 
 
 class LetterQuery(PageQuery, LetterFilter):
@@ -34,6 +35,7 @@ class LetterGroupQuery(PageQuery):
     destination_id: Id | None = None
     code: Code | None = None
     resource: ResourceName | None = None
+    sync_id: Id | None = Field(default=None, description="Those with records that this sync read.")
 
 
 class LetterChoice(LetterFilter):

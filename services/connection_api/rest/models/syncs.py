@@ -18,7 +18,7 @@ from services.connection_api.rest.models.base import (
     StripeId,
 )
 from services.connection_api.rest.models.comparisons import ComparisonAnswer
-from shared.syncs import Kind, Status
+from shared.syncs import Kind, Outcome, Status
 
 
 class ObjectReference(Input):
@@ -77,6 +77,10 @@ class SyncAnswer(Answer):
     kind: Kind
     trigger: str
     status: Status
+    outcome: Outcome = Field(
+        description="As `status`, but `stopped` while Stripe refuses the key, `partial` when it succeeded and some "
+        "records failed or could not be compared, `differences` when a comparison found some."
+    )
     resources: tuple[str, ...]
     object_id: str | None
     range_start: datetime | None
