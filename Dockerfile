@@ -30,7 +30,7 @@ ENV PATH=/opt/tillstream/bin:$PATH \
     TILLSTREAM_PORT=8080
 # A number, so that Kubernetes can tell that it is not root.
 USER 10001:10001
-EXPOSE 8080
+EXPOSE 8080 8081
 STOPSIGNAL SIGTERM
 # The cluster asks /livez and /readyz itself.
 HEALTHCHECK NONE

@@ -33,10 +33,10 @@ from services.webhook_gateway.endpoints import EndpointCache
 from services.webhook_gateway.settings import GatewaySettings
 from shared.crypto import make_encryption_key, parse_key_ring
 from shared.db import migrate
+from shared.endpoint_secrets import Endpoint
 from shared.http import serve
 from shared.messages import Event
 from shared.settings import load
-from shared.webhook_endpoints import Endpoint
 
 REPOSITORY = Path(__file__).parent.parent
 SECRET = "whsec_bench"

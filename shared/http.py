@@ -11,7 +11,8 @@ import json
 import math
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
 from enum import StrEnum
 from pathlib import Path
 
@@ -23,7 +24,8 @@ from structlog.contextvars import bound_contextvars
 from shared.background import BACKGROUND, Background
 from shared.crypto import make_id
 from shared.errors import AppError, NotFoundError, RejectedError, TooLargeError, TransientError
-from shared.log import get_logger
+from shared.listener import listening, note_header
+from shared.log import Ration, get_logger
 from shared.metrics import REGISTRY
 from shared.readiness import Readiness, ReadyCheck
 from shared.settings import Settings
@@ -33,9 +35,6 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 PROBLEM = "application/problem+json"
 REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
 REQUEST_ID_HEADER = "X-Request-Id"
-SHUTDOWN_TIMEOUT = 20.0  # seconds for requests in flight
-KEEPALIVE_TIMEOUT = 75.0  # seconds; longer than the usual 60 of a proxy, so that it is the proxy who closes
-LINGERING_TIME = 2.0  # seconds for what is left of a body that nobody reads
 
 
 class Access(StrEnum):
@@ -51,19 +50,48 @@ class Access(StrEnum):
 
 ROUTE_ACCESS: web.AppKey[dict[tuple[str, str], Access]] = web.AppKey("route_access", dict)
 READINESS: web.AppKey[Readiness] = web.AppKey("readiness", Readiness)
+RATION: web.AppKey[Ration] = web.AppKey("ration", Ration)
 
 
-def make_app(*middlewares: Middleware, ready: dict[str, ReadyCheck], max_body: int = 1024 * 1024) -> web.Application:
-    """Return an app with probes, metrics and errors; `ready` names what `/readyz` asks."""
-    app = web.Application(middlewares=[identify, translate_errors, *middlewares], client_max_size=max_body)
-    app.on_response_prepare.append(_add_request_id)
-    app[ROUTE_ACCESS] = {}
+def make_app(
+    *middlewares: Middleware,
+    ready: Mapping[str, ReadyCheck],
+    probe_port: int | None = None,
+    max_body: int = 1024 * 1024,
+) -> web.Application:
+    """Return an app with probes, metrics and errors; `ready` names what `/readyz` asks.
+
+    With a `probe_port`, probes and metrics are served there, by `serve`, and not by this app.
+    """
+    app = _make_bare_app(*middlewares, max_body=max_body)
     app[READINESS] = Readiness(ready)
     app.cleanup_ctx.append(_open_background)
+    if probe_port is None:
+        _add_probes(app)
+    return app
+
+
+def make_probe_app(served: web.Application) -> web.Application:
+    """Return an app with the probes and metrics of one that is served."""
+    app = _make_bare_app()
+    app[READINESS], app[BACKGROUND] = served[READINESS], served[BACKGROUND]
+    _add_probes(app)
+    return app
+
+
+def _make_bare_app(*middlewares: Middleware, max_body: int = 1024) -> web.Application:
+    everywhere = (note_header, identify, translate_errors)
+    app = web.Application(middlewares=[*everywhere, *middlewares], client_max_size=max_body)
+    app.on_response_prepare.append(_add_request_id)
+    app[ROUTE_ACCESS] = {}
+    app[RATION] = Ration()
+    return app
+
+
+def _add_probes(app: web.Application) -> None:
     add_route(app, "GET", "/livez", livez, Access.PROBE)
     add_route(app, "GET", "/readyz", readyz, Access.PROBE)
     add_route(app, "GET", "/metrics", metrics, Access.PROBE)
-    return app
 
 
 def add_route(app: web.Application, method: str, path: str, handler: Handler, access: Access) -> None:
@@ -141,9 +169,16 @@ async def translate_errors(request: web.Request, handler: Handler) -> web.Stream
 
 
 def _refuse(request: web.Request, error: AppError) -> web.Response:
-    get_logger().info(
-        "request_refused", method=request.method, route=declared_route(request), status=error.status, code=error.code
-    )
+    unlogged = request.app[RATION].take(error.code)
+    if unlogged is not None:
+        get_logger().info(
+            "request_refused",
+            method=request.method,
+            route=declared_route(request),
+            status=error.status,
+            code=error.code,
+            unlogged=unlogged,
+        )
     return problem(error, request_id=request[REQUEST_ID])
 
 
@@ -179,27 +214,17 @@ async def serve(app: web.Application, settings: Settings) -> None:
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stopping.set)
-    runner = web.AppRunner(
-        app,
-        access_log=None,
-        shutdown_timeout=SHUTDOWN_TIMEOUT,
-        keepalive_timeout=KEEPALIVE_TIMEOUT,
-        lingering_time=LINGERING_TIME,
-    )
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, settings.host, settings.port)
-        await site.start()
-        host, port = runner.addresses[0][:2]
-        get_logger().info("listening", host=host, port=port)
+    async with AsyncExitStack() as stack:
+        url = await stack.enter_async_context(listening(app, settings.host, settings.port))
+        if settings.probe_port is not None:
+            await stack.enter_async_context(listening(make_probe_app(app), settings.host, settings.probe_port))
+        get_logger().info("listening", url=url, probe_port=settings.probe_port)
         if settings.address_file:
-            _write_address(Path(settings.address_file), f"http://{host}:{port}")
+            _write_address(Path(settings.address_file), url)
         app[BACKGROUND].failed.add_done_callback(lambda _: stopping.set())
         await stopping.wait()
         if app[BACKGROUND].failed.done():
             app[BACKGROUND].failed.result()
-    finally:
-        await runner.cleanup()
 
 
 def _write_address(path: Path, url: str) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import re
 import sys
-from collections.abc import Mapping, MutableMapping
+import time
+from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any
 
 import structlog
@@ -14,6 +15,9 @@ SECRET = re.compile(
     r"\b((?:rk|sk|pk)_(?:live|test)_|whsec_|tst_|tls_|(?:link|ses)_(?=[a-z2-7]{39}))[A-Za-z0-9_]+"
     r"|(?<=://)([^:/@\s]*):\S+(?=@)"
 )
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # C0, DEL and C1
+OF_SEVERAL_LINES = {"exception"}  # what we render ourselves
+KINDS_KNOWN = 1000
 
 
 def mask(text: str) -> str:
@@ -21,19 +25,49 @@ def mask(text: str) -> str:
     return SECRET.sub(lambda match: f"{match[1] or (match[2] + ':')}***", text)
 
 
-def _mask_value(value: Any) -> Any:
+def make_visible(text: str, *, keep: str = "") -> str:
+    """Return `text` with control characters, but those to `keep`, as escapes: none reaches a terminal."""
+    return CONTROL.sub(lambda match: match[0] if match[0] in keep else f"\\x{ord(match[0]):02x}", text)
+
+
+def _mask_value(value: Any, *, keep: str = "") -> Any:
     if isinstance(value, str):
-        return mask(value)
+        return make_visible(mask(value), keep=keep)
     if isinstance(value, Mapping):
-        return {key: _mask_value(inner) for key, inner in value.items()}
+        return {_mask_value(key): _mask_value(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
         return [_mask_value(inner) for inner in value]
-    return value if isinstance(value, int | float | bool | None) else mask(str(value))
+    return value if isinstance(value, int | float | bool | None) else _mask_value(str(value))
 
 
 def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     """Mask every value of a log line; runs after tracebacks are rendered, so that they are masked too."""
-    return {key: _mask_value(value) for key, value in event.items()}
+    return {key: _mask_value(value, keep="\n\t" if key in OF_SEVERAL_LINES else "") for key, value in event.items()}
+
+
+class Ration:
+    """Lets so many log lines of a kind pass in a minute and counts the rest: strangers must not fill the log."""
+
+    def __init__(
+        self, most: int = 30, *, per_seconds: float = 60.0, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """`clock` counts seconds."""
+        self._most = most
+        self._period = per_seconds
+        self._clock = clock
+        self._kinds: dict[str, tuple[float, int]] = {}  # kind → when its period began, and lines since
+
+    def take(self, kind: str) -> int | None:
+        """Return how many lines of the kind were left out since the last one that passed; `None` to leave this out."""
+        now = self._clock()
+        began, lines = self._kinds.get(kind, (now, 0))
+        unlogged = 0
+        if now - began >= self._period:
+            unlogged, began, lines = max(0, lines - self._most), now, 0
+        if len(self._kinds) >= KINDS_KNOWN and kind not in self._kinds:
+            self._kinds.clear()
+        self._kinds[kind] = began, lines + 1
+        return unlogged if lines < self._most else None
 
 
 def configure(*, service: str, level: str, form: str) -> None:

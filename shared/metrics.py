@@ -22,6 +22,14 @@ WEBHOOK_SECONDS = Histogram(
     registry=REGISTRY,
     buckets=LATENCIES,
 )
+MALFORMED_REQUESTS = Counter(
+    "tillstream_http_malformed_total", "Requests that are no HTTP; they are not logged.", registry=REGISTRY
+)
+SECRETS_UNREADABLE = Counter(
+    "tillstream_signing_secrets_unreadable_total",
+    "Times a signing secret was left out because no key of TILLSTREAM_ENCRYPTION_KEYS opens it.",
+    registry=REGISTRY,
+)
 PRODUCER_RECREATED = Counter(
     "tillstream_producer_recreated_total",
     "Times the Kafka producer was built anew after a fatal error.",

@@ -45,6 +45,13 @@ class Settings(BaseModel):
     topic_replication: int = Field(default=1, ge=1, le=10, description="Replicas of each topic when they are made.")
     host: str = Field(default="127.0.0.1", description="Address that the service listens on.")
     port: int = Field(default=0, ge=0, le=65535, description="Port that the service listens on; 0 takes a free one.")
+    probe_port: int | None = Field(
+        default=None,
+        ge=1,
+        le=65535,
+        description="Port of its own for `/livez`, `/readyz` and `/metrics`, for a service that strangers reach; "
+        "without it they are at the other port.",
+    )
     instance: str | None = Field(
         default=None,
         pattern=r"^[a-zA-Z0-9_.-]{1,100}$",

@@ -11,7 +11,6 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
@@ -34,13 +33,6 @@ PATH = "/v1/webhook_endpoints"
 EVERY_EVENT = "*"
 LIMIT_REACHED = re.compile(r"maximum of \d+ .*webhook endpoints", re.IGNORECASE)
 
-FIND = """
-SELECT e.id, e.connection_id, c.account_id, c.livemode,
-       ARRAY(SELECT s.secret FROM webhook_secrets s WHERE s.endpoint_id = e.id
-             AND (s.expires_at IS NULL OR s.expires_at > now()) ORDER BY s.id DESC) AS secrets
-FROM webhook_endpoints e JOIN connections c ON c.id = e.connection_id
-WHERE e.id = $1 AND c.state <> 'removing'
-"""
 # The row comes before the call to Stripe, so that a crash in between leaves a URL by which ours is found.
 RESERVE = """
 INSERT INTO webhook_endpoints (id, connection_id, url) VALUES ($1, $2, $3)
@@ -97,17 +89,6 @@ class EndpointsFullError(ConflictError):
     code = "webhook_endpoints_full"
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """What the gateway has to know of an endpoint."""
-
-    id: str
-    connection_id: str
-    account_id: str
-    livemode: bool
-    secrets: tuple[SecretStr, ...]
-
-
 class _AtStripe(msgspec.Struct):
     id: str
     url: str = ""
@@ -116,16 +97,6 @@ class _AtStripe(msgspec.Struct):
     api_version: str | None = None
     enabled_events: list[str] = []
     secret: str | None = None
-
-
-async def find_endpoint(pool: Pool, keys: KeyRing, endpoint_id: str) -> Endpoint | None:
-    """Return the endpoint with its active secrets, newest first; `None` for an unknown or removed one."""
-    with database_errors():
-        row = await pool.fetchrow(FIND, endpoint_id)
-    if row is None:
-        return None
-    secrets = tuple(SecretStr(keys.decrypt(sealed, owner=endpoint_id, name="secret")) for sealed in row["secrets"])
-    return Endpoint(row["id"], row["connection_id"], row["account_id"], row["livemode"], secrets)
 
 
 class WebhookEndpoints:

@@ -55,7 +55,11 @@ def create_app(
     gate = Gate(credentials, settings.api_token, attempts)
     replays = Replays(lambda: state.pool, settings.key_ring)
     app = make_app(
-        guarded_by(gate), idempotent(replays, OPERATIONS), ready={"database": state.is_ready}, max_body=MAX_BODY
+        guarded_by(gate),
+        idempotent(replays, OPERATIONS),
+        ready={"database": state.is_ready},
+        probe_port=settings.probe_port,
+        max_body=MAX_BODY,
     )
     app.on_response_prepare.append(add_security_headers)
     sign_in = SignIn(credentials, attempts)

@@ -174,7 +174,8 @@ class Rejections:
 def create_app(settings: WriterSettings) -> web.Application:
     """Return the service's app."""
     writer = Writer(settings)
-    app = make_app(ready={"database": writer.is_database_ready, "kafka": writer.is_consuming})
+    ready = {"database": writer.is_database_ready, "kafka": writer.is_consuming}
+    app = make_app(ready=ready, probe_port=settings.probe_port)
     run_beside(app, writer.run)
     return app
 

@@ -130,7 +130,8 @@ class Worker:
 def create_app(settings: WorkerSettings) -> web.Application:
     """Return the service's app."""
     worker = Worker(settings)
-    app = make_app(ready={"database": worker.is_database_ready, "kafka": worker.is_working})
+    ready = {"database": worker.is_database_ready, "kafka": worker.is_working}
+    app = make_app(ready=ready, probe_port=settings.probe_port)
     run_beside(app, worker.run)
     return app
 

@@ -1,4 +1,4 @@
-"""Live without a public URL: asks for Stripe's events, often while things happen and rarely when it is quiet."""
+"""Live without webhooks: asks for Stripe's events, often while things happen and rarely when it is quiet."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from shared.connections import Connection, ConnectionStore, LiveBy, State
 from shared.db import Pool, RowInUseError, database_errors
 from shared.errors import KeyInvalidError, StripeRefusedError, TerminalError, TransientError
 from shared.log import get_logger
+from shared.refusals import find_refusals
 from shared.syncs import EVENT_FEED
 
 LEASE = timedelta(seconds=30)  # beyond the next poll
@@ -38,7 +39,7 @@ def next_pause(pause: float, *, found: int, shortest: float, longest: float) -> 
 
 
 class Polling:
-    """Polls for every connection that has no webhook endpoint, or one that can't be repaired."""
+    """Polls for every connection without a webhook endpoint, or with one that can't be repaired or is refused."""
 
     def __init__(
         self,
@@ -80,7 +81,9 @@ class Polling:
 
     async def _find_due(self) -> list[Connection]:
         clock = asyncio.get_running_loop().time()
-        polled = (c for c in await self._connections.list_in_state(State.ACTIVE) if _is_polled(c))
+        active = await self._connections.list_in_state(State.ACTIVE)
+        refused = await find_refusals(self._pool)
+        polled = (c for c in active if _is_polled(c, is_refused=c.id in refused))
         return [c for c in polled if c.id not in self._busy and self._due.get(c.id, (0.0, 0.0))[0] <= clock]
 
     async def _poll(self, connection: Connection) -> None:
@@ -124,7 +127,8 @@ class Polling:
         return bool(taken)
 
 
-def _is_polled(connection: Connection) -> bool:
-    """Tell whether no webhook tells its changes, and its key may read the feed."""
+def _is_polled(connection: Connection, *, is_refused: bool) -> bool:
+    """Tell whether no webhook tells its changes, or those that come are refused, and its key may read the feed."""
     faults = {fault.resource for fault in connection.faults}
-    return (connection.live_by is LiveBy.POLLING or WEBHOOK_ENDPOINT in faults) and EVENT_FEED not in faults
+    has_no_webhooks = connection.live_by is LiveBy.POLLING or WEBHOOK_ENDPOINT in faults or is_refused
+    return has_no_webhooks and EVENT_FEED not in faults

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 
 from aiohttp import web
 
+from services.webhook_gateway.bodies import MAX_BODY
 from services.webhook_gateway.endpoints import EndpointCache
-from services.webhook_gateway.routes import MAX_BODY, PATH, Intake
+from services.webhook_gateway.refusing import Counts
+from services.webhook_gateway.routes import PATH, Intake
 from services.webhook_gateway.settings import GatewaySettings
 from shared.background import open_state, run_beside, until_available
 from shared.db import Pool
+from shared.endpoint_secrets import Endpoint, find_endpoint
 from shared.errors import DatabaseUnavailableError
 from shared.http import Access, add_route, make_app, serve
 from shared.kafka import Cluster, Producer, ensure_topics
 from shared.log import configure
 from shared.settings import load
-from shared.webhook_endpoints import Endpoint, find_endpoint
 
 POOL_SIZE = 4  # connections; a look-up takes a millisecond, and only after two seconds again
 PUBLISH_TIMEOUT = 1.5  # seconds: while Kafka is away, Stripe gets its 503 within 2
@@ -27,16 +28,17 @@ PUBLISH_TIMEOUT = 1.5  # seconds: while Kafka is away, Stripe gets its 503 withi
 class State:
     """The state database, from the moment at which it first answers."""
 
-    def __init__(self, settings: GatewaySettings) -> None:
+    def __init__(self, settings: GatewaySettings, counts: Counts) -> None:
         self._settings = settings
+        self._counts = counts
         self._keys = settings.key_ring
         self._pool: Pool | None = None
 
     async def run(self) -> None:
-        """Hold the pool until cancelled; wait for the database as long as it takes."""
+        """Hold the pool and note what is refused, until cancelled; wait for the database as long as it takes."""
         async with open_state(self._settings, pool_size=POOL_SIZE) as pool:
             self._pool = pool
-            await asyncio.get_running_loop().create_future()
+            await self._counts.run(pool)
 
     async def find_endpoint(self, endpoint_id: str) -> Endpoint | None:
         """Return the endpoint; raise `DatabaseUnavailableError`."""
@@ -61,10 +63,12 @@ def create_app(
     now: Callable[[], float] = time.time,
 ) -> web.Application:
     """Return the service's app; `now` gives the time in seconds since 1970."""
-    state, cluster = State(settings), Cluster(settings)
+    counts = Counts()
+    state, cluster = State(settings, counts), Cluster(settings)
     app = make_app(
         ready={"database": state.has_answered, "kafka": cluster.answers},
         max_body=MAX_BODY,
+        probe_port=settings.probe_port,
     )
     if endpoints is None:
         endpoints = EndpointCache(state.find_endpoint)
@@ -73,7 +77,7 @@ def create_app(
         producer = Producer(settings, timeout_seconds=PUBLISH_TIMEOUT)
         run_beside(app, lambda: until_available("kafka", lambda: ensure_topics(settings)))
     app.cleanup_ctx.append(_stopping(producer, cluster))
-    add_route(app, "POST", PATH, Intake(endpoints, producer, now).receive, Access.SIGNED)
+    add_route(app, "POST", PATH, Intake(endpoints, producer, counts, now).receive, Access.SIGNED)
     return app
 
 

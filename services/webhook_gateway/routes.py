@@ -1,43 +1,44 @@
-"""The one route: read the bytes, verify them, publish them, answer."""
+"""The one route: read the bytes, verify them, publish them, answer.
+
+A stranger costs as little as can be, and learns nothing: what can't be signed by Stripe is refused before its body is
+read, the body for an endpoint that does not exist is read and thrown away, and only bodies of endpoints that do exist
+take room in memory.
+"""
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable
 
 from aiohttp import web
+from pydantic import SecretStr
 
-from services.webhook_gateway.endpoints import EndpointCache
-from services.webhook_gateway.signature import verify
+from services.webhook_gateway.bodies import BODY_TIMEOUT, read_body, size_of
+from services.webhook_gateway.endpoints import EndpointCache, is_well_formed
+from services.webhook_gateway.refusing import Counts
+from services.webhook_gateway.room import Room
+from services.webhook_gateway.signature import Claim, Proof, UnverifiedError, read_claim
 from shared.acceptance import find_key
 from shared.consumers import publish_dead_letter
 from shared.dead_letters import DeadLetter, describe
-from shared.errors import AppError, MessageError, RejectedError, SignatureError, TooLargeError
+from shared.endpoint_secrets import Endpoint
+from shared.errors import AppError, MessageError, SignatureError, TransientError
 from shared.kafka import Outgoing, Producer
-from shared.log import get_logger
+from shared.log import Ration, get_logger
 from shared.messages import EventHeaders
 from shared.metrics import WEBHOOK_SECONDS, WEBHOOKS
 from shared.topics import EVENTS
-from shared.webhook_endpoints import Endpoint
 
 PATH = "/webhooks/stripe/{endpoint}"
 SIGNATURE_HEADER = "Stripe-Signature"
-MAX_BODY = 1024 * 1024  # bytes
-BODY_TIMEOUT = 12.0  # seconds; closing the connection of a client that goes on sending takes a few more
+ROOM = 64 * 1024 * 1024  # bytes of bodies that are under way
+NOBODYS_SECRET = SecretStr("whsec_of_nobody")
 
 
-class SlowBodyError(RejectedError):
-    """The body did not arrive in time."""
+class SecretsUnreadableError(TransientError):
+    """The signing secret can't be read at the moment."""
 
-    code = "too_slow"
-    status = 408
-
-
-class BrokenBodyError(RejectedError):
-    """The body ended early or can't be decoded."""
-
-    code = "body_broken"
+    code = "secrets_unreadable"
 
 
 class Intake:
@@ -47,14 +48,19 @@ class Intake:
         self,
         endpoints: EndpointCache,
         producer: Producer,
+        counts: Counts,
         now: Callable[[], float],
         *,
+        room_bytes: int = ROOM,
         body_timeout_seconds: float = BODY_TIMEOUT,
     ) -> None:
-        """`now` gives the time in seconds since 1970."""
+        """`now` gives the time in seconds since 1970; `room_bytes` is what all bodies together may take."""
         self._endpoints = endpoints
         self._producer = producer
         self._now = now
+        self._counts = counts
+        self._room = Room(room_bytes)
+        self._ration = Ration()
         self._body_timeout = body_timeout_seconds
 
     async def receive(self, request: web.Request) -> web.Response:
@@ -72,8 +78,49 @@ class Intake:
 
     async def _take(self, request: web.Request) -> str:
         received_at = self._now()
-        body = await read_body(request, self._body_timeout)
-        endpoint = await self._authenticate(request, body, received_at)
+        endpoint_id, size = request.match_info["endpoint"], size_of(request)
+        if not is_well_formed(endpoint_id):
+            raise SignatureError  # of no endpoint, so its body is of no use
+        endpoint = await self._endpoints.find(endpoint_id)
+        if endpoint.is_unreadable if endpoint else self._endpoints.has_unreadable:
+            if endpoint:
+                self._counts.refuse_unreadable(endpoint.id)
+            raise SecretsUnreadableError
+        try:
+            claim = read_claim(request.headers.get(SIGNATURE_HEADER, ""), received_at)
+            if endpoint is None:
+                await self._read_through(request, claim, size)
+                raise SignatureError
+            with self._room.taken(size):
+                body = await self._read_signed(request, claim, endpoint)
+                self._counts.accept(endpoint.id)
+                return await self._pass_on(body, endpoint, received_at)
+        except UnverifiedError as error:
+            if endpoint:
+                self._counts.refuse(endpoint.id, error)
+                self._log_refusal(endpoint.id, error)
+            # Always the same, so that nobody learns which endpoints exist.
+            raise SignatureError from error
+
+    async def _read_signed(self, request: web.Request, claim: Claim, endpoint: Endpoint) -> bytes:
+        """Return the body, if a secret of the endpoint signed it; raise `UnverifiedError`."""
+        proof, parts = Proof(claim, endpoint.secrets), list[bytes]()
+
+        def take(part: bytes) -> None:
+            proof.feed(part)
+            parts.append(part)
+
+        await read_body(request, self._body_timeout, take)
+        proof.require()
+        return b"".join(parts)
+
+    async def _read_through(self, request: web.Request, claim: Claim, size: int) -> None:
+        """Do as for an endpoint that exists, so that no time tells that there is none; but keep nothing."""
+        self._room.require(size)
+        await read_body(request, self._body_timeout, Proof(claim, [NOBODYS_SECRET]).feed)
+
+    async def _pass_on(self, body: bytes, endpoint: Endpoint, received_at: float) -> str:
+        """Publish what Stripe has signed; return what became of it."""
         headers = EventHeaders(endpoint.connection_id, int(received_at * 1000))
         try:
             key = find_key(body, endpoint)
@@ -85,21 +132,12 @@ class Intake:
         await self._producer.publish(EVENTS, Outgoing(key, body, headers.encode()))
         return "published"
 
-    async def _authenticate(self, request: web.Request, body: bytes, received_at: float) -> Endpoint:
-        """Return the endpoint whose secret signed `body`.
-
-        Raises `SignatureError`: always the same, so that nobody learns which endpoints exist.
-        """
-        endpoint_id = request.match_info["endpoint"]
-        endpoint = await self._endpoints.find(endpoint_id)
-        try:
-            if endpoint is None:
-                raise SignatureError("There is no such endpoint.")
-            verify(body, request.headers.get(SIGNATURE_HEADER, ""), endpoint.secrets, received_at)
-        except SignatureError as error:
-            get_logger().info("webhook_refused", endpoint=endpoint_id[:64], reason=error.message)
-            raise SignatureError from error
-        return endpoint
+    def _log_refusal(self, endpoint_id: str, error: UnverifiedError) -> None:
+        unlogged = self._ration.take(endpoint_id)
+        if unlogged is not None:
+            get_logger().warning(
+                "webhook_refused", endpoint=endpoint_id, reason=error.message, code=error.cause, unlogged=unlogged
+            )
 
     async def _quarantine(self, body: bytes, headers: EventHeaders, error: MessageError) -> None:
         code, reason = describe(error)
@@ -112,20 +150,3 @@ class Intake:
             headers=tuple(headers.encode()),
         )
         await publish_dead_letter(self._producer, letter, cause=error)
-
-
-async def read_body(request: web.Request, timeout_seconds: float) -> bytes:
-    """Return the body's bytes; raise `TooLargeError`, `SlowBodyError` or `BrokenBodyError`."""
-    if (request.content_length or 0) > MAX_BODY:
-        raise TooLargeError
-    try:
-        if request.content.is_eof():  # most bodies come together with their headers: no need of a timer
-            return await request.read()
-        async with asyncio.timeout(timeout_seconds):
-            return await request.read()
-    except web.HTTPRequestEntityTooLarge as error:
-        raise TooLargeError from error
-    except TimeoutError as error:
-        raise SlowBodyError from error
-    except (ConnectionError, web.RequestPayloadError) as error:
-        raise BrokenBodyError from error

@@ -10,41 +10,88 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from pydantic import SecretStr
 
 from shared.errors import SignatureError
+from shared.refusals import Cause
 
 TOLERANCE = 300  # seconds, into the past and into the future
 MAX_DIGITS = 15  # of the time of signing; more is no time, and int() refuses thousands of them
 
 
+class UnverifiedError(SignatureError):
+    """A signature that does not prove that Stripe sent the webhook; the message says why, for the log alone."""
+
+    def __init__(self, message: str, cause: Cause, skew_seconds: int | None = None) -> None:
+        """Take what is wrong, and the time of signing less ours where it can be read."""
+        super().__init__(message)
+        self.cause = cause
+        self.skew_seconds = skew_seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What the header says: when it was signed, as it was written, and all signatures of the scheme `v1`."""
+
+    signed_at: bytes
+    signatures: tuple[bytes, ...]
+    skew_seconds: int
+
+
+class Proof:
+    """Whether one of some secrets signed a body, which comes in parts."""
+
+    def __init__(self, claim: Claim, secrets: Iterable[SecretStr]) -> None:
+        self._claim = claim
+        begin = claim.signed_at + b"."
+        self._ours = [hmac.new(s.get_secret_value().encode(), begin, "sha256") for s in secrets if s]
+
+    def feed(self, part: bytes) -> None:
+        """Take the next bytes of the body."""
+        for ours in self._ours:
+            ours.update(part)
+
+    def require(self) -> None:
+        """Return if the body was signed by one of the secrets; raise `UnverifiedError`."""
+        expected = [ours.hexdigest().encode() for ours in self._ours]
+        # All pairs are compared, so that the time tells nothing about which one matched.
+        matches = [hmac.compare_digest(ours, theirs) for ours in expected for theirs in self._claim.signatures]
+        if not any(matches):
+            message = "No signature matches an active secret of the endpoint."
+            raise UnverifiedError(message, Cause.SECRET, self._claim.skew_seconds)
+
+
 def verify(body: bytes, header: bytes | str, secrets: Iterable[SecretStr], now_seconds: float) -> None:
     """Return if one of `secrets` signed `body` within five minutes of `now_seconds`.
 
-    `header` is the value of `Stripe-Signature`, whatever a stranger put there. Raises `SignatureError`, nothing else;
-    its message says why, for the log and not for the caller.
+    Raises what `read_claim` and `Proof` raise, nothing else.
     """
-    signed_at, signatures = _parse(header.encode("utf-8", "replace") if isinstance(header, str) else header)
-    age = now_seconds - int(signed_at)
-    if not -TOLERANCE <= age <= TOLERANCE:
-        raise SignatureError(f"The webhook was signed {age:+.0f} s ago.")
-    message = b"%b.%b" % (signed_at, body)
-    expected = [_sign(message, secret) for secret in secrets if secret]
-    # All pairs are compared, so that the time tells nothing about which one matched.
-    matches = [hmac.compare_digest(ours, theirs) for ours in expected for theirs in signatures]
-    if not any(matches):
-        raise SignatureError("No signature matches an active secret of the endpoint.")
+    proof = Proof(read_claim(header, now_seconds), secrets)
+    proof.feed(body)
+    proof.require()
 
 
-def _parse(header: bytes) -> tuple[bytes, list[bytes]]:
-    """Return the time of signing as it was written, and all signatures of the scheme `v1`."""
-    parts = [part.strip().partition(b"=") for part in header.split(b",")]
+def read_claim(header: bytes | str, now_seconds: float) -> Claim:
+    """Return what the value of `Stripe-Signature` claims, whatever a stranger put there.
+
+    Raises `UnverifiedError` when it has no time or no signature, or is further than five minutes from `now_seconds`.
+    """
+    text = header.encode("utf-8", "replace") if isinstance(header, str) else header
+    parts = [part.strip().partition(b"=") for part in text.split(b",")]
     times = [value for name, _, value in parts if name == b"t"]
     if len(times) != 1 or not times[0].isdigit() or len(times[0]) > MAX_DIGITS:
-        raise SignatureError("The header Stripe-Signature has no time.")
-    return times[0], [value for name, _, value in parts if name == b"v1"]
+        raise UnverifiedError("The header Stripe-Signature has no time.", Cause.UNSIGNED)
+    skew = int(times[0]) - now_seconds
+    if not -TOLERANCE <= skew <= TOLERANCE:
+        raise UnverifiedError(f"The webhook was signed {-skew:+.0f} s ago.", Cause.CLOCK, _bounded(skew))
+    signatures = tuple(value for name, _, value in parts if name == b"v1")
+    if not signatures:
+        raise UnverifiedError("The header Stripe-Signature has no signature.", Cause.UNSIGNED, round(skew))
+    return Claim(times[0], signatures, round(skew))
 
 
-def _sign(message: bytes, secret: SecretStr) -> bytes:
-    return hmac.digest(secret.get_secret_value().encode(), message, "sha256").hex().encode()
+def _bounded(skew: float) -> int:
+    """Return the difference as the state database can keep it."""
+    return round(max(-(2**31), min(2**31 - 1, skew)))

@@ -28,6 +28,7 @@ GIVEN: dict[str, tuple[str, Any]] = {
     "TOPIC_REPLICATION": ("3", 3),
     "HOST": ("0.0.0.0", "0.0.0.0"),
     "PORT": ("8080", 8080),
+    "PROBE_PORT": ("8081", 8081),
     "INSTANCE": ("writer-0", "writer-0"),
     "ADDRESS_FILE": ("/run/tillstream/address.json", "/run/tillstream/address.json"),
     "LOG_LEVEL": ("debug", "debug"),

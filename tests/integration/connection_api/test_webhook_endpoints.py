@@ -15,9 +15,10 @@ from shared.catalogue import DEFAULT_RESOURCES, webhook_events
 from shared.connections import Connection, ConnectionStore, LiveBy, State
 from shared.crypto import KeyRing, make_encryption_key, parse_key_ring
 from shared.db import Pool, make_pool
+from shared.endpoint_secrets import Endpoint, find_endpoint
 from shared.errors import ConflictError, PermissionMissingError
 from shared.stripe_api import API_VERSION, Fetched, Params, StripeApi, Unlimited
-from shared.webhook_endpoints import PATH, Endpoint, WebhookEndpoints, find_endpoint
+from shared.webhook_endpoints import PATH, WebhookEndpoints
 from simulator.webhook_endpoints import WebhookEndpoint
 from tests.integration.simulator.running import Running, run_simulator
 
@@ -261,3 +262,16 @@ async def test_unknown_endpoint_and_that_of_a_removed_connection_are_none(stage:
 
     assert await find_endpoint(stage.pool, stage.keys, endpoint_id) is None
     assert await find_endpoint(stage.pool, stage.keys, "whe_unknown") is None
+
+
+async def test_secret_that_can_not_be_read_stands_in_the_way_of_no_other(stage: Stage) -> None:
+    await stage.ensure()
+    [secret] = (await stage.ours()).secrets
+    sealed = parse_key_ring(make_encryption_key("lost")).encrypt("x", owner=(await stage.ours()).id, name="secret")
+    insert = "INSERT INTO webhook_secrets (endpoint_id, secret) SELECT id, $1 FROM webhook_endpoints"
+    await stage.pool.execute(insert, sealed)
+    ours = await stage.ours()
+    assert (ours.secrets, ours.is_unreadable) == ((secret,), False)
+    await stage.pool.execute("UPDATE webhook_secrets SET secret = $1", sealed)
+    ours = await stage.ours()
+    assert (ours.secrets, ours.is_unreadable) == ((), True)

@@ -14,10 +14,11 @@ from services.connection_api.status import Remedy, status_of
 from shared.audit import AuditLog
 from shared.catalogue import BY_NAME, WEBHOOK_ENDPOINT, webhook_events
 from shared.connections import State
+from shared.endpoint_secrets import Endpoint, find_endpoint
 from shared.errors import ConnectionDisabledError, TransientError
 from shared.stripe_api import API_VERSION, Fetched
 from shared.syncs import EVENT_FEED, Kind, Status, Sync
-from shared.webhook_endpoints import PATH, Endpoint, Repair, WebhookEndpoints, find_endpoint
+from shared.webhook_endpoints import PATH, Repair, WebhookEndpoints
 from simulator.webhook_endpoints import WebhookEndpoint
 from tests.integration.sync_worker.worlds import CONNECTION, PUBLIC_URL, SYNCED, World
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from services.sync_worker.gap_fill import GapFill
 from shared.connections import Connection, State
+from shared.refusals import Cause, Refused, note_refusals
 from tests.eventually import eventually
 from tests.integration.sync_worker.worlds import CONNECTION, World
 
@@ -95,3 +96,18 @@ async def test_the_pace_is_noted_for_people(here: World) -> None:
     await here.polling(shortest=4).poll_due()
     [row] = await here.pool.fetch("SELECT connection_id, pause_seconds, polled_at <= now() AS is_past FROM polls")
     assert dict(row) == {"connection_id": CONNECTION, "pause_seconds": 6, "is_past": True}
+
+
+async def test_a_connection_whose_webhooks_are_refused_is_polled_until_one_is_accepted(here: World) -> None:
+    await here.pool.execute("UPDATE connections SET live_by = 'webhooks'")
+    await here.pool.execute(
+        "INSERT INTO webhook_endpoints (id, connection_id, url) VALUES ('whe_1', $1, 'https://x')", CONNECTION
+    )
+    await note_refusals(here.pool, {"whe_1": Refused(Cause.CLOCK, 3, 400)}, [])
+    await here.control("POST", "scenarios/refund")
+    await here.polling().poll_due()
+    assert any(str(identity).startswith("ch_") for identity in here.published_ids())
+    await note_refusals(here.pool, {}, ["whe_1"])
+    before = await polls(here)
+    await here.polling("another").poll_due()
+    assert await polls(here) == before

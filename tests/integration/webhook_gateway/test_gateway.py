@@ -18,9 +18,9 @@ from services.webhook_gateway.app import create_app
 from services.webhook_gateway.endpoints import EndpointCache
 from services.webhook_gateway.settings import GatewaySettings
 from shared.dead_letters import parse_dead_letter
+from shared.endpoint_secrets import Endpoint
 from shared.messages import EventHeaders
 from shared.topics import DEAD_LETTERS, EVENTS, Topic
-from shared.webhook_endpoints import Endpoint
 from tests.eventually import eventually
 from tests.unit.webhook_gateway.webhooks import ENDPOINT, NOW, SECRET, URL, header, make_body, make_settings
 

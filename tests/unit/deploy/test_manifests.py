@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from services.__main__ import SERVICES
+from services.webhook_gateway.bodies import MAX_BODY
 from shared.settings import PREFIX, Settings
 
 REPOSITORY = Path(__file__).parents[3]
@@ -107,7 +108,20 @@ def test_probes_ask_what_they_are_for(name: str) -> None:
         "liveness": "/livez",
         "readiness": "/readyz",
     }
-    assert {probe["port"] for probe in probes.values()} == {"http"}
+    [settings] = of_kind("ConfigMap")
+    ports = {port["name"]: port["containerPort"] for port in container(PODS[name])["ports"]}
+    assert {ports[probe["port"]] for probe in probes.values()} == {int(settings["data"]["TILLSTREAM_PROBE_PORT"])}
+
+
+def test_no_service_leads_to_probes_or_metrics() -> None:
+    assert {port["targetPort"] for service in of_kind("Service") for port in service["spec"]["ports"]} == {"http"}
+
+
+def test_ingress_takes_no_body_that_the_gateway_would_refuse() -> None:
+    [ingress] = of_kind("Ingress")
+    limits = {name.rpartition("/")[2]: value for name, value in ingress["metadata"]["annotations"].items()}
+    assert limits["proxy-body-size"] == f"{MAX_BODY // 2**20}m"
+    assert int(limits["limit-connections"]) > 0
 
 
 @every_service

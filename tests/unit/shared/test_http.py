@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -11,7 +12,9 @@ from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 
 from shared.errors import ConflictError
-from shared.http import REQUEST_ID_HEADER, Access, add_route, make_app
+from shared.http import REQUEST_ID_HEADER, Access, add_route, make_app, make_probe_app
+from shared.listener import listening
+from shared.metrics import REGISTRY
 
 Client = TestClient[web.Request, web.Application]
 
@@ -65,3 +68,36 @@ async def test_log_names_the_route_and_not_what_stood_in_its_place(
     assert (line["method"], line["route"]) == ("GET", route)
     assert line["request_id"] == answer.headers[REQUEST_ID_HEADER]
     assert "wonder" not in str(line)
+
+
+async def test_refusals_beyond_a_number_are_counted_and_not_logged(client: Client) -> None:
+    with capture_logs() as logs:
+        for _ in range(100):
+            assert (await client.get("/clash/x")).status == 409
+    assert 0 < len([line for line in logs if line["event"] == "request_refused"]) < 50
+
+
+async def test_probes_on_a_port_of_their_own_are_not_on_the_other() -> None:
+    app = make_app(ready={}, probe_port=8081)
+    async with TestClient(TestServer(app)) as outside:
+        probes = make_probe_app(app)
+        async with TestClient(TestServer(probes)) as inside:
+            for path in ("/livez", "/readyz", "/metrics"):
+                assert (await inside.get(path)).status == 200
+                assert (await outside.get(path)).status == 404
+
+
+async def test_what_is_no_http_is_answered_counted_and_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    def counted() -> float:
+        return REGISTRY.get_sample_value("tillstream_http_malformed_total") or 0.0
+
+    before = counted()
+    async with listening(make_app(ready={}), "127.0.0.1", 0) as url:
+        host, _, port = url.removeprefix("http://").rpartition(":")
+        for sent in (b"GET / HTTP/1.1\r\nbad header\r\n\r\n", b"GET / HTTP/1.1\r\nContent-Length: x\r\n\r\n"):
+            reader, writer = await asyncio.open_connection(host, int(port))
+            writer.write(sent)
+            assert (await asyncio.wait_for(reader.readline(), 60)).split()[1] == b"400"
+            writer.close()
+            await writer.wait_closed()
+    assert (counted() - before, caplog.records) == (2, [])

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
 from services.webhook_gateway.endpoints import FRESH_FOR, EndpointCache
+from shared.endpoint_secrets import Endpoint
 from shared.errors import DatabaseUnavailableError
-from shared.webhook_endpoints import Endpoint
 from tests.unit.webhook_gateway.webhooks import ENDPOINT
 
 
@@ -31,7 +32,13 @@ class FakeTable:
         return self.rows.get(endpoint_id)
 
     def cache(self, capacity: int = 10) -> EndpointCache:
-        return EndpointCache(self.look_up, capacity=capacity, timeout_seconds=0.01, clock=lambda: self.time)
+        return EndpointCache(
+            self.look_up,
+            capacity=capacity,
+            timeout_seconds=0.01,
+            refresh_timeout_seconds=0.01,
+            clock=lambda: self.time,
+        )
 
 
 async def test_endpoint_is_asked_for_once_while_it_is_fresh() -> None:
@@ -97,3 +104,32 @@ async def test_id_that_cannot_be_ours_is_never_asked_for(endpoint_id: str) -> No
     table = FakeTable()
     assert await table.cache().find(endpoint_id) is None
     assert table.asked == []
+
+
+async def test_webhook_waits_for_an_endpoint_that_is_not_known_yet_and_not_for_news_of_one_that_is() -> None:
+    """A 503 costs an hour until Stripe comes again; a database that takes a second costs a second."""
+    table = FakeTable(ENDPOINT)
+
+    async def take_a_second(endpoint_id: str) -> Endpoint | None:
+        if "we_1" in table.asked:
+            table.hangs = True
+        else:
+            await asyncio.sleep(1)
+        return await table.look_up(endpoint_id)
+
+    cache = EndpointCache(take_a_second, clock=lambda: table.time)
+    assert await cache.find("we_1") == ENDPOINT
+    table.time += FRESH_FOR
+    assert await cache.find("we_1") == ENDPOINT
+
+
+async def test_endpoint_whose_secrets_can_not_be_read_is_remembered_until_they_can() -> None:
+    table = FakeTable(replace(ENDPOINT, secrets=(), is_unreadable=True))
+    cache = table.cache()
+    assert not cache.has_unreadable
+    await cache.find("we_1")
+    assert cache.has_unreadable
+    table.rows = {"we_1": ENDPOINT}
+    table.time += FRESH_FOR
+    await cache.find("we_1")
+    assert not cache.has_unreadable

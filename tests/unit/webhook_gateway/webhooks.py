@@ -11,7 +11,7 @@ from pydantic import SecretStr
 
 from services.webhook_gateway.settings import GatewaySettings
 from shared.crypto import make_encryption_key
-from shared.webhook_endpoints import Endpoint
+from shared.endpoint_secrets import Endpoint
 
 NOW = 1_790_000_000.0  # seconds
 SECRET = "whsec_0123456789abcdef"
