@@ -12,7 +12,7 @@
     │   ├── ConflictError          409
     │   └── TooLargeError          413
     ├── TransientError                  the same input may succeed later: wait, try again
-    │   ├── StripeUnavailableError (StripeRateLimitedError)
+    │   ├── StripeUnavailableError (StripeRateLimitedError, StripeAnswerError)
     │   ├── DestinationUnavailableError
     │   ├── KafkaUnavailableError
     │   └── DatabaseUnavailableError
@@ -20,6 +20,7 @@
         ├── MessageError
         ├── DestinationRejectedError
         ├── ConnectionDisabledError
+        ├── ObjectUnreadableError
         └── StripeRefusedError          Stripe refused the call
             ├── KeyInvalidError         401: "API Key is invalid"
             ├── PermissionMissingError  403: "Missing permissions"
@@ -139,6 +140,12 @@ class StripeRateLimitedError(StripeUnavailableError):
     code = "stripe_rate_limited"
 
 
+class StripeAnswerError(StripeUnavailableError):
+    """Stripe's answer is not what was asked for."""
+
+    code = "stripe_answer_unreadable"
+
+
 class DestinationUnavailableError(TransientError):
     """The destination does not answer."""
 
@@ -179,6 +186,17 @@ class ConnectionDisabledError(TerminalError):
     """The connection was removed or is being removed."""
 
     code = "connection_disabled"
+
+
+class ObjectUnreadableError(TerminalError):
+    """Stripe's object can't be read."""
+
+    code = "object_unreadable"
+
+    def __init__(self, message: str | None = None, *, body: bytes = b"") -> None:
+        """Take a sentence and the object as it came."""
+        super().__init__(message)
+        self.body = body
 
 
 class StripeRefusedError(TerminalError):

@@ -85,7 +85,7 @@ def outgoing(letter: KeptLetter) -> Outgoing:
 
 
 def _topic_of(letter: KeptLetter, prefix: str) -> Topic | None:
-    if letter.stage == "write":
+    if letter.stage == "write" or (letter.stage == "read" and letter.resource):
         return SNAPSHOTS  # its headers are those of a snapshot, wherever it came from
     return next((topic for topic in (EVENTS, SNAPSHOTS) if letter.topic == topic.name(prefix)), None)
 

@@ -10,8 +10,8 @@ import asyncio
 import math
 import re
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, nullcontext
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Protocol, TypeVar
@@ -26,37 +26,19 @@ from shared.heartbeat import beat
 from shared.log import mask
 from shared.metrics import STRIPE_CALLS, STRIPE_SECONDS
 from shared.retries import pause_seconds
+from shared.stripe_pages import Fetched, Page, PageSize, parse_object, parse_page
 from shared.stripe_refusals import as_error
 
 API_VERSION: str = stripe.api_version
-PAGE_LIMIT = 100  # Stripe's largest. https://docs.stripe.com/api/pagination
 STAMP_MARGIN = 5  # seconds a stamp lies before the request: must exceed the skew between Stripe's own clocks
 ATTEMPTS = 5
 T = TypeVar("T")
 Params = Sequence[tuple[str, str]]
+# Takes what failed, how many calls have failed before, and in seconds how long it took and the pause that follows.
+OnFailure = Callable[[TransientError, int, float, float], Awaitable[None]]
 
 # No name of Stripe's has a digit or a capital after the version, and hardly an id is without one.
 OBJECT_ID = re.compile(r"(?<!^)/[^/]*[A-Z0-9][^/]*")
-
-
-class Item(msgspec.Struct):
-    """The identity of an object in a list."""
-
-    id: str | None = None
-    object: str = ""
-    created: int | None = None
-    date: int | None = None  # what an invoice item has instead of `created`
-    deleted: bool = False
-
-    @property
-    def created_at(self) -> int | None:
-        """When it was created, in Unix seconds, if the object tells."""
-        return self.created if self.created is not None else self.date
-
-
-class _ListBody(msgspec.Struct):
-    data: list[msgspec.Raw]
-    has_more: bool = False
 
 
 class _ErrorDetail(msgspec.Struct):
@@ -69,31 +51,7 @@ class _ErrorBody(msgspec.Struct):
     error: _ErrorDetail
 
 
-_ITEM = msgspec.json.Decoder(Item)
-_LIST = msgspec.json.Decoder(_ListBody)
 _ERROR = msgspec.json.Decoder(_ErrorBody)
-
-
-def parse_item(body: bytes | msgspec.Raw) -> Item:
-    """Return id, type and creation time of an object without parsing the rest."""
-    return _ITEM.decode(body)
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """One page of a list: the objects' bytes, and the stamp of everything on it."""
-
-    objects: tuple[bytes, ...]
-    has_more: bool
-    stamp: int  # Stripe's clock, in seconds: a low watermark of the state that the page shows
-
-
-@dataclass(frozen=True, slots=True)
-class Fetched:
-    """One object's bytes and their stamp."""
-
-    body: bytes
-    stamp: int
 
 
 class Budget(Protocol):
@@ -127,6 +85,10 @@ class _Answer:
     retry_after: float | None
 
 
+class _NoAnswerError(StripeUnavailableError):
+    """Stripe did not answer."""
+
+
 class StripeApi:
     """Calls Stripe with one restricted key.
 
@@ -143,7 +105,9 @@ class StripeApi:
         timeout_seconds: float = 30.0,
         attempts: int = ATTEMPTS,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        on_failure: OnFailure | None = None,
     ) -> None:
+        """`on_failure` is told of each call that is made again."""
         self._session = session
         self._base = base.rstrip("/")
         self._key = key
@@ -151,29 +115,43 @@ class StripeApi:
         self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
         self._attempts = attempts
         self._sleep = sleep
+        self._on_failure = on_failure
         self.calls = Calls()
 
-    async def list_page(self, path: str, params: Params = ()) -> Page:
-        """Return one page of the list at `path`; 100 objects unless `params` says otherwise."""
-        if not any(name == "limit" for name, _ in params):
-            params = [*params, ("limit", str(PAGE_LIMIT))]
-        return await self._call("GET", path, params, parse=_parse_page)
+    async def list_page(self, path: str, params: Params = (), *, size: PageSize | None = None) -> Page:
+        """Return one page of the list at `path`; `size` says how large it is, unless `params` has a `limit`.
+
+        A page that could not be had is asked for with half of its objects, which the `size` that is given remembers.
+        """
+        if any(name == "limit" for name, _ in params):
+            return await self._call("GET", path, lambda: params, parse=lambda a: parse_page(a.body, a.stamp))
+        used = size or PageSize()
+        page = await self._call(
+            "GET",
+            path,
+            lambda: [*params, ("limit", str(used.limit))],
+            parse=lambda a: parse_page(a.body, a.stamp),
+            failed=used.shrink,
+        )
+        used.grow()
+        return page
 
     async def retrieve(self, path: str, params: Params = ()) -> Fetched:
-        """Return the object at `path`; raise `StripeNotFoundError` when Stripe has none."""
-        return await self._call("GET", path, params, parse=lambda a: Fetched(_require_object(a.body), a.stamp))
+        """Return the object at `path`; raise `StripeNotFoundError` when Stripe has none.
+
+        Raises `ObjectUnreadableError` for one that nobody can read.
+        """
+        return await self._call("GET", path, lambda: params, parse=lambda a: parse_object(a.body, a.stamp))
 
     async def post(self, path: str, params: Params, *, idempotency_key: str | None = None) -> Fetched:
         """Create or update; `idempotency_key` makes a repeated creation harmless for 24 hours."""
         headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
-        return await self._call(
-            "POST", path, params, headers, parse=lambda a: Fetched(_require_object(a.body), a.stamp)
-        )
+        return await self._call("POST", path, lambda: params, headers, parse=lambda a: parse_object(a.body, a.stamp))
 
     async def delete(self, path: str) -> None:
         """Delete the object at `path`; one that is gone already is fine."""
         try:
-            await self._call("DELETE", path, (), parse=lambda _: None)
+            await self._call("DELETE", path, tuple, parse=lambda _: None)
         except StripeNotFoundError:
             return
 
@@ -181,32 +159,52 @@ class StripeApi:
         self,
         method: str,
         path: str,
-        params: Params,
+        params: Callable[[], Params],
         headers: Mapping[str, str] | None = None,
         *,
         parse: Callable[[_Answer], T],
+        failed: Callable[[], None] = lambda: None,
     ) -> T:
+        """Call until there is an answer, a few times; `failed` is told of each that Stripe could not give."""
         endpoint = f"{method} {OBJECT_ID.sub('/{id}', path)}"
+        is_broken = False  # a connection that is kept open may lead nowhere, and so may the others beside it
         for attempt in range(self._attempts):
+            started = time.monotonic()
             try:
-                async with self._budget.turn(endpoint):
-                    answer = await self._send(method, path, params, headers or {})
+                async with self._budget.turn(endpoint), self._lend(is_new=is_broken) as session:
+                    answer = await self._send(session, method, path, params(), headers or {})
                 _raise_for_answer(answer)
                 return parse(answer)
             except TransientError as error:
+                is_broken = isinstance(error, _NoAnswerError)
+                if isinstance(error, StripeUnavailableError) and not isinstance(error, StripeRateLimitedError):
+                    failed()
                 if attempt + 1 == self._attempts:
                     raise
-                await self._sleep(pause_seconds(attempt, base=0.5, cap=8.0, at_least=error.retry_after_seconds))
+                pause = pause_seconds(attempt, base=0.5, cap=8.0, at_least=error.retry_after_seconds)
+                if self._on_failure:
+                    await self._on_failure(error, attempt, time.monotonic() - started, pause)
+                await self._sleep(pause)
         raise StripeUnavailableError
 
-    async def _send(self, method: str, path: str, params: Params, headers: Mapping[str, str]) -> _Answer:
+    @asynccontextmanager
+    async def _lend(self, *, is_new: bool) -> AsyncIterator[aiohttp.ClientSession]:
+        if not is_new:
+            yield self._session
+            return
+        async with aiohttp.ClientSession() as session:
+            yield session
+
+    async def _send(
+        self, session: aiohttp.ClientSession, method: str, path: str, params: Params, headers: Mapping[str, str]
+    ) -> _Answer:
         sent = {"params": params} if method != "POST" else {"data": aiohttp.FormData(list(params))}
         authorization = f"Bearer {self._key.get_secret_value()}"
         started = time.monotonic()
         self.calls.made += 1
         beat()
         try:
-            async with self._session.request(
+            async with session.request(
                 method,
                 self._base + path,
                 headers={"Authorization": authorization, "Stripe-Version": API_VERSION, **headers},
@@ -217,7 +215,7 @@ class StripeApi:
                 body = await response.read()
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             STRIPE_CALLS.labels("none").inc()
-            raise StripeUnavailableError(f"Stripe did not answer ({type(error).__name__}).") from error
+            raise _NoAnswerError(f"Stripe did not answer ({type(error).__name__}).") from error
         duration = time.monotonic() - started
         STRIPE_CALLS.labels(str(response.status)).inc()
         STRIPE_SECONDS.observe(duration)
@@ -265,22 +263,6 @@ def _raise_for_answer(answer: _Answer) -> None:
     except StripeNotFoundError as error:
         error.stamp = answer.stamp
         raise
-
-
-def _parse_page(answer: _Answer) -> Page:
-    try:
-        body = _LIST.decode(answer.body)
-    except msgspec.DecodeError as error:  # long pages can be cut in the middle
-        raise StripeUnavailableError("Stripe's answer was cut off.") from error
-    return Page(tuple(bytes(raw) for raw in body.data), body.has_more, answer.stamp)
-
-
-def _require_object(body: bytes) -> bytes:
-    try:
-        _ITEM.decode(body)
-    except msgspec.DecodeError as error:
-        raise StripeUnavailableError("Stripe's answer was cut off.") from error
-    return body
 
 
 def _seconds(header: str | None) -> float | None:

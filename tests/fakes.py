@@ -15,8 +15,8 @@ from services.destination_writer.omission import Tree, strip
 from services.destination_writer.records import ChildPart, Record
 from services.destination_writer.routing import made_at
 from shared.catalogue import BY_NAME, Child, Resource
-from shared.errors import AppError, DestinationRejectedError, DestinationUnavailableError
-from shared.kafka import Outgoing
+from shared.errors import AppError, DestinationRejectedError, DestinationUnavailableError, MessageError
+from shared.kafka import MAX_RECORD_BYTES, Outgoing
 from shared.topics import Topic
 
 
@@ -34,6 +34,8 @@ class FakeProducer:
     async def publish_all(self, topic: Topic, records: Sequence[Outgoing]) -> list[RecordMetadata]:
         if self.error:
             raise self.error
+        if any(len(record.value) > MAX_RECORD_BYTES for record in records):
+            raise MessageError("The record is larger than Kafka takes.")
         first = len(self.records(topic))
         self.published += [(topic, record) for record in records]
         return [_metadata(topic, first + number) for number, _ in enumerate(records)]

@@ -13,7 +13,14 @@ from shared.background import repeat
 from shared.catalogue import BY_NAME
 from shared.connections import ConnectionStore
 from shared.db import Pool, Row, database_errors
-from shared.errors import KeyInvalidError, NotFoundError, StripeRefusedError, TerminalError, TransientError
+from shared.errors import (
+    KeyInvalidError,
+    NotFoundError,
+    ObjectUnreadableError,
+    StripeRefusedError,
+    TerminalError,
+    TransientError,
+)
 from shared.log import get_logger
 from shared.stripe_api import StripeApi
 
@@ -78,7 +85,7 @@ class Absences:
             found = await self._objects.ask(api, BY_NAME[row["resource"]], row["object_id"])
         except KeyInvalidError:
             raise
-        except StripeRefusedError as error:
+        except (StripeRefusedError, ObjectUnreadableError) as error:
             get_logger().warning("absence_not_told", resource=row["resource"], reason=error.message)
             found = None
         with database_errors():

@@ -87,7 +87,7 @@ class Worker:
         endpoint = EndpointCheck(pool, endpoints, syncs, has_public_url=bool(settings.public_url))
         faults = Faults(pool, connections, clients, syncs, endpoint, log=log)
         gap_fill = GapFill(EventLog(pool), connections, publisher, objects)
-        backfill = Backfill(slices, connections, clients, publisher, objects, gap_fill, faults, endpoint)
+        backfill = Backfill(pool, slices, connections, clients, publisher, objects, gap_fill, faults, endpoint)
         completion = Completion(pool, syncs, slices, log=log)
         polling = Polling(
             pool,
@@ -107,7 +107,7 @@ class Worker:
                 tasks.create_task(backfill.run(wake))
             tasks.create_task(completion.run(wake))
             tasks.create_task(DeliveryGaps(pool, connections, clients, gap_fill, syncs).run(wake))
-            tasks.create_task(Refetch(pool, connections, clients, objects, faults).run())
+            tasks.create_task(Refetch(pool, connections, clients, publisher, objects, faults).run())
             tasks.create_task(RefetchPages(pool, connections, clients, objects).run())
             tasks.create_task(Absences(pool, connections, clients, objects).run())
             tasks.create_task(faults.run())

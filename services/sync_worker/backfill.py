@@ -8,19 +8,24 @@ from collections.abc import Awaitable, Callable
 from services.sync_worker.clients import CallsStoppedError, Clients
 from services.sync_worker.endpoint_check import EndpointCheck, EndpointRefusedError
 from services.sync_worker.faults import Faults
-from services.sync_worker.gap_fill import FEED, Asked, GapFill, Offsets
+from services.sync_worker.gap_fill import FEED, Asked, GapFill
 from services.sync_worker.objects import Objects
 from services.sync_worker.planning import list_parameters, split_at
-from services.sync_worker.publishing import Publisher, Snapshot
+from services.sync_worker.publishing import Published, Publisher, Snapshot
+from services.sync_worker.retrying import Retrying
 from services.sync_worker.slices import Checkpoint, LeaseLostError, Slice, Slices
 from shared.catalogue import BY_NAME, WEBHOOK_ENDPOINT
 from shared.connections import Connection, ConnectionStore
+from shared.db import Pool
+from shared.delays import Work
 from shared.errors import (
     ConnectionDisabledError,
     KeyInvalidError,
     NotFoundError,
+    ObjectUnreadableError,
     PermissionMissingError,
     ResourceUnavailableError,
+    StripeAnswerError,
     StripeNotFoundError,
     StripeRefusedError,
     TerminalError,
@@ -29,10 +34,12 @@ from shared.errors import (
 from shared.log import get_logger
 from shared.messages import Origin
 from shared.retries import pause_seconds
-from shared.stripe_api import Page, StripeApi, parse_item
+from shared.stripe_api import StripeApi
+from shared.stripe_pages import Page, PageSize
 from shared.syncs import EVENT_FEED
 
 IDLE_INTERVAL = 0.5  # seconds between two looks for work
+LONGEST_PAUSE = 15.0  # seconds until a slice that failed is tried again
 # Another worker goes on with the slice, its connection waits or was removed, or its key has to be renewed first.
 LEFT = (LeaseLostError, NotFoundError, KeyInvalidError, CallsStoppedError, ConnectionDisabledError)
 NOT_SYNCED = "not_synced"
@@ -43,6 +50,7 @@ class Backfill:
 
     def __init__(
         self,
+        pool: Pool,
         slices: Slices,
         connections: ConnectionStore,
         clients: Clients,
@@ -52,6 +60,7 @@ class Backfill:
         faults: Faults,
         endpoint: EndpointCheck,
     ) -> None:
+        self._pool = pool
         self._slices = slices
         self._connections = connections
         self._clients = clients
@@ -60,6 +69,8 @@ class Backfill:
         self._gap_fill = gap_fill
         self._faults = faults
         self._endpoint = endpoint
+        self._sizes: dict[tuple[str, str], PageSize] = {}  # connection and resource → its pages
+        self._failures: dict[int, int] = {}  # slice → how often it was put off in a row
 
     async def run(self, wake: asyncio.Event) -> None:
         """Fetch one slice after the other, for ever; `wake` ends a pause early."""
@@ -68,35 +79,56 @@ class Backfill:
             try:
                 busy = await self.fetch_one()
                 failures = 0
-            except TransientError as error:
-                get_logger().warning("slice_delayed", reason=error.message)
-                await _wait(wake, pause_seconds(failures, base=0.5, cap=30.0, at_least=error.retry_after_seconds))
+            except TransientError as error:  # of the database: what Stripe delays has been put off
+                get_logger().warning("slices_delayed", reason=error.message)
+                await _wait(wake, pause_seconds(failures, base=0.5, cap=LONGEST_PAUSE))
                 failures, busy = failures + 1, True
             if not busy:
                 await _wait(wake, IDLE_INTERVAL)
 
     async def fetch_one(self) -> bool:
-        """Claim a slice and fetch it to its end; tell whether there was one."""
+        """Claim a slice and fetch it as far as it goes now; tell whether there was one.
+
+        One that Stripe or Kafka delays is put off, with the delay noted, so that nobody waits for it.
+        """
         held = await self._slices.claim()
         if held is None:
             return False
+        retrying = self._retrying(held)
         async with self._slices.held(held):
             try:
                 connection = await self._connections.get(held.connection_id)
-                await self._fetch_unless_refused(held, connection)
+                await self._fetch_unless_refused(held, connection, retrying)
+                self._failures.pop(held.id, None)
             except LEFT as error:
                 get_logger().info("slice_left", slice=held.id, reason=type(error).__name__)
             except TerminalError as error:
                 await self._slices.fail(held, code=error.code, cause=error.message)
+            except TransientError as error:
+                await self._put_off(held, retrying, error)
         return True
 
-    async def _fetch_unless_refused(self, held: Slice, connection: Connection) -> None:
+    def _retrying(self, held: Slice) -> Retrying:
+        owner, is_delayed = held.connection_id, held.is_delayed
+        return Retrying(
+            self._pool, Work.SLICE, str(held.id), connection_id=owner, sync_id=held.sync_id, is_delayed=is_delayed
+        )
+
+    async def _put_off(self, held: Slice, retrying: Retrying, error: TransientError) -> None:
+        failures = self._failures.get(held.id, 0)
+        pause = pause_seconds(failures, base=0.5, cap=LONGEST_PAUSE, at_least=error.retry_after_seconds)
+        get_logger().warning("slice_delayed", slice=held.id, reason=error.message, pause_seconds=round(pause, 1))
+        self._failures[held.id] = failures + 1
+        await retrying.failed(error, pause)
+        await self._slices.postpone(held, pause)
+
+    async def _fetch_unless_refused(self, held: Slice, connection: Connection, retrying: Retrying) -> None:
         if held.resource not in (EVENT_FEED, WEBHOOK_ENDPOINT, *connection.resources):
             await self._slices.fail(held, code=NOT_SYNCED, cause="This is not synced any more.")
             return
         try:
-            async with self._clients.calling(connection) as api:
-                await self._fetch(held, connection, api)
+            async with self._clients.calling(connection, on_failure=retrying.call_failed) as api:
+                await self._fetch(held, connection, api, retrying)
         except (PermissionMissingError, EndpointRefusedError) as error:
             await self._faults.note(connection, held.resource, error)  # the slice waits
         except (KeyInvalidError, ResourceUnavailableError):
@@ -106,9 +138,9 @@ class Backfill:
                 raise  # that object alone
             await self._faults.note(connection, held.resource, error)
 
-    async def _fetch(self, held: Slice, connection: Connection, api: StripeApi) -> None:
+    async def _fetch(self, held: Slice, connection: Connection, api: StripeApi, retrying: Retrying) -> None:
         if held.resource == EVENT_FEED:
-            await self._fetch_feed(held, connection, api)
+            await self._fetch_feed(held, connection, api, retrying)
         elif held.resource == WEBHOOK_ENDPOINT:
             await self._endpoint.check(connection, api)
             done = Checkpoint(None, None, 0, {}, True, api.calls.made, api.calls.rate_limited)
@@ -118,45 +150,53 @@ class Backfill:
         elif BY_NAME[held.resource].is_singleton:
             await self._fetch_singleton(held, connection, api)
         else:
-            await self._fetch_list(held, connection, api)
+            await self._fetch_list(held, connection, api, retrying)
 
     async def _fetch_object(self, held: Slice, object_id: str, connection: Connection, api: StripeApi) -> None:
-        resource = BY_NAME[held.resource]
-        offsets = await self._objects.refresh(connection, api, resource, object_id, slice_id=held.id)
-        records = 1 if offsets else 0  # what comes along with it is not what was asked for
-        done = Checkpoint(None, None, records, offsets, True, api.calls.made, api.calls.rate_limited)
-        await self._slices.checkpoint(held, done)
+        resource, failed = BY_NAME[held.resource], 0
+        try:
+            offsets = await self._objects.refresh(connection, api, resource, object_id, slice_id=held.id)
+        except ObjectUnreadableError as error:
+            await self._publisher.bury_question(connection, resource, object_id, error)
+            offsets, failed = {}, 1
+        records = 1 if offsets or failed else 0  # what comes along with it is not what was asked for
+        cost = (api.calls.made, api.calls.rate_limited)
+        await self._slices.checkpoint(held, Checkpoint(None, None, records, offsets, True, *cost, failed=failed))
 
     async def _fetch_singleton(self, held: Slice, connection: Connection, api: StripeApi) -> None:
-        resource = BY_NAME[held.resource]
-        fetched = await api.retrieve(resource.retrieve_path)
-        snapshot = Snapshot(resource, fetched.body, fetched.stamp, Origin.LISTED, is_compared=held.compares)
-        offsets = await self._publisher.publish(connection, [snapshot], slice_id=held.id)
-        done = Checkpoint(None, None, 1, offsets, True, api.calls.made, api.calls.rate_limited)
-        await self._slices.checkpoint(held, done)
+        resource, failed = BY_NAME[held.resource], 0
+        try:
+            fetched = await api.retrieve(resource.retrieve_path)
+            snapshot = Snapshot(resource, fetched.body, fetched.stamp, Origin.LISTED, is_compared=held.compares)
+            offsets = await self._publisher.publish(connection, [snapshot], slice_id=held.id)
+        except ObjectUnreadableError as error:
+            await self._publisher.bury_question(connection, resource, connection.account_id, error)
+            offsets, failed = {}, 1
+        cost = (api.calls.made, api.calls.rate_limited)
+        await self._slices.checkpoint(held, Checkpoint(None, None, 1, offsets, True, *cost, failed=failed))
 
-    async def _fetch_feed(self, held: Slice, connection: Connection, api: StripeApi) -> None:
+    async def _fetch_feed(self, held: Slice, connection: Connection, api: StripeApi, retrying: Retrying) -> None:
         asked: Asked = set()
 
-        async def take(page: Page) -> tuple[Offsets, int]:
-            return await self._gap_fill.take(connection, api, page, asked, slice_id=held.id)
+        async def take(page: Page) -> Published:
+            offsets, records = await self._gap_fill.take(connection, api, page, asked, slice_id=held.id)
+            return Published(offsets, records + len(page.unreadable), len(page.unreadable))
 
         start = self._gap_fill.since(connection) if held.range_start is None else held.range_start
-        await self._walk(held, api, FEED, start, take)
+        await self._walk(held, api, FEED, start, take, retrying)
         read_at = await self._slices.feed_read_at(held.sync_id)
         if read_at is not None:
             await self._connections.advance_events(connection.id, read_at, log_id=held.log_id)
 
-    async def _fetch_list(self, held: Slice, connection: Connection, api: StripeApi) -> None:
+    async def _fetch_list(self, held: Slice, connection: Connection, api: StripeApi, retrying: Retrying) -> None:
         resource = BY_NAME[held.resource]
 
-        async def take(page: Page) -> tuple[Offsets, int]:
-            snapshots = [
-                Snapshot(resource, body, page.stamp, Origin.LISTED, is_compared=held.compares) for body in page.objects
-            ]
-            return await self._publisher.publish(connection, snapshots, slice_id=held.id), len(snapshots)
+        async def take(page: Page) -> Published:
+            return await self._publisher.publish_page(
+                connection, resource, page, slice_id=held.id, is_compared=held.compares
+            )
 
-        await self._walk(held, api, resource.list_path, held.range_start, take)
+        await self._walk(held, api, resource.list_path, held.range_start, take, retrying)
 
     async def _walk(
         self,
@@ -164,32 +204,37 @@ class Backfill:
         api: StripeApi,
         path: str,
         start: int | None,
-        take: Callable[[Page], Awaitable[tuple[Offsets, int]]],
+        take: Callable[[Page], Awaitable[Published]],
+        retrying: Retrying,
     ) -> None:
         """Read a list from its cursor on, newest first; each page is taken, then checkpointed."""
         end, cursor, cursor_created = held.range_end, held.cursor, held.cursor_created
+        size = self._sizes.setdefault((held.connection_id, held.resource), PageSize())
         is_last, pages = False, held.pages
         while not is_last:
             made, limited = api.calls.made, api.calls.rate_limited
             parameters = list_parameters(held.resource, held.walk, start=start, end=end, cursor=cursor)
             try:
-                page = await api.list_page(path, parameters)
+                page = await api.list_page(path, parameters, size=size)
             except StripeNotFoundError:
                 if cursor is None:
                     raise
                 # The cursor's object was deleted: go on from its second, or from the list's beginning.
                 cursor, end = None, cursor_created + 1 if cursor_created and _has_dates(held) else end
                 continue
-            offsets, records = await take(page)
-            items = [parse_item(body) for body in page.objects]
-            created = [second for item in items if (second := item.created_at) is not None]
+            taken = await take(page)
+            created = [second for item in page.items if (second := item.created_at) is not None]
             split = await self._find_split(held, page, start, created)
             pages += 1
-            is_last = not page.has_more or not items or pages == held.page_limit
-            cursor, cursor_created = (items[-1].id, items[-1].created_at) if items else (cursor, cursor_created)
+            is_last = not page.has_more or pages == held.page_limit
+            cursor, cursor_created = _behind(page, cursor_created) if page.has_more else (cursor, cursor_created)
             cost = (api.calls.made - made, api.calls.rate_limited - limited)
-            done = Checkpoint(cursor, cursor_created, records, offsets, is_last, *cost, split, page.stamp)
+            done = Checkpoint(
+                *(cursor, cursor_created, taken.records, taken.offsets, is_last, *cost, split, page.stamp),
+                failed=taken.failed,
+            )
             await self._slices.checkpoint(held, done)
+            await retrying.went_on()
             start = split if split is not None else start
 
     async def _find_split(self, held: Slice, page: Page, start: int | None, created: list[int]) -> int | None:
@@ -198,6 +243,15 @@ class Backfill:
             return None
         split = split_at(start, created, now=page.stamp)
         return split if split is not None and await self._slices.may_split(held) else None
+
+
+def _behind(page: Page, cursor_created: int | None) -> tuple[str, int | None]:
+    """Return where the next page begins: the id and the second of the last object."""
+    if page.last is None or not page.last.id:
+        raise StripeAnswerError(
+            "Stripe's list ends with an object that has no id, so its next page can't be asked for."
+        )
+    return page.last.id, page.last.created_at or cursor_created
 
 
 def _has_dates(held: Slice) -> bool:

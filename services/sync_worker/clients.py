@@ -18,7 +18,7 @@ from shared.db import Pool, RowInUseError, database_errors
 from shared.errors import ConnectionDisabledError, KeyInvalidError, TerminalError
 from shared.key_check import explain_invalid
 from shared.log import get_logger
-from shared.stripe_api import Budget, StripeApi
+from shared.stripe_api import Budget, OnFailure, StripeApi
 
 FIRST_PAUSE = timedelta(minutes=5)  # between Stripe's refusal of a key and the call that tries it again
 
@@ -84,9 +84,10 @@ class Clients:
         self._gates: WeakValueDictionary[tuple[str, int], _Gate] = WeakValueDictionary()
 
     @asynccontextmanager
-    async def calling(self, connection: Connection) -> AsyncIterator[StripeApi]:
+    async def calling(self, connection: Connection, *, on_failure: OnFailure | None = None) -> AsyncIterator[StripeApi]:
         """Lend a client; a key that Stripe refuses stops the connection's calls and asks for a new one.
 
+        `on_failure` is told of each call that is made again.
         Its calls raise `CallsStoppedError` once the connection is not active or has another key. The block raises
         `ConnectionDisabledError` when the connection was removed meanwhile.
         """
@@ -94,7 +95,7 @@ class Clients:
         gate = self._gates.setdefault((connection.id, key.version), self._new_gate(connection))
         budget = _GuardedBudget(self._budget(connection), gate, self._pool, connection.id, key.version)
         try:
-            yield self._client(key, budget)
+            yield self._client(key, budget, on_failure=on_failure)
         except KeyInvalidError as error:
             if not gate.refusal:
                 gate.refusal = error.message
@@ -113,7 +114,9 @@ class Clients:
         at_once = calls_at_once(livemode=connection.livemode, share=self._settings.stripe_budget_share)
         return _Gate(asyncio.Semaphore(at_once))
 
-    def _client(self, key: StoredKey, budget: Budget, *, attempts: int = 5) -> StripeApi:
+    def _client(
+        self, key: StoredKey, budget: Budget, *, attempts: int = 5, on_failure: OnFailure | None = None
+    ) -> StripeApi:
         return StripeApi(
             self._session,
             base=self._settings.stripe_api_base,
@@ -121,6 +124,7 @@ class Clients:
             budget=budget,
             timeout_seconds=self._settings.stripe_timeout_seconds,
             attempts=attempts,
+            on_failure=on_failure,
         )
 
     def _budget(self, connection: Connection) -> AccountBudget:

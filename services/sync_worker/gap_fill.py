@@ -22,11 +22,19 @@ from services.sync_worker.objects import Objects, iter_pages
 from services.sync_worker.publishing import Publisher
 from shared.catalogue import BY_NAME, Resource, dependents, resource_for_event
 from shared.connections import Connection, ConnectionStore
-from shared.errors import KeyInvalidError, MessageError, PermissionMissingError, StripeRefusedError
+from shared.errors import (
+    KeyInvalidError,
+    MessageError,
+    ObjectUnreadableError,
+    PermissionMissingError,
+    ResourceUnavailableError,
+    StripeRefusedError,
+)
 from shared.kafka import Outgoing
 from shared.log import get_logger
 from shared.messages import Event, EventHeaders, parse_event
-from shared.stripe_api import API_VERSION, Page, StripeApi
+from shared.stripe_api import API_VERSION, StripeApi
+from shared.stripe_pages import Page
 from shared.topics import EVENTS, record_key
 
 OVERLAP = 300  # seconds that are compared again: the feed is eventually consistent (an event may show late)
@@ -90,6 +98,7 @@ class GapFill:
         `asked` are objects that this walk has asked for: what older events hint at is in the answer already. What the
         key may not read becomes questions that wait for the permission.
         """
+        await self._publisher.bury_unreadable(connection, page)
         missed = await self._missed(connection, page)
         ours = [e for e in missed if e.event.api_version == API_VERSION]
         hints = [e.event for e in missed if e.event.api_version != API_VERSION]
@@ -166,11 +175,12 @@ class GapFill:
                         )
                     except PermissionMissingError:
                         refused.add(resource)
-                    except StripeRefusedError as error:
+                    except (StripeRefusedError, ObjectUnreadableError) as error:
                         if isinstance(error, KeyInvalidError):
                             raise
-                        # Asking again would be refused again.
-                        get_logger().warning("hint_refused", resource=resource, reason=error.message)
+                        # Asking again would be refused again. An account without the product has nothing to be told.
+                        if not isinstance(error, ResourceUnavailableError):
+                            await self._publisher.bury_question(connection, BY_NAME[resource], object_id, error)
                         return {}
                 later[resource].append(object_id)
                 return {}

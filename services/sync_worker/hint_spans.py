@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from shared.catalogue import BY_NAME, Resource, resource_for_event
 from shared.messages import Event
-from shared.stripe_api import parse_item
+from shared.stripe_pages import parse_item
 
 LEAST = 3  # objects that are worth a page
 REACH = 300  # seconds before the oldest event in which an object was made that is looked for in its list

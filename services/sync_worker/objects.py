@@ -15,10 +15,17 @@ from services.sync_worker.publishing import Publisher, Snapshot
 from shared.catalogue import BY_NAME, Child, Resource
 from shared.connections import Connection
 from shared.db import Pool, database_errors
-from shared.errors import PermissionMissingError, ResourceUnavailableError, StripeNotFoundError
+from shared.errors import (
+    ObjectUnreadableError,
+    PermissionMissingError,
+    ResourceUnavailableError,
+    StripeNotFoundError,
+    StripeRefusedError,
+)
 from shared.hints import named_by, named_ids
 from shared.messages import Origin
-from shared.stripe_api import Fetched, Page, Params, StripeApi, parse_item
+from shared.stripe_api import Params, StripeApi
+from shared.stripe_pages import Fetched, Page, PageSize, parse_item
 
 NEWEST_OF_LIST = "*"
 TAIL_OVERLAP = 60  # seconds of a list that are read again
@@ -114,18 +121,16 @@ class Objects:
         parameters = list_parameters(resource.name, 0, start=span.start, end=span.end + 1, cursor=None)
         page = await api.list_page(resource.list_path, parameters)
         # What is looked for is the answer to a question: one that can't be ordered yet is asked again.
-        origins = (Origin.REFETCHED if parse_item(body).id in span.ids else Origin.LISTED for body in page.objects)
-        snapshots = [
-            Snapshot(resource, body, page.stamp, origin) for body, origin in zip(page.objects, origins, strict=True)
-        ]
-        offsets = await self._publisher.publish(connection, snapshots, slice_id=slice_id)
+        published = await self._publisher.publish_page(
+            connection, resource, page, slice_id=slice_id, refetched=span.ids
+        )
         found = {
-            object_id: body
-            for body in page.objects
-            if (object_id := parse_item(body).id) in span.ids and not any(is_cut(c, body) for c in resource.children)
+            item.id: body
+            for body, item in zip(page.objects, page.items, strict=True)
+            if item.id and item.id in span.ids and not any(is_cut(c, body) for c in resource.children)
         }
-        oldest = parse_item(page.objects[-1]).created_at if page.has_more and page.objects else None
-        return offsets, found, span.start if oldest is None else oldest + 1
+        oldest = page.items[-1].created_at if page.has_more and page.items else None
+        return published.offsets, found, span.start if oldest is None else oldest + 1
 
     async def ask_later(self, connection: Connection, resource: str, ids: Iterable[str]) -> None:
         """Queue questions about objects that the key may not read: they wait until it may."""
@@ -154,17 +159,22 @@ class Objects:
                 offsets, found, _ = await self._publish_span(connection, api, near, slice_id)
                 left = dict.fromkeys(one for one in left if one not in found)
             while left:
-                snapshot = await self.ask(api, named, next(iter(left)))
+                object_id = next(iter(left))
+                try:
+                    snapshot = await self.ask(api, named, object_id)
+                except ObjectUnreadableError as error:
+                    await self._publisher.bury_question(connection, named, object_id, error)
+                    snapshot = None
                 if snapshot is not None:
                     offsets |= await self._publisher.publish(connection, [snapshot], slice_id=slice_id)
-                del left[next(iter(left))]
+                del left[object_id]
         except PermissionMissingError:  # of this resource alone: what names it may be read
             await self.ask_later(connection, named.name, list(left))
         return offsets
 
     async def ask(self, api: StripeApi, resource: Resource, object_id: str) -> Snapshot | None:
         """Return the object as it is now, or its deletion; `None` when the account has no such product."""
-        path = resource.retrieve_path.replace("{id}", quote(object_id, safe=""))  # merchants choose the ids of coupons
+        path = _path_of(resource.retrieve_path, object_id)
         try:
             fetched = await api.retrieve(path, [("expand[]", field) for field in resource.expand])
         except ResourceUnavailableError:
@@ -189,8 +199,8 @@ class Objects:
             parameters = list_parameters(resource.name, walk, start=start, end=None, cursor=None)
             async for page, _ in iter_pages(api, resource.list_path, parameters):
                 stamps.append(page.stamp)
-                snapshots = [Snapshot(resource, body, page.stamp, Origin.LISTED) for body in page.objects]
-                offsets |= await self._publisher.publish(connection, snapshots, slice_id=slice_id)
+                published = await self._publisher.publish_page(connection, resource, page, slice_id=slice_id)
+                offsets |= published.offsets
         with database_errors():
             await self._pool.execute(ADVANCE, connection.id, resource.name, min(stamps))
         return offsets, since
@@ -201,13 +211,20 @@ class Objects:
         """Publish and return all children of a parent whose list was cut; the first page's stamp is that of the set."""
         children: list[bytes] = []
         offsets: Offsets = {}
-        stamp = 0
-        path, _, query = child.list_path.replace("{id}", quote(parent_id, safe="")).partition("?")
+        stamp, is_readable = 0, True
+        path, _, query = _path_of(child.list_path, parent_id).partition("?")
         async for page, is_first in iter_pages(api, path, parse_qsl(query)):
             if is_first:
                 stamp = page.stamp
+            await self._publisher.bury_unreadable(connection, page)
+            is_readable = is_readable and not page.unreadable  # a set that lacks one is not complete
             offsets |= await self._publisher.publish_children(
-                connection, child.name, parent_id, page.objects, stamp=stamp, is_complete=not page.has_more
+                connection,
+                child.name,
+                parent_id,
+                page.objects,
+                stamp=stamp,
+                is_complete=is_readable and not page.has_more,
             )
             children += page.objects
         return children, offsets
@@ -216,18 +233,32 @@ class Objects:
 async def iter_pages(api: StripeApi, path: str, parameters: Params) -> AsyncIterator[tuple[Page, bool]]:
     """Yield the pages of a list, each with whether it is the first; begin anew when the cursor is gone."""
     cursor: str | None = None
+    size = PageSize()
     while True:
+        following = [("starting_after", cursor)] if cursor else []
         try:
-            page = await api.list_page(path, [*parameters, *([("starting_after", cursor)] if cursor else [])])
+            page = await api.list_page(path, [*parameters, *following], size=size)
         except StripeNotFoundError:
             if cursor is None:
                 raise
             cursor = None
             continue
         yield page, cursor is None
-        cursor = parse_item(page.objects[-1]).id if page.objects else None
+        cursor = page.last.id if page.last else None
         if not page.has_more or cursor is None:
             return
+
+
+def _path_of(template: str, object_id: str) -> str:
+    """Return the path of an object, of which a merchant may have chosen the id.
+
+    Raises `StripeRefusedError` for an id that leads elsewhere: a dot is no part of a path, however it is written.
+    """
+    if "{id}" in template and object_id in ("", ".", ".."):
+        raise StripeRefusedError(
+            f"Stripe can't be asked for an object with the id “{object_id}”: no address leads to it."
+        )
+    return template.replace("{id}", quote(object_id, safe=""))
 
 
 def is_cut(child: Child, body: bytes) -> bool:

@@ -8,9 +8,11 @@ from datetime import timedelta
 from services.sync_worker.clients import Clients
 from services.sync_worker.faults import Faults
 from services.sync_worker.gap_fill import GapFill
+from services.sync_worker.retrying import FEED, Retrying
 from shared.catalogue import WEBHOOK_ENDPOINT
 from shared.connections import Connection, ConnectionStore, LiveBy, State
 from shared.db import Pool, RowInUseError, database_errors
+from shared.delays import Work
 from shared.errors import KeyInvalidError, StripeRefusedError, TerminalError, TransientError
 from shared.log import get_logger
 from shared.refusals import find_refusals
@@ -63,6 +65,7 @@ class Polling:
         self._longest = longest_seconds
         self._due: dict[str, tuple[float, float]] = {}  # connection → when it is due, and its pause
         self._busy: set[str] = set()
+        self._retrying: dict[str, Retrying] = {}  # connection → its delay, if it has one
 
     async def run(self) -> None:
         """Poll what is due, for ever; one connection that is slow keeps no other waiting."""
@@ -89,9 +92,17 @@ class Polling:
     async def _poll(self, connection: Connection) -> None:
         _, pause = self._due.get(connection.id, (0.0, self._shortest))
         self._busy.add(connection.id)
+        retrying = self._retrying.get(connection.id) or Retrying(
+            self._pool, Work.SLICE, FEED + connection.id, connection_id=connection.id, is_delayed=True
+        )
+        self._retrying[connection.id] = retrying
         try:
-            found = await self._fill(connection) if await self._has_lease(connection.id, pause * SLOWER) else None
-        except (TerminalError, TransientError) as error:
+            found = await self._poll_once(connection, pause, retrying)
+        except TransientError as error:
+            get_logger().warning("poll_delayed", connection=connection.id, reason=error.message)
+            await retrying.failed(error, pause * SLOWER)
+            found = 0
+        except TerminalError as error:
             get_logger().warning("poll_failed", connection=connection.id, reason=error.message)
             found = 0
         finally:
@@ -101,8 +112,16 @@ class Polling:
             self._due[connection.id] = (asyncio.get_running_loop().time() + pause, pause)
             await self._note(connection.id, pause)
 
-    async def _fill(self, connection: Connection) -> int:
-        async with self._clients.calling(connection) as api:
+    async def _poll_once(self, connection: Connection, pause: float, retrying: Retrying) -> int | None:
+        """Return how much was found; `None` when another worker polls the connection."""
+        if not await self._has_lease(connection.id, pause * SLOWER):
+            return None
+        found = await self._fill(connection, retrying)
+        await retrying.went_on()
+        return found
+
+    async def _fill(self, connection: Connection, retrying: Retrying) -> int:
+        async with self._clients.calling(connection, on_failure=retrying.call_failed) as api:
             try:
                 found = await self._gap_fill.fill(connection, api)
             except KeyInvalidError:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+
+from aiokafka.structs import RecordMetadata
 
 from shared.broker_log import CurrentLog
 from shared.catalogue import Resource
 from shared.connections import Connection
-from shared.kafka import Outgoing, Producer
-from shared.messages import Origin, RecordHeaders
+from shared.consumers import publish_dead_letter
+from shared.dead_letters import DeadLetter, describe
+from shared.errors import AppError, MessageError, ObjectUnreadableError
+from shared.kafka import MAX_RECORD_BYTES, Outgoing, Producer
+from shared.messages import Headers, Origin, RecordHeaders
 from shared.metrics import RECORDS_PUBLISHED
-from shared.stripe_api import Item, parse_item
+from shared.stripe_pages import Item, Page, parse_item
 from shared.topics import SNAPSHOTS, Topic, record_key
 
 
@@ -25,6 +30,25 @@ class Snapshot:
     origin: Origin
     is_deleted: bool = False
     is_compared: bool = False  # with its row, instead of being written
+
+
+class RecordTooLargeError(MessageError):
+    """The object is larger than Kafka takes."""
+
+    code = "record_too_large"
+
+
+STAGE = "read"  # of a dead letter: what Stripe gave can't go on its way
+KEPT_OF_LARGE = 256 * 1024  # bytes of an object that is too large for its letter, too; Stripe has the whole
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What became of a page."""
+
+    offsets: dict[tuple[str, int], int]  # topic and partition → last offset
+    records: int  # that Stripe gave
+    failed: int  # of them, that became dead letters
 
 
 def object_id(connection: Connection, resource: Resource, item: Item) -> str:
@@ -50,6 +74,45 @@ class Publisher:
         """Publish snapshots; return the last offset of each partition that holds some."""
         return await self.send(SNAPSHOTS, [_outgoing(connection, snapshot, slice_id) for snapshot in snapshots])
 
+    async def publish_page(
+        self,
+        connection: Connection,
+        resource: Resource,
+        page: Page,
+        *,
+        slice_id: int | None = None,
+        is_compared: bool = False,
+        refetched: Collection[str] = (),
+    ) -> Published:
+        """Publish what a page of a list has; what can't be read or is too large becomes a dead letter.
+
+        `refetched` are objects that somebody has asked about: the answer to that is on this page.
+        """
+        origins = [Origin.REFETCHED if item.id in refetched else Origin.LISTED for item in page.items]
+        snapshots = [
+            Snapshot(resource, body, page.stamp, origin, is_compared=is_compared)
+            for body, origin in zip(page.objects, origins, strict=True)
+        ]
+        records = [_outgoing(connection, snapshot, slice_id) for snapshot in snapshots]
+        offsets, too_large = await self._send(SNAPSHOTS, records)
+        await self.bury_unreadable(connection, page, resource=resource)
+        return Published(offsets, len(records) + len(page.unreadable), too_large + len(page.unreadable))
+
+    async def bury_unreadable(self, connection: Connection, page: Page, *, resource: Resource | None = None) -> None:
+        """Make dead letters of what nobody can read on a page of a resource's list, or else of the event feed."""
+        for one in page.unreadable:
+            error = ObjectUnreadableError(one.reason)
+            headers: Headers = [("connection", connection.id.encode())]
+            if resource is not None:
+                headers = RecordHeaders(connection.id, resource.name, page.stamp, Origin.LISTED).encode()
+            await self._bury(Outgoing(record_key(connection.id, one.id or ""), one.body, headers), error)
+
+    async def bury_question(self, connection: Connection, resource: Resource, object_id: str, error: AppError) -> None:
+        """Make a dead letter of a question that Stripe does not answer, or by nothing that can be read."""
+        body = error.body if isinstance(error, ObjectUnreadableError) else b""
+        headers = RecordHeaders(connection.id, resource.name, 0, Origin.REFETCHED).encode()
+        await self._bury(Outgoing(record_key(connection.id, object_id), body, headers), error)
+
     async def publish_children(
         self,
         connection: Connection,
@@ -68,12 +131,43 @@ class Publisher:
         return await self.send(SNAPSHOTS, [Outgoing(record_key(connection.id, parent_id), value, headers.encode())])
 
     async def send(self, topic: Topic, records: Sequence[Outgoing]) -> dict[tuple[str, int], int]:
-        """Publish records; return the last offset of each partition that holds some."""
+        """Publish records; return the last offset of each partition that holds some.
+
+        One that is too large becomes a dead letter.
+        """
+        return (await self._send(topic, records))[0]
+
+    async def _send(self, topic: Topic, records: Sequence[Outgoing]) -> tuple[dict[tuple[str, int], int], int]:
+        """Return the last offsets, and how many records were too large."""
         offsets: dict[tuple[str, int], int] = {}
-        for position in await self._producer.publish_all(topic, records):
+        positions, too_large = await self._publish(topic, records)
+        for position in positions:
             where = (position.topic, position.partition)
             offsets[where] = max(offsets.get(where, -1), position.offset)
-        return offsets
+        return offsets, too_large
+
+    async def _publish(self, topic: Topic, records: Sequence[Outgoing]) -> tuple[Sequence[RecordMetadata], int]:
+        try:
+            return await self._producer.publish_all(topic, records), 0
+        except MessageError:
+            positions = []
+        for record in records:  # those that were published already come twice, which changes no row
+            try:
+                positions.append(await self._producer.publish(topic, record))
+            except MessageError:
+                size = f"It has {len(record.value):,} bytes, and Kafka takes {MAX_RECORD_BYTES:,}."
+                await self._bury(record, RecordTooLargeError(f"Stripe's object is larger than Kafka takes. {size}"))
+        return positions, len(records) - len(positions)
+
+    async def _bury(self, record: Outgoing, error: AppError) -> None:
+        """Make a dead letter; of what is too large, its beginning."""
+        code, reason = describe(error)
+        headers = tuple((name, value) for name, value in record.headers if name != "slice")  # it has counted it
+        connection_id = dict(headers)["connection"].decode()
+        letter = DeadLetter(
+            STAGE, code, reason, record.value[:KEPT_OF_LARGE], connection_id, key=record.key, headers=headers
+        )
+        await publish_dead_letter(self._producer, letter, cause=error)
 
 
 def _outgoing(connection: Connection, snapshot: Snapshot, slice_id: int | None) -> Outgoing:

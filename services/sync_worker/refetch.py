@@ -10,14 +10,19 @@ from datetime import timedelta
 from services.sync_worker.clients import Clients
 from services.sync_worker.faults import Faults
 from services.sync_worker.objects import NEWEST_OF_LIST, Objects
+from services.sync_worker.publishing import Publisher
+from services.sync_worker.retrying import Retrying
 from shared.background import repeat
 from shared.catalogue import BY_NAME
 from shared.connections import Connection, ConnectionStore
 from shared.db import Pool, Row, database_errors
+from shared.delays import Work
 from shared.errors import (
     KeyInvalidError,
     NotFoundError,
+    ObjectUnreadableError,
     PermissionMissingError,
+    ResourceUnavailableError,
     StripeRefusedError,
     TerminalError,
     TransientError,
@@ -55,9 +60,16 @@ class Refetch:
     """The loop over the questions."""
 
     def __init__(
-        self, pool: Pool, connections: ConnectionStore, clients: Clients, objects: Objects, faults: Faults
+        self,
+        pool: Pool,
+        connections: ConnectionStore,
+        clients: Clients,
+        publisher: Publisher,
+        objects: Objects,
+        faults: Faults,
     ) -> None:
         self._pool = pool
+        self._publisher = publisher
         self._connections = connections
         self._clients = clients
         self._objects = objects
@@ -82,34 +94,47 @@ class Refetch:
     async def _answer_all(self, connection_id: str, rows: Sequence[Row]) -> None:
         try:
             connection = await self._connections.get(connection_id)
-            async with self._clients.calling(connection) as api:
-                await asyncio.gather(*(self._answer(connection, api, row) for row in rows))
+            await asyncio.gather(*(self._ask(connection, row) for row in rows))
         except (NotFoundError, TerminalError, TransientError) as error:
             get_logger().warning("refetch_refused", connection=connection_id, reason=error.message)
 
-    async def _answer(self, connection: Connection, api: StripeApi, row: Row) -> None:
+    async def _ask(self, connection: Connection, row: Row) -> None:
+        key = (row["connection_id"], row["resource"], row["object_id"])
+        retrying = Retrying(
+            self._pool, Work.QUESTION, ":".join(key), connection_id=connection.id, is_delayed=row["attempts"] > 1
+        )
+        async with self._clients.calling(connection, on_failure=retrying.call_failed) as api:
+            await self._answer(connection, api, row, retrying)
+
+    async def _answer(self, connection: Connection, api: StripeApi, row: Row, retrying: Retrying) -> None:
         key = (row["connection_id"], row["resource"], row["object_id"])
         pause = TAIL_PAUSE if row["object_id"] == NEWEST_OF_LIST else 0.0
         if row["resource"] not in connection.resources:
             await self._forget(key, row["generation"])
             return
+        resource = BY_NAME[row["resource"]]
         try:
-            await self._objects.refresh(connection, api, BY_NAME[row["resource"]], row["object_id"])
+            await self._objects.refresh(connection, api, resource, row["object_id"])
         except TransientError as error:
             pause = pause_seconds(row["attempts"], cap=LONGEST_PAUSE, at_least=error.retry_after_seconds)
             get_logger().warning("refetch_delayed", resource=row["resource"], reason=error.message)
+            await retrying.failed(error, pause)
         except KeyInvalidError:
             raise
-        except StripeRefusedError as error:
-            if isinstance(error, PermissionMissingError):
+        except (StripeRefusedError, ObjectUnreadableError) as error:
+            is_list = row["object_id"] == NEWEST_OF_LIST and not isinstance(error, ResourceUnavailableError)
+            if isinstance(error, PermissionMissingError) or (is_list and isinstance(error, StripeRefusedError)):
                 await self._faults.note(connection, row["resource"], error)  # the question waits
                 await self._release(key)
                 return
-            # Asking again would be refused again.
-            get_logger().warning("refetch_refused", resource=row["resource"], reason=error.message)
+            # Asking again would be refused again. An account without the product has nothing to be told.
+            if not isinstance(error, ResourceUnavailableError):
+                await self._publisher.bury_question(connection, resource, row["object_id"], error)
             await self._forget(key, row["generation"])
+            await retrying.went_on()
         else:
             await self._forget(key, row["generation"])
+            await retrying.went_on()
         await self._release(key, pause)
 
     async def _release(self, key: tuple[str, str, str], pause: float = 0.0) -> None:

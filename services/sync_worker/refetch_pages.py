@@ -19,7 +19,7 @@ from shared.connections import ConnectionStore
 from shared.db import Pool, Row, database_errors
 from shared.errors import NotFoundError, TerminalError, TransientError
 from shared.log import get_logger
-from shared.stripe_api import PAGE_LIMIT
+from shared.stripe_pages import PAGE_LIMIT
 
 POLL_INTERVAL = 0.5  # seconds
 EVENT_LATE = 2  # seconds after its object was made, at most

@@ -14,11 +14,13 @@ from datetime import UTC, datetime, timedelta
 
 from services.sync_worker.clients import Clients
 from services.sync_worker.history import LARGE, delete_rest, delete_some, sweep
+from services.sync_worker.retrying import Retrying
 from shared.audit import Actor, append
 from shared.cleanups import AFTER_A_CHANGE, Cleanup, CleanupStore, Kind
 from shared.connections import ConnectionStore
 from shared.crypto import hash_token
 from shared.db import Pool, Row, affected, database_errors, transaction
+from shared.delays import Work, end_delays
 from shared.errors import (
     KeyInvalidError,
     NotFoundError,
@@ -35,6 +37,7 @@ from shared.webhook_endpoints import WebhookEndpoints
 POLL_INTERVAL = 1.0  # seconds
 KEEP_INTERVAL = 10.0  # seconds
 SWEEP_INTERVAL = 60.0  # seconds
+AWAY = 5.0  # seconds until Stripe is asked again
 PATIENCE = 120.0  # seconds that Stripe may be away before a person is asked to delete the endpoint
 ACTOR = Actor("sync_worker")
 
@@ -147,6 +150,7 @@ class Removing:
         note = await self._delete_at_stripe(removal, endpoint) if endpoint else None
         known = bool(endpoint and endpoint["stripe_id"] and not note)
         async with transaction(self._pool) as db:
+            await end_delays(db, Work.REMOVAL, [removal.id])
             await self._removals.finish_step(
                 db, removal.id, Step.ENDPOINT, counts={"webhook_endpoints": int(known)}, note=note
             )
@@ -161,7 +165,9 @@ class Removing:
         except StripeUnavailableError as error:
             since = self._away_since.setdefault(removal.id, self._clock())
             if self._clock() - since < self._patience:
-                raise NotYetError(f"Stripe does not answer: {error.message}", seconds=5.0) from error
+                retrying = Retrying(self._pool, Work.REMOVAL, removal.id, connection_id=removal.connection_id)
+                await retrying.failed(error, AWAY)
+                raise NotYetError(f"Stripe does not answer: {error.message}", seconds=AWAY) from error
             return _by_hand("Stripe did not answer for two minutes", endpoint)
         except KeyInvalidError:
             return _by_hand("Stripe does not accept the key any more", endpoint)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 
+from services.sync_worker.retrying import forget_ended
 from shared.connections import ConnectionStore, State
 from shared.db import Connection as Database
 from shared.db import Pool, transaction
@@ -68,6 +69,7 @@ class Schedule:
             try:
                 await self.queue_due(interval)
                 interval = self._interval
+                await forget_ended(self._pool)
             except TransientError as error:
                 get_logger().warning("schedule_delayed", reason=error.message)
             await asyncio.sleep(POLL_INTERVAL)

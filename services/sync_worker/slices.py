@@ -42,6 +42,7 @@ class Slice:
     page_limit: int | None
     lease_token: int
     compares: bool  # what it reads is compared with the rows, and not written
+    is_delayed: bool  # whether a try that failed is noted
     log_id: str  # the log that its pages go to
 
 
@@ -58,6 +59,7 @@ class Checkpoint:
     rate_limited: int = 0
     split: int | None = None
     read_at: int | None = None  # Stripe's clock, in seconds; the first page's stays
+    failed: int = 0  # of the records, those that became dead letters before they were published
 
 
 # Of the lists that wait, one that nobody fetches at the moment comes first: each endpoint has a limit of its own.
@@ -73,10 +75,15 @@ WHERE id = (
     LIMIT 1 FOR UPDATE OF s SKIP LOCKED
 )
 RETURNING id, sync_id, connection_id, resource, walk, range_start, range_end, cursor, cursor_created, object_id,
-          pages, page_limit, lease_token, (SELECT y.kind = 'verify' FROM syncs y WHERE y.id = sync_id) AS compares
+          pages, page_limit, lease_token, (SELECT y.kind = 'verify' FROM syncs y WHERE y.id = sync_id) AS compares,
+          EXISTS (SELECT FROM delays d WHERE d.work = 'slice' AND d.work_id = slices.id::text) AS is_delayed
 """
 RENEW = "UPDATE slices SET lease_until = now() + $3::interval WHERE id = $1 AND lease_token = $2"
 RELEASE = "UPDATE slices SET lease_until = NULL WHERE id = $1 AND lease_token = $2"
+# Nobody takes it before that; this worker does not hold it any more.
+POSTPONE = """
+UPDATE slices SET lease_until = now() + $3::interval, lease_token = lease_token + 1 WHERE id = $1 AND lease_token = $2
+"""
 CHECKPOINT = """
 UPDATE slices SET cursor = $3, cursor_created = $4, pages = pages + 1, records = records + $5, cluster_id = $6,
                   status = CASE WHEN $7 THEN 'published' ELSE status END, range_start = coalesce($8, range_start),
@@ -87,6 +94,11 @@ OFFSETS = """
 INSERT INTO slice_offsets AS o (slice_id, topic, partition, last_offset)
 SELECT $1, u.* FROM unnest($2::text[], $3::int[], $4::bigint[]) AS u (topic, partition, last_offset)
 ON CONFLICT (slice_id, topic, partition) DO UPDATE SET last_offset = greatest(o.last_offset, excluded.last_offset)
+"""
+FAILED = """
+INSERT INTO slice_counts AS c (slice_id, destination_id, failed)
+SELECT $1, d.destination_id, $3 FROM connection_destinations d WHERE d.connection_id = $2 ORDER BY 2
+ON CONFLICT (slice_id, destination_id) DO UPDATE SET failed = c.failed + excluded.failed
 """
 SPLIT = """
 INSERT INTO slices (sync_id, connection_id, resource, walk, range_start, range_end)
@@ -169,8 +181,15 @@ class Slices:
             ):
                 raise LeaseLostError
             await _note_offsets(db, held.id, done.offsets)
+            if done.failed:
+                await db.execute(FAILED, held.id, held.connection_id, done.failed)
         if not goes_on:
             raise LeaseLostError
+
+    async def postpone(self, held: Slice, seconds: float) -> None:
+        """Give the slice back, to be gone on with after so many seconds."""
+        with database_errors():
+            await self._pool.execute(POSTPONE, held.id, held.lease_token, timedelta(seconds=seconds))
 
     async def may_split(self, held: Slice) -> bool:
         """Tell whether the list of this slice may be fetched by one more worker."""

@@ -34,6 +34,7 @@ NOTICES: Mapping[str, str] = MappingProxyType({"discarded": "The dead letters ar
 STAGES: Mapping[str, str] = MappingProxyType(
     {
         "gateway": "A signed webhook that could not be used",
+        "read": "An object of Stripe's that could not be taken",
         "parse": "A record that could not be read",
         "write": "A record that the destination refused",
     }

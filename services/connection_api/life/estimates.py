@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from shared.budget import ENDPOINT_RATE, LIVE_RATE, TEST_RATE
 from shared.catalogue import BY_NAME, Resource
 from shared.errors import StripeRefusedError
-from shared.stripe_api import PAGE_LIMIT, Page, StripeApi, parse_item
+from shared.stripe_api import StripeApi
+from shared.stripe_pages import PAGE_LIMIT, Page, parse_item
 
 FIRST_CALLS = 6  # the newest page of so many lists
 MORE_CALLS = 4  # then the middle of the densest, or the beginning of everything

@@ -17,7 +17,8 @@ from shared.crypto import KeyRing, make_encryption_key, parse_key_ring
 from shared.db import Pool, make_pool
 from shared.endpoint_secrets import Endpoint, find_endpoint
 from shared.errors import ConflictError, PermissionMissingError
-from shared.stripe_api import API_VERSION, Fetched, Params, StripeApi, Unlimited
+from shared.stripe_api import API_VERSION, Params, StripeApi, Unlimited
+from shared.stripe_pages import Fetched
 from shared.webhook_endpoints import PATH, WebhookEndpoints
 from simulator.webhook_endpoints import WebhookEndpoint
 from tests.integration.simulator.running import Running, run_simulator

@@ -30,6 +30,8 @@ VALUES ($1, 'customer', $2, 'tie', now() + interval '1 day');
 INSERT INTO list_tails VALUES ($1, 'customer', 1) ON CONFLICT DO NOTHING;
 INSERT INTO resource_faults (connection_id, resource, code, cause, next_try_at)
 VALUES ($1, 'customer', 'missing_permissions', $2, now());
+INSERT INTO delays (work, work_id, connection_id, code, cause, next_try_at)
+VALUES ('question', $1 || ':customer:' || $2, $1, 'stripe_unavailable', $2, now());
 INSERT INTO delivery_gaps (destination_id, connection_id, resource, records)
 SELECT d.destination_id, $1, 'customer', 1 FROM connection_destinations d WHERE d.connection_id = $1;
 INSERT INTO delivery_hours (connection_id, destination_id, resource, hour)
@@ -122,7 +124,7 @@ async def numbers(here: World) -> dict[str, int]:
     """Return how many rows of each kind there are, as the receipt names them."""
     tables = (
         "event_log", "dead_letters", "parked_records", "refetches", "delivery_gaps", "delivery_hours", "syncs",
-        "slices", "list_tails", "resource_faults", "dead_letter_replays", "cleanups", "leases", "connections",
+        "slices", "list_tails", "resource_faults", "delays", "dead_letter_replays", "cleanups", "leases", "connections",
     )  # fmt: skip
     return {table: int(await here.pool.fetchval(f"SELECT count(*) FROM {table}")) for table in tables}
 

@@ -37,9 +37,9 @@ async def test_a_crash_before_the_checkpoint_costs_one_page(here: World) -> None
     assert held is not None
     here.producer.error = KafkaUnavailableError()
     await here.pool.execute("UPDATE slices SET lease_until = now() - interval '1 second'")
-    with pytest.raises(KafkaUnavailableError):
-        await here.backfill().fetch_one()
+    assert await here.backfill().fetch_one()
     here.producer.error = None
+    await here.pool.execute("UPDATE slices SET lease_until = NULL")  # it has been put off
     await here.fetch_all()
     queries = [call["query"] for call in await here.calls("/v1/charges")]
     assert len(queries) - len(set(queries)) == 1

@@ -16,7 +16,8 @@ from shared.catalogue import BY_NAME, WEBHOOK_ENDPOINT, webhook_events
 from shared.connections import State
 from shared.endpoint_secrets import Endpoint, find_endpoint
 from shared.errors import ConnectionDisabledError, TransientError
-from shared.stripe_api import API_VERSION, Fetched
+from shared.stripe_api import API_VERSION
+from shared.stripe_pages import Fetched
 from shared.syncs import EVENT_FEED, Kind, Status, Sync
 from shared.webhook_endpoints import PATH, Repair, WebhookEndpoints
 from simulator.webhook_endpoints import WebhookEndpoint

@@ -13,7 +13,8 @@ from shared.catalogue import BY_NAME
 from shared.errors import KafkaUnavailableError
 from shared.kafka import Outgoing
 from shared.messages import Origin, RecordHeaders, parse_event
-from shared.stripe_api import API_VERSION, parse_item
+from shared.stripe_api import API_VERSION
+from shared.stripe_pages import parse_item
 from shared.syncs import EVENT_FEED, Kind, Status
 from shared.topics import EVENTS, SNAPSHOTS, Topic
 from tests.integration.sync_worker.worlds import World, world

@@ -8,7 +8,7 @@ from typing import Any
 from services.sync_worker.hint_spans import LEAST
 from services.sync_worker.refetch_pages import CROWD, RefetchPages
 from shared.messages import Origin
-from shared.stripe_api import PAGE_LIMIT
+from shared.stripe_pages import PAGE_LIMIT
 from tests.integration.sync_worker.worlds import CONNECTION, World
 
 NOTE = """

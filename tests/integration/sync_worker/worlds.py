@@ -37,7 +37,7 @@ from shared.crypto import make_encryption_key
 from shared.db import Pool, make_pool
 from shared.destinations import DestinationStore, parse_postgres_url
 from shared.messages import RecordHeaders
-from shared.stripe_api import parse_item
+from shared.stripe_pages import parse_item
 from shared.syncs import Kind, SyncStore
 from shared.topics import SNAPSHOTS, Topic
 from shared.webhook_endpoints import WebhookEndpoints
@@ -87,7 +87,7 @@ class World:
         publisher = Publisher(self.producer, CurrentLog(cluster))  # type: ignore[arg-type]
         parts = (self.connections, self.clients, publisher, self.objects, self.gap_fill, self.faults(cluster))
         endpoint = self.endpoint_check()
-        return Backfill(self.slices(owner, cluster), *parts, endpoint)
+        return Backfill(self.pool, self.slices(owner, cluster), *parts, endpoint)
 
     def faults(self, cluster: str = CLUSTER) -> Faults:
         parts = (self.pool, self.connections, self.clients, self.syncs, self.endpoint_check())
@@ -114,7 +114,8 @@ class World:
         return Removing(*parts, settled_after=settled_after, patience_seconds=patience)
 
     def refetch(self) -> Refetch:
-        return Refetch(self.pool, self.connections, self.clients, self.objects, self.faults())
+        publisher = Publisher(self.producer, CurrentLog(CLUSTER))  # type: ignore[arg-type]
+        return Refetch(self.pool, self.connections, self.clients, publisher, self.objects, self.faults())
 
     def polling(
         self,

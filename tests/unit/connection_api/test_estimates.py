@@ -7,7 +7,7 @@ import json
 import pytest
 
 from services.connection_api.life.estimates import between, density, grown, in_words, largest, seconds_for
-from shared.stripe_api import Page
+from shared.stripe_pages import Page
 
 YEAR = 365 * 86_400
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from shared.errors import MessageError
 from shared.messages import EventHeaders, Origin, RecordHeaders, RequestSync, parse_command, parse_event
-from shared.stripe_api import parse_item
+from shared.stripe_pages import parse_item
 
 EVENT: dict[str, Any] = {
     "id": "evt_1",

@@ -9,7 +9,7 @@ import msgspec
 
 from services.destination_writer.records import Record
 from shared.catalogue import Child
-from shared.stripe_api import parse_item
+from shared.stripe_pages import parse_item
 
 
 class _List(msgspec.Struct):

@@ -34,7 +34,7 @@ from shared.destination_sessions import destination_sessions
 from shared.destinations import PostgresAddress
 from shared.errors import DestinationUnavailableError
 from shared.postgres_errors import destination_errors
-from shared.stripe_api import parse_item
+from shared.stripe_pages import parse_item
 
 POOL_SIZE = 4
 SETUP_LOCK = 7_114_101  # any number: writers that make the same tables take turns
