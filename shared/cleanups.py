@@ -31,7 +31,11 @@ UPDATE cleanups SET lease_until = now() + $1::interval WHERE id = (
 RETURNING *
 """
 # The rows of its account may be those of another connection by now.
-FORGET_ORPHANS = "DELETE FROM cleanups x WHERE NOT EXISTS (SELECT FROM connections c WHERE c.id = x.connection_id)"
+FORGET_ORPHANS = """
+DELETE FROM cleanups WHERE id IN (
+    SELECT x.id FROM cleanups x WHERE NOT EXISTS (SELECT FROM connections c WHERE c.id = x.connection_id)
+    ORDER BY x.id FOR UPDATE SKIP LOCKED)
+"""
 # Counts add up, so a cleanup that was cut off goes on counting.
 NOTE = """
 UPDATE cleanups SET lease_until = now() + $3::interval, cause = NULL,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -64,7 +64,7 @@ class Connection:
     events_complete_to: int | None
     live_by: LiveBy
     last_event_at: datetime | None
-    last_synced_at: datetime | None
+    last_synced_at: datetime | None  # when the destination that is furthest behind has last confirmed a row
     created_at: datetime
     destination_ids: tuple[str, ...]
     faults: tuple[Fault, ...] = ()
@@ -83,10 +83,15 @@ class StoredKey:
     version: int
 
 
-SELECT = """
+# Of a connection `c`: the destination that is furthest behind tells it, and nothing does while one has no row yet.
+LAST_SYNCED = """
+(SELECT min(l.written_at) FROM connection_destinations l WHERE l.connection_id = c.id
+ HAVING bool_and(l.written_at IS NOT NULL))
+"""
+SELECT = f"""
 SELECT c.id, c.account_id, c.account_name, c.livemode, c.state, c.cause_code, c.cause, c.key_hint, c.key_version,
-       c.start_date, c.resources, c.omitted_fields, c.events_complete_to, c.live_by, c.last_event_at, c.last_synced_at,
-       c.created_at,
+       c.start_date, c.resources, c.omitted_fields, c.events_complete_to, c.live_by, c.last_event_at, c.created_at,
+       {LAST_SYNCED} AS last_synced_at,
        ARRAY(SELECT d.destination_id FROM connection_destinations d WHERE d.connection_id = c.id ORDER BY 1)
          AS destination_ids,
        ARRAY(SELECT row(f.resource, f.code, f.cause, f.permission, f.since) FROM resource_faults f
@@ -119,6 +124,14 @@ LINK = """
 INSERT INTO connection_destinations (connection_id, destination_id, account_id, livemode)
 SELECT $1, d, $3, $4 FROM unnest($2::text[]) AS d ON CONFLICT DO NOTHING
 """
+
+# Who changes rows of several tables begins with it; ARCHITECTURE.md, "The order of locks", says why.
+HOLD = "SELECT FROM connections WHERE id = ANY ($1::text[]) ORDER BY id FOR KEY SHARE"
+
+
+async def hold(db: Database, connection_ids: Iterable[str]) -> None:
+    """Keep the connections from being deleted until the caller's transaction ends; those that are gone stay so."""
+    await db.execute(HOLD, sorted(set(connection_ids)))
 
 
 def _connection(row: Row) -> Connection:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from aiokafka import ConsumerRecord
 
 from shared.catalogue import resource_for_event
+from shared.db import Connection
 from shared.errors import AppError, MessageError
 from shared.log import mask
 from shared.messages import Headers, parse_event
@@ -18,6 +19,7 @@ from shared.messages import Headers, parse_event
 MAX_REASON = 500  # characters
 _PREFIX = "dead-letter-"  # sets our headers apart from those of the record
 REPLAY_HEADER = "replay"
+TAKE_TURN = "SELECT pg_advisory_xact_lock(hashtext('tillstream.dead_letters'))"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,14 @@ def find_replay(headers: Iterable[tuple[str, bytes]]) -> Replay | None:
     told = dict(headers).get(REPLAY_HEADER, b"").decode("utf-8", "replace")
     letter_id, _, destination_id = told.partition(".")
     return Replay(int(letter_id), destination_id) if letter_id.isascii() and letter_id.isdecimal() else None
+
+
+async def take_turn(db: Connection) -> None:
+    """Wait until no other transaction changes dead letters or replays, then keep others waiting until this one ends.
+
+    Letters, their groups and their replays are one knot: whoever changes one of them changes the others.
+    """
+    await db.execute(TAKE_TURN)
 
 
 def describe(error: Exception) -> tuple[str, str]:

@@ -20,7 +20,11 @@ ON CONFLICT (work, work_id) DO UPDATE
 SET code = excluded.code, cause = excluded.cause, fix = excluded.fix, next_try_at = excluded.next_try_at,
     attempts = d.attempts + 1
 """
-END = "DELETE FROM delays WHERE work = $1 AND work_id = ANY ($2::text[])"
+END = """
+DELETE FROM delays d USING (
+    SELECT work_id FROM delays WHERE work = $1 AND work_id = ANY ($2::text[]) ORDER BY work_id FOR UPDATE) ended
+WHERE d.work = $1 AND d.work_id = ended.work_id
+"""
 COLUMNS = "work, work_id, code, cause, fix, since, attempts, next_try_at, connection_id, destination_id, sync_id"
 OF_DESTINATION = f"SELECT {COLUMNS} FROM delays WHERE destination_id = $1 ORDER BY since, work, work_id"
 OF_SYNC = f"SELECT {COLUMNS} FROM delays WHERE sync_id = $1 ORDER BY since, work, work_id"

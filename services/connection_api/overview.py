@@ -12,7 +12,7 @@ from services.connection_api.debt_sentences import owed_by_events
 from services.connection_api.debts import read_owed
 from services.connection_api.labels import label_of, rank_of
 from services.connection_api.status import Owed, Status, percent_of, status_of
-from shared.connections import LiveBy, State
+from shared.connections import LAST_SYNCED, LiveBy, State
 from shared.db import Pool, Row, database_errors
 from shared.errors import NotFoundError
 from shared.sync_progress import Counts, ResourceProgress
@@ -29,7 +29,8 @@ NOTHING = Counts()
 # Which rows are shown is decided first: what is told of each takes a look at other tables.
 CARDS = """
 SELECT c.id, c.account_id, c.account_name, lower(c.account_name) AS sorted_name, c.livemode, c.state, c.cause,
-       c.live_by, c.start_date, c.events_complete_to, c.last_synced_at, c.created_at,
+       c.live_by, c.start_date, c.events_complete_to, c.created_at,
+       {last_synced} AS last_synced_at,
        (SELECT coalesce(sum(h.inserted + h.updated + h.deleted), 0)::bigint FROM delivery_hours h
         WHERE h.connection_id = c.id AND h.hour >= $5) AS rows_today,
        (SELECT coalesce(jsonb_agg(jsonb_build_object('name', d.name, 'settings', d.settings) ORDER BY d.name), '[]')
@@ -182,7 +183,7 @@ class Overview:
     ) -> tuple[list[tuple[Card, str]], Sequence[str] | None]:
         """Return cards that may be wanted, each with its name as it is sorted, and where to go on."""
         today = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-        sql = CARDS.format(condition=wanted.condition)
+        sql = CARDS.format(condition=wanted.condition, last_synced=LAST_SYNCED)
         with database_errors():
             rows = await pool.fetch(sql, *place, wanted.q, limit, today)
         owed = await read_owed(pool, [row["id"] for row in rows], now=now)

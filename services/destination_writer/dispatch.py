@@ -202,7 +202,6 @@ class Dispatch:
             destination_id,
             [winner.record for winner in waiting],
             reason=error.message,
-            is_held=isinstance(error, DeliveryStoppedError),
         )
         left_out = {record.position for record in parked.left_out}
         for winner in waiting:

@@ -83,12 +83,12 @@ async def note_comparisons(db: Connection, reports: Sequence[ComparisonReport]) 
             words[*where, str(compared.finding)] += 1
         else:
             suspects.append(_suspect(sync["sync"], report, compared))
-    await count(db, words)
     seen = [(sync["sync"], r.record.resource.name, r.record.object_id) for sync, r in mine if sync["is_full"]]
-    if seen:
-        await db.execute(SEEN, *_columns(seen))
     if suspects:
         await db.execute(SUSPECT, *_columns(suspects))
+    if seen:
+        await db.execute(SEEN, *_columns(seen))
+    await count(db, words)
 
 
 async def count(db: Connection, words: Counter[tuple[str, str, str, str]]) -> None:

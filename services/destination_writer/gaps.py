@@ -10,6 +10,7 @@ from shared.db import Connection
 NOTE = """
 INSERT INTO broker_gaps AS g (log_id, topic, partition, from_offset)
 SELECT $1, u.* FROM unnest($2::text[], $3::int[], $4::bigint[]) AS u (topic, partition, from_offset)
+ORDER BY 2, 3
 ON CONFLICT (log_id, topic, partition) DO UPDATE SET from_offset = least(g.from_offset, excluded.from_offset)
 """
 

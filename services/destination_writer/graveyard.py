@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from shared.db import Pool, affected, database_errors
-from shared.dead_letters import REPLAY_HEADER, DeadLetter, find_replay, subject_of
+from shared.db import Connection, Pool, affected, database_errors, in_transaction
+from shared.dead_letters import REPLAY_HEADER, DeadLetter, find_replay, subject_of, take_turn
 from shared.errors import TransientError
 from shared.log import get_logger
 
@@ -69,8 +69,13 @@ class Graveyard:
 
     async def keep(self, letters: Sequence[DeadLetter]) -> None:
         """Write the dead letters; raise `DatabaseUnavailableError`."""
-        with database_errors():
-            await self._pool.executemany(INSERT, [_row(letter) for letter in letters])
+        rows = [_row(letter) for letter in letters]
+
+        async def work(db: Connection) -> None:
+            await take_turn(db)
+            await db.executemany(INSERT, rows)
+
+        await in_transaction(self._pool, work)
 
     async def run(self) -> None:
         """Let go what is too old and too much, for ever."""
@@ -83,16 +88,24 @@ class Graveyard:
 
     async def sweep(self, *, most: int = MOST_KEPT) -> None:
         """Delete letters of more than 35 days, and the oldest beyond `most` of a connection."""
+        await self._delete(OVERTAKEN)
+        await self._delete(OLD_REPLAYS)
+        while await self._delete(OLD):
+            pass
         with database_errors():
-            await self._pool.execute(OVERTAKEN)
-            await self._pool.execute(OLD_REPLAYS)
-            while affected(await self._pool.execute(OLD)):
-                pass
-            for row in await self._pool.fetch(CROWDED, most):
-                excess = row["letters"] - most
-                get_logger().warning("dead_letters_dropped", connection_id=row["connection_id"], letters=excess)
-                for begin in range(0, excess, SWEEP_BATCH):
-                    await self._pool.execute(OLDEST, row["connection_id"], min(SWEEP_BATCH, excess - begin))
+            crowded = await self._pool.fetch(CROWDED, most)
+        for row in crowded:
+            excess = row["letters"] - most
+            get_logger().warning("dead_letters_dropped", connection_id=row["connection_id"], letters=excess)
+            for begin in range(0, excess, SWEEP_BATCH):
+                await self._delete(OLDEST, row["connection_id"], min(SWEEP_BATCH, excess - begin))
+
+    async def _delete(self, sql: str, *values: object) -> int:
+        async def work(db: Connection) -> int:
+            await take_turn(db)
+            return affected(await db.execute(sql, *values))
+
+        return await in_transaction(self._pool, work)
 
 
 def _row(letter: DeadLetter) -> tuple[object, ...]:

@@ -16,7 +16,8 @@ from services.destination_writer.gaps import note_gaps
 from services.destination_writer.lifeline import ASKED, log_answers, log_events, log_late
 from services.destination_writer.records import Parsed, Position, Refetch, positions
 from shared.catalogue import RESOURCES
-from shared.db import Connection, Pool, transaction
+from shared.connections import hold
+from shared.db import Connection, Pool, database_errors, in_transaction
 from shared.stripe_api import STAMP_MARGIN
 from shared.sync_progress import COUNT_FIELDS
 
@@ -95,14 +96,28 @@ SET generation = r.generation + 1, reason = excluded.reason, due_at = CASE
 """
 # Whichever comes first, the hint or the event that tells as much: the second of them finds the other.
 FORGET_TOLD = """
-DELETE FROM refetches r USING event_log e
-WHERE (r.connection_id, r.resource, r.object_id) IN (SELECT * FROM unnest($1::text[], $2::text[], $3::text[]))
-  AND e.connection_id = r.connection_id AND e.object_id = r.object_id AND e.type = r.told_by
-  AND e.created >= r.hinted_at AND e.outcome <> ALL ($4::text[])
+DELETE FROM refetches r USING (
+    SELECT f.connection_id, f.resource, f.object_id FROM refetches f
+    WHERE (f.connection_id, f.resource, f.object_id) IN (SELECT * FROM unnest($1::text[], $2::text[], $3::text[]))
+      AND EXISTS (SELECT FROM event_log e WHERE e.connection_id = f.connection_id AND e.object_id = f.object_id
+                  AND e.type = f.told_by AND e.created >= f.hinted_at AND e.outcome <> ALL ($4::text[]))
+    ORDER BY 1, 2, 3 FOR UPDATE OF f
+) told
+WHERE (r.connection_id, r.resource, r.object_id) = (told.connection_id, told.resource, told.object_id)
 """
 SEEN = """
-UPDATE connections c SET last_event_at = greatest(c.last_event_at, u.at), last_synced_at = now()
-FROM unnest($1::text[], $2::timestamptz[]) AS u (id, at) WHERE c.id = u.id
+UPDATE connections c SET last_event_at = greatest(c.last_event_at, seen.at)
+FROM (SELECT o.id, u.at FROM unnest($1::text[], $2::timestamptz[]) AS u (id, at) JOIN connections o USING (id)
+      ORDER BY o.id FOR NO KEY UPDATE OF o) seen
+WHERE c.id = seen.id
+"""
+# "Last sync" tells of destinations: nothing but their own answer moves it.
+CONFIRMED = frozenset({Outcome.INSERTED, Outcome.UPDATED, Outcome.UNCHANGED, Outcome.DELETED})
+WRITTEN = """
+UPDATE connection_destinations l SET written_at = now()
+FROM (SELECT o.connection_id, o.destination_id FROM unnest($1::text[], $2::text[]) AS u (connection_id, destination_id)
+      JOIN connection_destinations o USING (connection_id, destination_id) ORDER BY 1, 2 FOR NO KEY UPDATE OF o) w
+WHERE l.connection_id = w.connection_id AND l.destination_id = w.destination_id
 """
 
 
@@ -124,7 +139,9 @@ class Ledger:
         """Write what became of `batch`, once, however often the batch comes."""
         following = positions(batch)
         topics, partitions = [topic for topic, _ in following], [partition for _, partition in following]
-        async with transaction(self._pool) as db:
+
+        async def work(db: Connection) -> None:
+            await hold(db, (item.connection_id for item in batch))
             before = await db.fetch(BEFORE, self._cluster_id, topics, partitions)
             known = {(row["topic"], row["partition"]): row["next_offset"] for row in before}
             await note_gaps(db, self._cluster_id, known, batch)
@@ -135,20 +152,40 @@ class Ledger:
             await log_answers(db, fresh)
             await note_comparisons(db, [one for one in comparisons if _is_fresh(one.record.position, known)])
             await ask_stripe(db, refetches)
-            await _forget_told(db, batch, refetches)
             await replayed.settle(db, batch, reports)
             await _note_connections(db, batch)
+            await _note_written(db, reports)
             await db.execute(PROGRESS, self._cluster_id, topics, partitions, list(following.values()))
+
+        await in_transaction(self._pool, work)
+        await self._forget_told(batch, refetches)
 
     async def record_late(self, reports: Sequence[Report], refetches: Sequence[Refetch]) -> None:
         """Write what became of records that were parked: their batch is long past."""
-        async with transaction(self._pool) as db:
+
+        async def work(db: Connection) -> None:
+            await hold(db, (report.connection_id for report in reports))
             await _count(db, reports)
             await _count_live(db, reports, are_late=True)
             await log_late(db, reports)
-            await log_answers(db, reports)
             await ask_stripe(db, refetches)
             await replayed.settle_late(db, reports)
+            await _note_written(db, reports)
+
+        await in_transaction(self._pool, work)
+
+    async def _forget_told(self, batch: Sequence[Parsed], refetches: Sequence[Refetch]) -> None:
+        """Drop the questions about objects of this batch to which events hold the answer.
+
+        Apart from the rest, since the rows would be locked in no order with those of the questions that are asked.
+        One that a crash leaves costs a call.
+        """
+        hinted = {(r.connection_id, r.resource, r.object_id) for r in refetches if r.told_by}
+        events = [item.event for item in batch if item.event and item.event.type in TELLING]
+        told = hinted | {(e.connection_id, e.resource, e.object_id) for e in events}
+        if told:
+            with database_errors():
+                await self._pool.execute(FORGET_TOLD, *map(list, zip(*told, strict=True)), UNTOLD)
 
 
 def _is_fresh(position: Position, known: Mapping[tuple[str, int], int]) -> bool:
@@ -175,15 +212,6 @@ async def ask_stripe(db: Connection, refetches: Sequence[Refetch]) -> None:
         [r.told_by for r in refetches],
         [r.stamp for r in refetches],
     )
-
-
-async def _forget_told(db: Connection, batch: Sequence[Parsed], refetches: Sequence[Refetch]) -> None:
-    """Drop the questions about objects of this batch to which events hold the answer."""
-    hinted = {(r.connection_id, r.resource, r.object_id) for r in refetches if r.told_by}
-    events = [item.event for item in batch if item.event and item.event.type in TELLING]
-    told = hinted | {(e.connection_id, e.resource, e.object_id) for e in events}
-    if told:
-        await db.execute(FORGET_TOLD, *map(list, zip(*told, strict=True)), UNTOLD)
 
 
 async def _count(db: Connection, reports: Iterable[Report]) -> None:
@@ -217,3 +245,9 @@ async def _note_connections(db: Connection, batch: Sequence[Parsed]) -> None:
         newest[item.connection_id] = max(filter(None, (newest.get(item.connection_id), created)), default=None)
     moments = [datetime.fromtimestamp(second, UTC) if second else None for second in newest.values()]
     await db.execute(SEEN, list(newest), moments)
+
+
+async def _note_written(db: Connection, reports: Iterable[Report]) -> None:
+    written = {(report.connection_id, report.destination_id) for report in reports if report.outcome in CONFIRMED}
+    if written:
+        await db.execute(WRITTEN, *map(list, zip(*written, strict=True)))

@@ -39,6 +39,12 @@ ON CONFLICT (connection_id, event_id) DO UPDATE SET
     outcome = CASE WHEN l.outcome = 'left_out' THEN excluded.outcome ELSE l.outcome END
 WHERE l.deliveries @? '$.* ? (@.outcome == "left_out")'
 """
+# The rows that the two statements below change, in one order for both.
+LOCK = """
+SELECT FROM event_log l
+WHERE (l.connection_id, l.object_id, l.resource) IN (SELECT * FROM unnest($1::text[], $2::text[], $3::text[]))
+ORDER BY l.connection_id, l.event_id FOR NO KEY UPDATE
+"""
 # Of events that a newer version overtook while they waited, the log says so with the moment at which it was written.
 END = """
 UPDATE event_log e SET
@@ -89,8 +95,8 @@ async def log_events(db: Connection, batch: Sequence[Parsed], reports: Iterable[
         await db.execute(LOG, *map(list, zip(*rows, strict=True)))
 
 
-async def log_late(db: Connection, reports: Iterable[Report]) -> None:
-    """Note the end of what was parked."""
+async def log_late(db: Connection, reports: Sequence[Report]) -> None:
+    """Note the end of what was parked, and what became of those of them that were Stripe's answers."""
     rows = [
         (
             r.connection_id,
@@ -105,16 +111,24 @@ async def log_late(db: Connection, reports: Iterable[Report]) -> None:
         for r in reports
     ]
     if rows:
+        await _lock(db, reports)
         await db.execute(END, *map(list, zip(*rows, strict=True)))
+        await log_answers(db, reports)
 
 
-async def log_answers(db: Connection, reports: Iterable[Report]) -> None:
+async def _lock(db: Connection, reports: Iterable[Report]) -> None:
+    keys = {(report.connection_id, report.object_id, report.resource) for report in reports}
+    await db.execute(LOCK, *map(list, zip(*sorted(keys), strict=True)))
+
+
+async def log_answers(db: Connection, reports: Sequence[Report]) -> None:
     """Note what became of Stripe's answers, at the events that made us ask."""
     answers: dict[tuple[str, str, str, int], dict[str, Any]] = defaultdict(dict)
     for r in reports:
         if r.origin is Origin.REFETCHED:
             answers[r.connection_id, r.resource, r.object_id, r.stamp][r.destination_id] = _entry(r)
     if answers:
+        await _lock(db, (report for report in reports if report.origin is Origin.REFETCHED))
         columns = map(list, zip(*sorted(answers), strict=True))
         await db.execute(ANSWER, *columns, [_text(answers[key]) for key in sorted(answers)])
 

@@ -9,14 +9,14 @@ from datetime import timedelta
 from services.destination_writer.omission import Tree, strip
 from services.destination_writer.records import Position, Record
 from shared.catalogue import BY_NAME
-from shared.db import Connection, Pool, Row, database_errors, transaction
+from shared.connections import hold
+from shared.db import Connection, Pool, Row, database_errors, in_transaction
 from shared.errors import MessageError
 from shared.messages import Origin
 from shared.metrics import LEFT_OUT
 from shared.retries import pause_seconds
 
 LONGEST_PAUSE = 30.0  # seconds between two tries of a parked record
-HELD = timedelta(days=36_500)  # until a person lets its delivery go on
 OMIT_AT_ONCE = 1000  # bodies
 CLAIMED_FOR = timedelta(seconds=30)  # longer than one try takes; then another writer may try
 
@@ -31,17 +31,24 @@ WITH input AS (
 INSERT INTO parked_records AS p
     (destination_id, connection_id, resource, object_id, stamp, body, origin, is_deleted, slice_id, topic, partition,
      record_offset, reason, next_try_at)
-SELECT $1, input.*, $13, now() + $14::interval FROM input
-WHERE EXISTS (SELECT FROM connections c WHERE c.id = input.connection_id AND c.state <> 'removing')
+SELECT $1, input.*, $13, CASE WHEN connection_id = ANY ($15::text[]) THEN 'infinity' ELSE now() + $14::interval END
+FROM input WHERE EXISTS (SELECT FROM connections c WHERE c.id = input.connection_id AND c.state <> 'removing')
 ORDER BY connection_id, resource, object_id
 ON CONFLICT (destination_id, connection_id, resource, object_id) DO UPDATE SET
     stamp = excluded.stamp, body = excluded.body, origin = excluded.origin, is_deleted = excluded.is_deleted,
     slice_id = coalesce(excluded.slice_id, p.slice_id), topic = excluded.topic, partition = excluded.partition,
-    record_offset = excluded.record_offset, reason = excluded.reason
+    record_offset = excluded.record_offset, reason = excluded.reason,
+    next_try_at = CASE WHEN excluded.next_try_at = 'infinity' THEN excluded.next_try_at ELSE p.next_try_at END
 WHERE p.stamp < excluded.stamp OR (p.stamp = excluded.stamp AND NOT p.is_deleted)
 )
 SELECT p.resource, p.object_id FROM parked_records p JOIN input i USING (connection_id, resource, object_id)
 WHERE p.destination_id = $1 AND p.stamp = i.stamp AND p.body <> i.body AND NOT p.is_deleted AND NOT i.is_deleted
+"""
+# What is parked where delivery has stopped is held, until a person lets it go on: that deletes the stop, and waits for
+# whoever holds it meanwhile.
+STOPPED = """
+SELECT connection_id FROM delivery_stops WHERE destination_id = $1 AND connection_id = ANY ($2::text[])
+ORDER BY connection_id FOR SHARE
 """
 # Who parks for a destination takes turns, so that together they keep within the cap.
 TURN = "SELECT pg_advisory_xact_lock(hashtextextended('tillstream.parked:' || $1, 0))"
@@ -65,16 +72,42 @@ ON CONFLICT (destination_id, connection_id, resource, slice_id) DO UPDATE SET
     since = least(g.since, excluded.since), until = greatest(g.until, excluded.until),
     records = g.records + excluded.records, version = g.version + 1
 """
-DUE = "SELECT DISTINCT destination_id, connection_id FROM parked_records WHERE next_try_at <= now() ORDER BY 1, 2"
+# Also what is held without a stop: nothing waits for a person who has nothing to let go.
+_IS_STOPPED = """
+EXISTS (SELECT FROM delivery_stops s
+        WHERE s.destination_id = {row}.destination_id AND s.connection_id = {row}.connection_id)
+"""
+DUE = f"""
+WITH RECURSIVE held AS (
+    (SELECT destination_id, connection_id FROM parked_records WHERE next_try_at = 'infinity' ORDER BY 1, 2 LIMIT 1)
+    UNION ALL
+    SELECT n.* FROM held h CROSS JOIN LATERAL (
+        SELECT p.destination_id, p.connection_id FROM parked_records p
+        WHERE p.next_try_at = 'infinity' AND (p.destination_id, p.connection_id) > (h.destination_id, h.connection_id)
+        ORDER BY 1, 2 LIMIT 1) n
+)
+SELECT destination_id, connection_id FROM parked_records WHERE next_try_at <= now()
+UNION SELECT h.destination_id, h.connection_id FROM held h WHERE NOT {_IS_STOPPED.format(row="h")}
+ORDER BY 1, 2
+"""
 # Rows are claimed, not locked: nobody who parks a record waits for a destination that does not answer.
-CLAIM = """
+CLAIM = f"""
 UPDATE parked_records p SET next_try_at = now() + $4::interval
-FROM (SELECT destination_id, connection_id, resource, object_id FROM parked_records
-      WHERE destination_id = $1 AND connection_id = $2 AND next_try_at <= now()
+FROM (SELECT destination_id, connection_id, resource, object_id FROM parked_records q
+      WHERE destination_id = $1 AND connection_id = $2
+        AND (next_try_at <= now() OR next_try_at = 'infinity' AND NOT {_IS_STOPPED.format(row="q")})
       ORDER BY 1, 2, 3, 4 LIMIT $3 FOR UPDATE SKIP LOCKED) AS due
 WHERE p.destination_id = due.destination_id AND p.connection_id = due.connection_id
   AND p.resource = due.resource AND p.object_id = due.object_id
 RETURNING p.*
+"""
+# Rows of a queue are locked in the order of their keys, as by whoever parks: nobody waits in a circle.
+LOCK = """
+SELECT FROM parked_records p JOIN unnest($3::text[], $4::text[]) AS u (resource, object_id) USING (resource, object_id)
+WHERE p.destination_id = $1 AND p.connection_id = $2 ORDER BY p.resource, p.object_id FOR UPDATE OF p
+"""
+LOCK_ALL = """
+SELECT FROM parked_records WHERE destination_id = $1 AND connection_id = $2 ORDER BY resource, object_id FOR UPDATE
 """
 _OF_QUEUE = """
 unnest($3::text[], $4::text[], $5::text[], $6::int[], $7::bigint[])
@@ -87,7 +120,8 @@ DELETE FROM parked_records p USING {_OF_QUEUE}
 """
 PARKED_MEANWHILE = f"UPDATE parked_records p SET next_try_at = now() FROM {_OF_QUEUE}"
 LATER = """
-UPDATE parked_records SET attempts = attempts + 1, next_try_at = now() + $3::interval, reason = $4
+UPDATE parked_records SET attempts = attempts + 1, reason = $4,
+    next_try_at = CASE WHEN $5 THEN 'infinity' ELSE now() + $3::interval END
 WHERE destination_id = $1 AND connection_id = $2
 """
 BODIES = """
@@ -120,25 +154,30 @@ class Parking:
         self._pool = pool
         self._cap = cap
 
-    async def park(
-        self, destination_id: str, records: Sequence[Record], *, reason: str, is_held: bool = False
-    ) -> Parked:
+    async def park(self, destination_id: str, records: Sequence[Record], *, reason: str) -> Parked:
         """Keep the newest record of each object, as far as the cap allows; the rest is noted as a gap.
 
-        Nothing is kept of a connection that is gone.
+        Where delivery has stopped, what is kept is held. Nothing is kept of a connection that is gone.
         """
         if not records:
             return Parked()
-        pause = HELD if is_held else timedelta(seconds=pause_seconds(0, base=1.0))
-        async with transaction(self._pool) as db:
+        pause = timedelta(seconds=pause_seconds(0, base=1.0))
+        connection_ids = sorted({record.connection_id for record in records})
+
+        async def work(db: Connection) -> Parked:
             await db.execute(TURN, destination_id)
+            await hold(db, connection_ids)
+            stopped = [row["connection_id"] for row in await db.fetch(STOPPED, destination_id, connection_ids)]
             kept, left_out = await self._divide(db, destination_id, records)
             if left_out:
                 await db.execute(LEAVE_OUT, destination_id, *map(list, zip(*map(_gap, left_out), strict=True)))
             columns = list(map(list, zip(*map(_columns, kept), strict=True)))
-            tied = await db.fetch(PARK, destination_id, *columns, reason, pause) if kept else ()
-        LEFT_OUT.inc(len(left_out))
-        return Parked(frozenset((row["resource"], row["object_id"]) for row in tied), tuple(left_out))
+            tied = await db.fetch(PARK, destination_id, *columns, reason, pause, stopped) if kept else ()
+            return Parked(frozenset((row["resource"], row["object_id"]) for row in tied), tuple(left_out))
+
+        parked = await in_transaction(self._pool, work)
+        LEFT_OUT.inc(len(parked.left_out))
+        return parked
 
     async def _divide(
         self, db: Connection, destination_id: str, records: Sequence[Record]
@@ -172,20 +211,24 @@ class Parking:
     async def remove(self, queue: Queue, rows: Sequence[Row]) -> None:
         """Forget records that were delivered; what was parked over one meanwhile is due at once."""
         columns = [[row[name] for row in rows] for name in ("resource", "object_id", *POSITION)]
-        async with transaction(self._pool) as db:
+
+        async def work(db: Connection) -> None:
+            await db.execute(LOCK, *queue, *columns[:2])
             await db.execute(DONE, *queue, *columns)
             await db.execute(PARKED_MEANWHILE, *queue, *columns)
 
-    async def postpone(self, queue: Queue, *, attempts: int, reason: str) -> None:
-        """Let everything of a destination and connection wait longer."""
-        pause = timedelta(seconds=pause_seconds(attempts, base=1.0, cap=LONGEST_PAUSE))
-        with database_errors():
-            await self._pool.execute(LATER, *queue, pause, reason)
+        await in_transaction(self._pool, work)
 
-    async def hold(self, queue: Queue, *, reason: str) -> None:
-        """Let everything of a destination and connection wait until a person lets its delivery go on."""
-        with database_errors():
-            await self._pool.execute(LATER, *queue, HELD, reason)
+    async def postpone(self, queue: Queue, *, attempts: int, reason: str) -> None:
+        """Let everything of a destination and connection wait longer; where delivery has stopped, it is held."""
+        pause = timedelta(seconds=pause_seconds(attempts, base=1.0, cap=LONGEST_PAUSE))
+
+        async def work(db: Connection) -> None:
+            is_stopped = bool(await db.fetch(STOPPED, queue[0], [queue[1]]))
+            await db.execute(LOCK_ALL, *queue)
+            await db.execute(LATER, *queue, pause, reason, is_stopped)
+
+        await in_transaction(self._pool, work)
 
     async def omit(self, queue: Queue, resource: str, tree: Tree) -> None:
         """Take fields out of what is parked: that shall not hold them either until it is delivered."""
@@ -194,11 +237,20 @@ class Parking:
             with database_errors():
                 rows = await self._pool.fetch(BODIES, *queue, resource, last, OMIT_AT_ONCE)
                 changes = [(row["object_id"], row["body"], body) for row in rows if (body := _strip(row["body"], tree))]
-                if changes:
-                    await self._pool.execute(REPLACE, *queue, resource, *map(list, zip(*changes, strict=True)))
+            if changes:
+                await self._replace(queue, resource, changes)
             if len(rows) < OMIT_AT_ONCE:
                 return
             last = rows[-1]["object_id"]
+
+    async def _replace(self, queue: Queue, resource: str, changes: Sequence[tuple[str, bytes, bytes]]) -> None:
+        ids, old, new = map(list, zip(*changes, strict=True))
+
+        async def work(db: Connection) -> None:
+            await db.execute(LOCK, *queue, [resource] * len(ids), ids)
+            await db.execute(REPLACE, *queue, resource, ids, old, new)
+
+        await in_transaction(self._pool, work)
 
     async def count(self) -> int:
         """Return how many records wait."""

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from services.destination_writer.delivery import Outcome, Report
 from services.destination_writer.records import Parsed, Position
 from shared.db import Connection
-from shared.dead_letters import Replay
+from shared.dead_letters import Replay, take_turn
 
 _COUNTED = """
 UPDATE dead_letter_replays r SET {field} = {field} + c.number
@@ -33,6 +33,13 @@ UPDATE dead_letters d SET topic = u.topic, partition = u.partition, record_offse
 FROM unnest($1::bigint[], $2::text[], $3::int[], $4::bigint[]) AS u (id, topic, partition, record_offset)
 WHERE d.id = u.id
 """
+ARE_PARKED = """
+SELECT EXISTS (
+    SELECT FROM dead_letters d
+    JOIN unnest($1::text[], $2::int[], $3::bigint[], $4::text[]) AS u (topic, partition, record_offset, destination_id)
+      USING (topic, partition, record_offset, destination_id)
+    WHERE d.is_parked)
+"""
 NOTHING = ""  # its new dead letter says it
 LATE = f"""
 WITH settled AS (
@@ -54,6 +61,7 @@ async def settle(db: Connection, batch: Sequence[Parsed], reports: Sequence[Repo
     outcomes: dict[Position, set[Outcome]] = defaultdict(set)
     for report in reports:
         outcomes[report.position].add(report.outcome)
+    await take_turn(db)
     by_statement: dict[str, list[tuple[Replay, Position]]] = defaultdict(list)
     for replay, position in sorted(replays, key=lambda one: one[0].letter_id):
         by_statement[_statement(replay, outcomes[position])].append((replay, position))
@@ -75,10 +83,12 @@ async def settle_late(db: Connection, reports: Sequence[Report]) -> None:
     written = [report for report in reports if report.outcome is not Outcome.FAILED]
     if written:
         places = [report.position for report in written]
-        await db.execute(
-            LATE,
+        columns = (
             [place.topic for place in places],
             [place.partition for place in places],
             [place.offset for place in places],
             [report.destination_id for report in written],
         )
+        if await db.fetchval(ARE_PARKED, *columns):
+            await take_turn(db)
+            await db.execute(LATE, *columns)

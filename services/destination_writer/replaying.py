@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from services.destination_writer.ledger import ask_stripe
 from services.destination_writer.records import Refetch
 from shared.acceptance import KnownOwner, find_key
-from shared.db import Connection, Pool, Row, database_errors, transaction
-from shared.dead_letters import describe
+from shared.connections import hold
+from shared.db import Connection, Pool, Row, database_errors, in_transaction
+from shared.dead_letters import describe, take_turn
 from shared.errors import MessageError, TransientError
 from shared.kafka import Outgoing, Producer
 from shared.letter_choice import condition_of
@@ -36,7 +37,7 @@ CLAIM = """
 UPDATE dead_letters d SET replay_id = $1 FROM (
     SELECT id FROM dead_letters WHERE id > $2 AND id <= $3
       AND (replay_id IS NULL OR (replay_id = $1 AND NOT is_published)) AND {filters}
-    ORDER BY id LIMIT $4 FOR UPDATE) AS due
+    ORDER BY id LIMIT $4) AS due
 WHERE d.id = due.id
 RETURNING d.id, d.stage, d.connection_id, d.destination_id, d.topic, d.key, d.headers, d.body, d.resource, d.object_id
 """
@@ -56,7 +57,10 @@ WHERE id = $1
 """
 FINISH = """
 UPDATE dead_letter_replays r SET status = 'done', finished_at = now()
-WHERE r.status = 'running' AND r.is_walked AND NOT EXISTS (SELECT FROM dead_letters d WHERE d.replay_id = r.id)
+WHERE r.status = 'running' AND r.id IN (
+    SELECT o.id FROM dead_letter_replays o
+    WHERE o.status = 'running' AND o.is_walked AND NOT EXISTS (SELECT FROM dead_letters d WHERE d.replay_id = o.id)
+    ORDER BY o.id FOR UPDATE SKIP LOCKED)
 """
 
 
@@ -104,15 +108,18 @@ class Replaying:
         tally = self._sort(letters, await self._owners(letters))
         for topic in dict.fromkeys(topic for topic, _, _ in tally.published):
             await self._producer.publish_all(topic, [out for one, _, out in tally.published if one is topic])
-        async with transaction(self._pool) as db:
-            await self._note(db, replay, letters, tally)
+        await in_transaction(self._pool, lambda db: self._note(db, replay, letters, tally))
         return True
 
     async def _claim(self, replay: Row) -> list[KeptLetter]:
         filters, values = condition_of(replay["chosen"], first=5)
         sql = CLAIM.format(filters=filters)
-        with database_errors():
-            rows = await self._pool.fetch(sql, replay["id"], replay["cursor"], replay["up_to"], BATCH, *values)
+
+        async def work(db: Connection) -> list[Row]:
+            await take_turn(db)
+            return list(await db.fetch(sql, replay["id"], replay["cursor"], replay["up_to"], BATCH, *values))
+
+        rows = await in_transaction(self._pool, work)
         return sorted((KeptLetter(**row) for row in rows), key=lambda letter: letter.id)
 
     async def _owners(self, letters: Sequence[KeptLetter]) -> dict[str, KnownOwner]:
@@ -133,8 +140,11 @@ class Replaying:
 
     async def _note(self, db: Connection, replay: Row, letters: Sequence[KeptLetter], tally: Tally) -> None:
         replay_id = replay["id"]
+        asked = [refetch for _, refetch in tally.asked]
+        await hold(db, (refetch.connection_id for refetch in asked))
+        await ask_stripe(db, asked)
+        await take_turn(db)
         await db.execute(PUBLISHED, [letter.id for _, letter, _ in tally.published], replay_id)
-        await ask_stripe(db, [refetch for _, refetch in tally.asked])
         await db.execute(GONE, sorted([letter_id for letter_id, _ in tally.asked] + tally.needless))
         await db.execute(GIVEN_BACK, [letter_id for letter_id, _ in tally.skipped], replay_id)
         if tally.refused:

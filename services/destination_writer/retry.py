@@ -65,9 +65,6 @@ class Retry:
             return 0
         try:
             await self._deliver(queue, rows)
-        except DeliveryStoppedError as error:
-            await self._parked.hold(queue, reason=error.message)
-            return 0
         except DestinationUnavailableError as error:
             await self._parked.postpone(queue, attempts=rows[0]["attempts"], reason=error.message)
             return 0

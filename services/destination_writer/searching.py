@@ -11,15 +11,17 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import partial
 
-from services.destination_writer.destinations import Older
+from services.destination_writer.destinations import Older, Span
 from services.destination_writer.ledger import ask_stripe
 from services.destination_writer.outlets import Outlets
 from services.destination_writer.records import Refetch
 from services.destination_writer.routing import Route, Routes
 from shared.catalogue import BY_NAME
+from shared.connections import hold
 from shared.db import Connection as Database
-from shared.db import Pool, affected, database_errors, transaction
+from shared.db import Pool, affected, database_errors, in_transaction
 from shared.errors import DestinationUnavailableError, NotFoundError, TerminalError, TransientError
 from shared.log import get_logger
 from shared.retries import pause_seconds
@@ -96,9 +98,7 @@ class Searching:
             outlet = await self._outlets.get(search.destination_id)
             wanted = Older(search.stamp, _latest(search.range_start, route.start), search.range_end)
             span = await outlet.find_older(route.account, BY_NAME[search.resource], wanted, after, STEP_DEADLINE)
-            async with transaction(self._pool) as db:
-                found = await _ask(db, search, span.ids)
-                await advance(db, search, span.last_id, found=found)
+            found = await in_transaction(self._pool, partial(_note, search, span))
             if found:
                 get_logger().info("absent_rows", sync=search.sync_id, resource=search.resource, found=found)
             after, is_done = span.last_id, span.last_id is None
@@ -106,6 +106,14 @@ class Searching:
     async def _count_open(self, search: Search) -> int:
         with database_errors():
             return int(await self._pool.fetchval(OPEN, search.connection_id, REASON))
+
+
+async def _note(search: Search, span: Span, db: Database) -> int:
+    """Have Stripe asked about what the list did not show, and note how far the search has come."""
+    await hold(db, [search.connection_id])
+    found = await _ask(db, search, span.ids)
+    await advance(db, search, span.last_id, found=found)
+    return found
 
 
 async def _ask(db: Database, search: Search, ids: Sequence[str]) -> int:

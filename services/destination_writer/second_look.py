@@ -18,7 +18,8 @@ from services.destination_writer.records import Position, Record
 from services.destination_writer.routing import Route, Routes
 from shared.catalogue import BY_NAME
 from shared.comparisons import KEPT
-from shared.db import Pool, Row, database_errors, transaction
+from shared.connections import hold
+from shared.db import Connection, Pool, Row, database_errors, in_transaction
 from shared.errors import DestinationRejectedError, DestinationUnavailableError, NotFoundError, TransientError
 from shared.log import get_logger
 from shared.messages import Origin
@@ -36,7 +37,9 @@ WHERE d.id = due.id RETURNING d.*
 """
 # Another writer may have looked meanwhile: what it has settled is not counted again.
 SETTLE = """
-DELETE FROM differences WHERE id = ANY ($1::bigint[]) AND status = 'suspected' RETURNING id
+DELETE FROM differences d USING (
+    SELECT id FROM differences WHERE id = ANY ($1::bigint[]) AND status = 'suspected' ORDER BY id FOR UPDATE) looked
+WHERE d.id = looked.id RETURNING d.id
 """
 ROOM = "SELECT count(*) FROM differences WHERE sync_id = $1 AND status = 'confirmed'"
 CONFIRM = """
@@ -92,8 +95,10 @@ class SecondLook:
 
     async def _settle(self, looked: Sequence[tuple[Row, Compared | None]]) -> None:
         """Note what came of the second look; what is not wanted any more (`None`) is forgotten."""
-        words: Counter[tuple[str, str, str, str]] = Counter()
-        async with transaction(self._pool) as db:
+
+        async def work(db: Connection) -> None:
+            words: Counter[tuple[str, str, str, str]] = Counter()
+            await hold(db, (row["connection_id"] for row, _ in looked))
             mine = {row["id"] for row in await db.fetch(SETTLE, sorted(row["id"] for row, _ in looked))}
             room: dict[str, int] = {}
             for row, compared in looked:
@@ -109,6 +114,8 @@ class SecondLook:
                     where = [row[n] for n in ("sync_id", "connection_id", "destination_id", "resource", "object_id")]
                     await db.execute(CONFIRM, *where, compared.finding, list(compared.fields), row["stamp"])
             await count(db, words)
+
+        await in_transaction(self._pool, work)
 
 
 def _record(row: Row) -> Record:

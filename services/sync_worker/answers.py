@@ -18,16 +18,26 @@ ON CONFLICT (connection_id, resource, object_id, topic, partition) DO UPDATE
 SET log_id = excluded.log_id, last_offset = excluded.last_offset,
     listed_from = least(a.listed_from, excluded.listed_from)
 """
-FORGET_WRITTEN = """
-DELETE FROM answers a USING writer_progress w
-WHERE w.cluster_id = a.log_id AND w.topic = a.topic AND w.partition = a.partition AND w.next_offset > a.last_offset
-  AND NOT EXISTS (SELECT FROM broker_gaps g WHERE g.log_id = a.log_id AND g.topic = a.topic
-                  AND g.partition = a.partition AND g.from_offset <= a.last_offset)
+# Answers are locked in the order of their keys, in which they are noted.
+_ORDER = "ORDER BY a.connection_id, a.resource, a.object_id, a.topic, a.partition"
+_IS_SAME = """
+(a.connection_id, a.resource, a.object_id, a.topic, a.partition)
+    = (l.connection_id, l.resource, l.object_id, l.topic, l.partition)
+"""
+FORGET_WRITTEN = f"""
+DELETE FROM answers a USING (
+    SELECT a.* FROM answers a JOIN writer_progress w
+      ON w.cluster_id = a.log_id AND w.topic = a.topic AND w.partition = a.partition AND w.next_offset > a.last_offset
+    WHERE NOT EXISTS (SELECT FROM broker_gaps g WHERE g.log_id = a.log_id AND g.topic = a.topic
+                      AND g.partition = a.partition AND g.from_offset <= a.last_offset)
+    {_ORDER} FOR UPDATE OF a) l
+WHERE {_IS_SAME}
 """
 # The newest part of a list begins where the lost answer had begun.
-ASK_LOST = """
+ASK_LOST = f"""
 WITH lost AS (
-    DELETE FROM answers WHERE log_id <> $1 RETURNING connection_id, resource, object_id, listed_from
+    DELETE FROM answers a USING (SELECT a.* FROM answers a WHERE a.log_id <> $1 {_ORDER} FOR UPDATE) l
+    WHERE {_IS_SAME} RETURNING a.connection_id, a.resource, a.object_id, a.listed_from
 ), tails AS (
     UPDATE list_tails t SET listed_to = least(t.listed_to, l.since)
     FROM (SELECT connection_id, resource, min(listed_from) AS since FROM lost GROUP BY 1, 2) l
@@ -39,10 +49,12 @@ FROM lost l JOIN connections c ON c.id = l.connection_id AND l.resource = ANY (c
 ON CONFLICT (connection_id, resource, object_id) DO UPDATE SET generation = r.generation + 1, told_by = NULL
 """
 # Their offsets stay as they are, but what they stand for is gone.
-LOSE = """
-UPDATE answers a SET log_id = ''
-FROM unnest($2::text[], $3::int[], $4::bigint[]) AS u (topic, partition, from_offset)
-WHERE a.log_id = $1 AND a.topic = u.topic AND a.partition = u.partition AND a.last_offset >= u.from_offset
+LOSE = f"""
+UPDATE answers a SET log_id = '' FROM (
+    SELECT a.* FROM answers a JOIN unnest($2::text[], $3::int[], $4::bigint[]) AS u (topic, partition, from_offset)
+      ON a.topic = u.topic AND a.partition = u.partition AND a.last_offset >= u.from_offset
+    WHERE a.log_id = $1 {_ORDER} FOR UPDATE OF a) l
+WHERE {_IS_SAME}
 """
 
 Offsets = Mapping[tuple[str, int], int]  # topic and partition → last offset

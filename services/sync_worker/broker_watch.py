@@ -23,6 +23,7 @@ from shared.connections import ConnectionStore
 from shared.crypto import make_id
 from shared.db import Connection as Database
 from shared.db import Pool, Row, database_errors, transaction
+from shared.dead_letters import take_turn
 from shared.errors import KafkaUnavailableError
 from shared.log import get_logger
 from shared.metrics import BROKER_LOSSES
@@ -80,15 +81,18 @@ WHERE g.log_id = $1 AND g.topic = u.topic AND g.partition = u.partition AND g.fr
 """
 # No log has an empty name: a slice that lies on it runs again.
 LOSE_SLICES = f"""
-UPDATE slices s SET cluster_id = '' WHERE s.cluster_id = $1 AND s.status <> 'confirmed' AND EXISTS (
-    SELECT FROM slice_offsets o JOIN {_OFFSETS} ON u.topic = o.topic AND u.partition = o.partition
-    WHERE o.slice_id = s.id AND o.last_offset >= u.number)
+UPDATE slices SET cluster_id = '' WHERE id IN (
+    SELECT s.id FROM slices s WHERE s.cluster_id = $1 AND s.status <> 'confirmed' AND EXISTS (
+        SELECT FROM slice_offsets o JOIN {_OFFSETS} ON u.topic = o.topic AND u.partition = o.partition
+        WHERE o.slice_id = s.id AND o.last_offset >= u.number)
+    ORDER BY s.id FOR NO KEY UPDATE OF s)
 """
 SKIP = f"""
 INSERT INTO writer_progress AS w (cluster_id, topic, partition, next_offset) SELECT $1, u.* FROM {_OFFSETS}
 ON CONFLICT (cluster_id, topic, partition) DO UPDATE SET next_offset = greatest(w.next_offset, excluded.next_offset)
 """
 # Only what was written is sure.
+HOLD_ALL = "SELECT FROM connections ORDER BY id FOR NO KEY UPDATE"
 GO_BACK = """
 UPDATE connections SET events_complete_to =
     least(events_complete_to, coalesce(events_written_to, extract(epoch FROM created_at)::bigint))
@@ -166,11 +170,14 @@ class BrokerWatch:
         async with transaction(self._pool) as db:
             await db.execute(TAKE_TURN)
             await db.execute(NOTE_SEEN, log.cluster_id, bool(row["is_mark_old"]))
+            has_passed = False
             if row["mark"] == mark:
-                await self._find_passed(db, log, seen, noted.gaps)
+                has_passed = await self._find_passed(db, log, seen, noted.gaps)
             else:  # the writers begin where the log begins
                 await db.execute(SKIP, log.id, *_columns(seen.starts))
             await settle_answers(db, log.id)
+            if has_passed:
+                await self._heal(db, Cause.PASSED)
 
     async def _noted(self) -> _Noted:
         with database_errors():
@@ -209,13 +216,16 @@ class BrokerWatch:
                 has_its_mark = cause is Cause.OTHER_CLUSTER and await db.fetchval(RETURN_TO, seen.cluster_id, seen.mark)
                 if not has_its_mark:
                     await db.execute(BEGIN_NEXT, seen.cluster_id, await self._leave_mark())
+                await take_turn(db)
                 await db.execute(KEEP_LETTERS, Log(row["cluster_id"], row["life"]).id)
                 await self._heal(db, cause)
                 now = await db.fetchrow(CURRENT, STRANGE_AFTER)
             return now
 
-    async def _find_passed(self, db: Database, log: Log, seen: Seen, gaps: Mapping[Partition, int]) -> None:
-        """Find what the broker has let go before it was written: its retention was shorter than an outage.
+    async def _find_passed(self, db: Database, log: Log, seen: Seen, gaps: Mapping[Partition, int]) -> bool:
+        """Find what the broker has let go before it was written, and tell whether there is any.
+
+        Its retention was shorter than an outage.
 
         `gaps` are what writers had noted before the look. A record that became a dead letter leaves one, too.
         """
@@ -223,16 +233,17 @@ class BrokerWatch:
         passed = await db.fetch(PASSED, log.id, *_columns(seen.starts))
         lost |= {(row["topic"], row["partition"]): row["from_offset"] for row in passed}
         if lost:
+            await db.execute(SKIP, log.id, *_columns({place: seen.starts[place] for place in lost}))
             await db.execute(LOSE_SLICES, log.id, *_columns(lost))
             await db.execute(LOSE_ANSWERS, log.id, *_columns(lost))
-            await db.execute(SKIP, log.id, *_columns({place: seen.starts[place] for place in lost}))
-            await self._heal(db, Cause.PASSED)
         if gaps:
             await db.execute(CLOSE_GAPS, log.id, *_columns(gaps))
+        return bool(lost)
 
     async def _heal(self, db: Database, cause: Cause) -> None:
         BROKER_LOSSES.labels(cause).inc()
         get_logger().error("broker_lost_records", cause=cause)
+        await db.execute(HOLD_ALL)
         for row in await db.fetch(GO_BACK):
             if row["state"] == "active" and not await db.fetchval(IS_QUEUED, row["id"], LOST):
                 await self._queue(db, row["id"], row["events_complete_to"] - OVERLAP)

@@ -11,8 +11,9 @@ from services.sync_worker.planning import plan
 from services.sync_worker.sampling import plan_sample
 from services.sync_worker.slices import Slices
 from shared.broker_log import CurrentLog
+from shared.connections import hold
 from shared.db import Connection as Database
-from shared.db import Pool, Row, RowInUseError, database_errors, transaction
+from shared.db import Pool, Row, RowInUseError, database_errors, in_transaction, transaction
 from shared.errors import TransientError
 from shared.log import get_logger
 from shared.searches import note_searches
@@ -40,11 +41,14 @@ SELECT EXISTS (SELECT FROM syncs WHERE connection_id = $1 AND kind = 'backfill' 
 """
 # What lies on another log than the current one is lost: the slice runs again.
 RESTART_LOST = """
-UPDATE slices s SET status = 'planned', cursor = NULL, cursor_created = NULL, cluster_id = NULL, read_at = NULL,
+UPDATE slices SET status = 'planned', cursor = NULL, cursor_created = NULL, cluster_id = NULL, read_at = NULL,
     pages = 0, records = 0
-FROM syncs y WHERE y.id = s.sync_id AND y.status IN ('running', 'paused') AND s.status IN ('planned', 'published')
-  AND s.cluster_id IS NOT NULL AND s.cluster_id <> $1 AND (s.lease_until IS NULL OR s.lease_until < now())
-RETURNING s.id
+WHERE id IN (
+    SELECT s.id FROM slices s JOIN syncs y ON y.id = s.sync_id
+    WHERE y.status IN ('running', 'paused') AND s.status IN ('planned', 'published')
+      AND s.cluster_id IS NOT NULL AND s.cluster_id <> $1 AND (s.lease_until IS NULL OR s.lease_until < now())
+    ORDER BY s.id FOR NO KEY UPDATE OF s SKIP LOCKED)
+RETURNING id
 """
 FORGET_OFFSETS = "DELETE FROM slice_offsets WHERE slice_id = ANY ($1::bigint[])"
 FORGET_COUNTS = "DELETE FROM slice_counts WHERE slice_id = ANY ($1::bigint[])"
@@ -61,32 +65,47 @@ _IS_UNWRITTEN = """
  OR EXISTS (SELECT FROM delivery_gaps g WHERE g.slice_id = s.id))
 """
 CONFIRM = f"""
-UPDATE slices s SET status = 'confirmed'
-FROM syncs y
-WHERE y.id = s.sync_id AND y.status IN ('running', 'paused', 'cancelled') AND s.status = 'published'
-  AND s.cluster_id = $1 AND NOT {_IS_UNWRITTEN}
-RETURNING s.sync_id, s.resource = $2 AS is_feed
+UPDATE slices SET status = 'confirmed'
+WHERE id IN (
+    SELECT s.id FROM slices s JOIN syncs y ON y.id = s.sync_id
+    WHERE y.status IN ('running', 'paused', 'cancelled') AND s.status = 'published'
+      AND s.cluster_id = $1 AND NOT {_IS_UNWRITTEN}
+    ORDER BY s.id FOR NO KEY UPDATE OF s SKIP LOCKED)
+RETURNING sync_id, resource = $2 AS is_feed
 """
 # What a comparison with the feed has published is written: no event before its reading is missing, nor only on Kafka.
 ADVANCE_WRITTEN = """
+WITH fed AS (
+    SELECT s.sync_id, min(s.connection_id) AS connection_id, min(s.read_at) AS read_at FROM slices s
+    WHERE s.sync_id = ANY ($1::text[]) AND s.resource = $2
+    GROUP BY s.sync_id HAVING bool_and(s.status = 'confirmed')
+), told AS (
+    SELECT o.id FROM connections o WHERE o.id IN (SELECT connection_id FROM fed) ORDER BY o.id FOR NO KEY UPDATE
+)
 UPDATE connections c SET events_written_to = greatest(c.events_written_to, f.read_at)
-FROM (SELECT s.sync_id, min(s.connection_id) AS connection_id, min(s.read_at) AS read_at FROM slices s
-      WHERE s.sync_id = ANY ($1::text[]) AND s.resource = $2
-      GROUP BY s.sync_id HAVING bool_and(s.status = 'confirmed')) f
+FROM (SELECT connection_id, max(read_at) AS read_at FROM fed GROUP BY 1) f JOIN told ON told.id = f.connection_id
 WHERE c.id = f.connection_id
 """
+# What may end now: nothing of it is left to fetch or to write, but for what waits for a permission.
+ENDING = """
+SELECT y.id, y.connection_id FROM syncs y WHERE y.status = 'running' AND y.kind <> 'live' AND NOT EXISTS (
+    SELECT FROM slices s WHERE s.sync_id = y.id AND (s.status = 'published' OR s.status = 'planned' AND NOT EXISTS (
+      SELECT FROM resource_faults f WHERE f.connection_id = s.connection_id AND f.resource = s.resource)))
+"""
+# A sync is locked before its slices, as by whoever notes a page; one that is busy ends the next time.
+TAKE = "SELECT id FROM syncs WHERE id = ANY ($1::text[]) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED"
 # Held until the end of the transaction: a permission that comes back in between finds the slices that were given up.
 HOLD_FAULTS = """
 SELECT FROM resource_faults f WHERE EXISTS (
     SELECT FROM slices s WHERE s.connection_id = f.connection_id AND s.resource = f.resource AND s.status = 'planned')
-FOR SHARE OF f
+ORDER BY f.connection_id, f.resource FOR SHARE OF f
 """
 # When nothing else is left to do, what waits for a permission is given up: the permission's return begins it again.
 GIVE_UP_WAITING = """
 UPDATE slices s SET status = 'failed', cause_code = f.code, cause = f.cause
 FROM resource_faults f, syncs y
 WHERE f.connection_id = s.connection_id AND f.resource = s.resource AND y.id = s.sync_id AND y.status = 'running'
-  AND s.status = 'planned' AND (s.lease_until IS NULL OR s.lease_until < now())
+  AND y.id = ANY ($1::text[]) AND s.status = 'planned' AND (s.lease_until IS NULL OR s.lease_until < now())
   AND NOT EXISTS (
     SELECT FROM slices o WHERE o.sync_id = s.sync_id AND (o.status = 'published' OR o.status = 'planned' AND (
       o.lease_until > now() OR NOT EXISTS (
@@ -94,7 +113,7 @@ WHERE f.connection_id = s.connection_id AND f.resource = s.resource AND y.id = s
 """
 # A comparison that has read all it wants: what its whole lists did not show is looked for before it ends.
 COMPARED = """
-SELECT y.id FROM syncs y WHERE y.kind = 'verify' AND y.status = 'running' AND y.sample_pages IS NULL
+SELECT y.id FROM syncs y WHERE y.id = ANY ($1::text[]) AND y.kind = 'verify' AND y.sample_pages IS NULL
   AND NOT EXISTS (SELECT FROM slices s WHERE s.sync_id = y.id AND s.status NOT IN ('confirmed', 'failed'))
   AND NOT EXISTS (SELECT FROM searches f WHERE f.sync_id = y.id)
 """
@@ -111,7 +130,7 @@ LEFT JOIN LATERAL (
     WHERE s.sync_id = z.id AND s.status = 'failed'
       AND s.cause_code NOT IN ('resource_unavailable', 'not_synced') ORDER BY s.id LIMIT 1
 ) f ON true
-WHERE y.id = z.id AND y.status = 'running' AND y.kind <> 'live' AND NOT {IS_BEING_COMPARED}
+WHERE y.id = z.id AND y.id = ANY ($2::text[]) AND y.status = 'running' AND y.kind <> 'live' AND NOT {IS_BEING_COMPARED}
   AND NOT EXISTS (
     SELECT FROM slices s WHERE s.sync_id = y.id AND (
       s.status NOT IN ('confirmed', 'failed') OR s.status = 'failed' AND s.cluster_id = $1 AND {_IS_UNWRITTEN}))
@@ -119,12 +138,13 @@ RETURNING y.id, y.connection_id, y.kind, y.status, y.resources, y.started_at
 """
 # Its last pages may still be on their way, and count.
 FINISH_CANCELLED = f"""
-UPDATE syncs y SET finished_at = now()
-WHERE y.status = 'cancelled' AND y.finished_at IS NULL
-  AND NOT EXISTS (
-    SELECT FROM slices s WHERE s.sync_id = y.id AND (
-      s.lease_until > now() OR s.status <> 'confirmed' AND s.cluster_id = $1 AND {_IS_UNWRITTEN}))
-RETURNING y.id
+UPDATE syncs SET finished_at = now() WHERE id IN (
+    SELECT y.id FROM syncs y WHERE y.status = 'cancelled' AND y.finished_at IS NULL
+      AND NOT EXISTS (
+        SELECT FROM slices s WHERE s.sync_id = y.id AND (
+          s.lease_until > now() OR s.status <> 'confirmed' AND s.cluster_id = $1 AND {_IS_UNWRITTEN}))
+    ORDER BY y.id FOR NO KEY UPDATE OF y SKIP LOCKED)
+RETURNING id
 """
 LEAVE_CANCELLED = """
 UPDATE slices SET status = 'failed', cause_code = 'cancelled', cause = 'The sync was cancelled.'
@@ -132,12 +152,14 @@ WHERE sync_id = ANY ($1::text[]) AND status IN ('planned', 'published')
 """
 # The writers make it and count in it; a batch that began in its hour may come a moment later.
 FINISH_HOURS = """
-UPDATE syncs SET status = 'succeeded', finished_at = range_end
-WHERE kind = 'live' AND status = 'running' AND range_end < now() - interval '1 minute'
+UPDATE syncs SET status = 'succeeded', finished_at = range_end WHERE id IN (
+    SELECT id FROM syncs WHERE kind = 'live' AND status = 'running' AND range_end < now() - interval '1 minute'
+    ORDER BY connection_id, id FOR NO KEY UPDATE SKIP LOCKED)
 """
 # What was listed by a backfill needs to be listed again only from its start on.
 TAILS = """
-INSERT INTO list_tails AS t (connection_id, resource, listed_to) SELECT $1, r, $3 FROM unnest($2::text[]) AS r
+INSERT INTO list_tails AS t (connection_id, resource, listed_to)
+SELECT $1, r, $3 FROM unnest($2::text[]) AS r ORDER BY r
 ON CONFLICT (connection_id, resource) DO UPDATE SET listed_to = greatest(t.listed_to, excluded.listed_to)
 """
 
@@ -185,6 +207,7 @@ class Completion:
         else:
             plans = await plan_sample(self._pool, row, start=start, end=end)
         async with transaction(self._pool) as db:
+            await hold(db, [row["connection_id"]])
             begun = await self._slices.begin(db, row["id"], plans, range_end=end)
             if begun and EVENT_FEED in row["resources"] and is_beyond_feed(*gap, now=now):
                 await self._list_again(db, row)
@@ -200,14 +223,15 @@ class Completion:
 
     async def finish_confirmed(self) -> None:
         """Confirm slices that the writers are done with, and end the syncs that have nothing left to do."""
+        # Each step is a transaction of its own, since together they would lock rows in no order.
+        await in_transaction(self._pool, self._confirm)
         try:
-            async with transaction(self._pool) as db:
-                await self._confirm(db)
-                await self._finish(db)
-                await self._finish_cancelled(db)
-                await db.execute(FINISH_HOURS)
+            await in_transaction(self._pool, self._finish)
         except RowInUseError:
             get_logger().info("connection_gone")  # removed while its sync ended: nothing was changed
+        await in_transaction(self._pool, self._finish_cancelled)
+        with database_errors():
+            await self._pool.execute(FINISH_HOURS)
 
     async def _confirm(self, db: Database) -> None:
         lost = [row["id"] for row in await db.fetch(RESTART_LOST, self._log.id)]
@@ -217,10 +241,15 @@ class Completion:
         await db.execute(ADVANCE_WRITTEN, list(confirmed), EVENT_FEED)
 
     async def _finish(self, db: Database) -> None:
+        ending = await db.fetch(ENDING)
+        if not ending:
+            return
+        await hold(db, (row["connection_id"] for row in ending))
+        taken = [row["id"] for row in await db.fetch(TAKE, [row["id"] for row in ending])]
         await db.execute(HOLD_FAULTS)
-        await db.execute(GIVE_UP_WAITING)
-        await note_searches(db, [row["id"] for row in await db.fetch(COMPARED)])
-        finished = await db.fetch(FINISH, self._log.id)
+        await db.execute(GIVE_UP_WAITING, taken)
+        await note_searches(db, [row["id"] for row in await db.fetch(COMPARED, taken)])
+        finished = await db.fetch(FINISH, self._log.id, taken)
         await freeze(db, [row["id"] for row in finished])
         await note_searches(db, [row["id"] for row in finished if row["kind"] != Kind.VERIFY])
         await db.execute(FORGET_COMPARED, [row["id"] for row in finished])

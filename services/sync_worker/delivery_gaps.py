@@ -16,8 +16,9 @@ from datetime import timedelta
 from services.sync_worker.clients import Clients
 from services.sync_worker.gap_fill import FEED_DAYS, OVERLAP, GapFill
 from shared.catalogue import BY_NAME
-from shared.connections import Connection, ConnectionStore
-from shared.db import Pool, Row, database_errors, transaction
+from shared.connections import Connection, ConnectionStore, hold
+from shared.db import Connection as Database
+from shared.db import Pool, Row, database_errors, in_transaction
 from shared.errors import NotFoundError, TerminalError, TransientError
 from shared.log import get_logger
 from shared.syncs import Kind, SyncStore
@@ -27,15 +28,23 @@ LEASE = timedelta(minutes=2)  # a gap that is filled twice changes no row
 TRIGGER = "destination caught up"
 
 CLAIM = """
-UPDATE delivery_gaps g SET lease_until = now() + $1::interval
-WHERE (g.lease_until IS NULL OR g.lease_until < now())
-  AND EXISTS (SELECT FROM connections c WHERE c.id = g.connection_id AND c.state = 'active')
-  AND NOT EXISTS (SELECT FROM parked_records p
-                  WHERE p.destination_id = g.destination_id AND p.connection_id = g.connection_id)
-  AND NOT EXISTS (SELECT FROM slices s JOIN syncs y ON y.id = s.sync_id
-                  WHERE s.id = g.slice_id AND s.status = 'planned' AND y.status IN ('queued', 'running', 'paused'))
-RETURNING *, EXISTS (SELECT FROM connection_destinations l
-                     WHERE l.connection_id = g.connection_id AND l.destination_id = g.destination_id) AS is_delivered_to
+UPDATE delivery_gaps d SET lease_until = now() + $1::interval
+FROM (
+    SELECT g.destination_id, g.connection_id, g.resource, g.slice_id FROM delivery_gaps g
+    WHERE (g.lease_until IS NULL OR g.lease_until < now())
+      AND EXISTS (SELECT FROM connections c WHERE c.id = g.connection_id AND c.state = 'active')
+      AND NOT EXISTS (SELECT FROM parked_records p
+                      WHERE p.destination_id = g.destination_id AND p.connection_id = g.connection_id)
+      AND NOT EXISTS (SELECT FROM slices s JOIN syncs y ON y.id = s.sync_id
+                      WHERE s.id = g.slice_id AND s.status = 'planned' AND y.status IN ('queued', 'running', 'paused'))
+    ORDER BY 1, 2, 3, 4 FOR UPDATE OF g SKIP LOCKED) free
+WHERE (d.destination_id, d.connection_id, d.resource, d.slice_id)
+    = (free.destination_id, free.connection_id, free.resource, free.slice_id)
+RETURNING d.*, EXISTS (SELECT FROM connection_destinations l WHERE l.connection_id = d.connection_id
+                       AND l.destination_id = d.destination_id) AS is_delivered_to
+"""
+LOCK = """
+SELECT FROM delivery_gaps WHERE connection_id = $1 ORDER BY destination_id, resource, slice_id FOR UPDATE
 """
 FILLED = """
 DELETE FROM delivery_gaps g USING unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[])
@@ -47,7 +56,11 @@ WIDENED = """
 UPDATE delivery_gaps SET lease_until = NULL WHERE connection_id = $1 AND lease_until IS NOT NULL
 """
 DUE = """
-UPDATE refetches SET due_at = now() WHERE connection_id = $1 AND resource = ANY ($2::text[]) AND due_at = 'infinity'
+UPDATE refetches r SET due_at = now() FROM (
+    SELECT resource, object_id FROM refetches
+    WHERE connection_id = $1 AND resource = ANY ($2::text[]) AND due_at = 'infinity'
+    ORDER BY resource, object_id FOR UPDATE) held
+WHERE r.connection_id = $1 AND r.resource = held.resource AND r.object_id = held.object_id
 """
 # Its records were confirmed nowhere, so all of it counts anew.
 RUN_AGAIN = """
@@ -110,23 +123,29 @@ class DeliveryGaps:
         wanted = [gap for gap in gaps if gap["is_delivered_to"] and gap["resource"] in connection.resources]
         events = [gap for gap in wanted if not gap["slice_id"] and gap["since"] is not None]
         relist = await self._publish_again(connection, events)
-        async with transaction(self._pool) as db:
-            await db.execute(DUE, connection.id, [gap["resource"] for gap in wanted])
-            for slice_id in {gap["slice_id"] for gap in wanted} - {0}:
+
+        async def work(db: Database) -> None:
+            await hold(db, [connection.id])
+            again = set(relist)
+            for slice_id in sorted({gap["slice_id"] for gap in wanted} - {0}):
                 if await db.fetchval(RUN_AGAIN, slice_id):
                     await db.execute(FORGET_OFFSETS, slice_id)
                     await db.execute(FORGET_COUNTS, slice_id)
                 elif resource := await db.fetchval(GIVEN_UP, slice_id):
-                    relist.add(resource)
-            if again := sorted(relist):
-                start = connection.start_date
+                    again.add(resource)
+            await db.execute(DUE, connection.id, [gap["resource"] for gap in wanted])
+            if again:
+                names, start = sorted(again), connection.start_date
                 await self._syncs.create(
-                    connection.id, Kind.MANUAL, trigger=TRIGGER, resources=again, range_start=start, db=db
+                    connection.id, Kind.MANUAL, trigger=TRIGGER, resources=names, range_start=start, db=db
                 )
-            names = ("destination_id", "connection_id", "resource", "slice_id", "version")
-            await db.execute(FILLED, *([gap[name] for gap in gaps] for name in names))
+            await db.execute(LOCK, connection.id)
+            columns = ("destination_id", "connection_id", "resource", "slice_id", "version")
+            await db.execute(FILLED, *([gap[name] for gap in gaps] for name in columns))
             await db.execute(WIDENED, connection.id)
-        get_logger().info("delivery_gap_filled", connection=connection.id, gaps=len(gaps), listed_again=len(relist))
+
+        await in_transaction(self._pool, work)
+        get_logger().info("delivery_gap_filled", connection=connection.id, gaps=len(gaps))
 
     async def _publish_again(self, connection: Connection, gaps: Sequence[Row]) -> set[str]:
         """Publish the events of the gaps once more; return the resources that have to be listed instead."""

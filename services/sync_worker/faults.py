@@ -19,7 +19,7 @@ from services.sync_worker.planning import Plan, list_parameters, plan
 from services.sync_worker.slices import BEGIN, add_slices
 from shared.broker_log import CurrentLog
 from shared.catalogue import BY_NAME, WEBHOOK_ENDPOINT, permission_of
-from shared.connections import Connection, ConnectionStore
+from shared.connections import Connection, ConnectionStore, hold
 from shared.db import Connection as Database
 from shared.db import Pool, Row, RowInUseError, database_errors, transaction
 from shared.errors import (
@@ -52,8 +52,10 @@ ON CONFLICT (connection_id, resource) DO UPDATE
 SET code = excluded.code, cause = excluded.cause, permission = excluded.permission
 """
 FORGET_UNSYNCED = """
-DELETE FROM resource_faults f USING connections c
-WHERE c.id = f.connection_id AND NOT f.resource = ANY ($1::text[]) AND NOT f.resource = ANY (c.resources)
+DELETE FROM resource_faults WHERE (connection_id, resource) IN (
+    SELECT f.connection_id, f.resource FROM resource_faults f JOIN connections c ON c.id = f.connection_id
+    WHERE NOT f.resource = ANY ($1::text[]) AND NOT f.resource = ANY (c.resources)
+    ORDER BY 1, 2 FOR UPDATE OF f SKIP LOCKED)
 """
 # The next try is noted before this one is made, so that a worker that dies in between costs no call more.
 CLAIM = """
@@ -178,6 +180,7 @@ class Faults:
     async def _lift(self, connection: Connection, resource: str) -> None:
         """Forget the fault and queue what was missed, together or not at all."""
         async with transaction(self._pool) as db:
+            await hold(db, [connection.id])
             since = await db.fetchval(LIFT, connection.id, resource)
             if since is None:
                 return  # nobody syncs it any more

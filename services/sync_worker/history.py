@@ -4,29 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from shared.db import Connection, Pool, affected, database_errors
+from shared.db import Connection, Pool, affected, database_errors, in_transaction
+from shared.dead_letters import take_turn
 from shared.removals import Removal
 
 BATCH = 5_000  # rows; a transaction that deletes them takes a fraction of a second
 SYNC_BATCH = 500  # syncs, each with its slices
 
 
-def _batch(table: str, condition: str = "connection_id = $1") -> str:
-    return f"DELETE FROM {table} WHERE ctid = ANY (ARRAY(SELECT ctid FROM {table} WHERE {condition} LIMIT {BATCH}))"
+def _batch(table: str, key: str, condition: str = "connection_id = $1") -> str:
+    first = f"SELECT ctid FROM {table} WHERE {condition} ORDER BY {key} LIMIT {BATCH} FOR UPDATE"
+    return f"DELETE FROM {table} WHERE ctid = ANY (ARRAY({first}))"
 
 
 # A record that is parked is found by its destination: nothing else has an index on its connection.
 _PARKED = "connection_id = $1 AND destination_id = ANY (ARRAY(SELECT id FROM destinations))"
 # What may be large, by the name under which it is counted.
 LARGE: Mapping[str, str] = {
-    "event_log": _batch("event_log"),
-    "dead_letters": _batch("dead_letters"),
-    "parked_records": _batch("parked_records", _PARKED),
-    "refetches": _batch("refetches"),
-    "delivery_hours": _batch("delivery_hours"),
+    "delivery_hours": _batch("delivery_hours", "destination_id, resource, hour"),
+    "event_log": _batch("event_log", "event_id"),
+    "refetches": _batch("refetches", "resource, object_id"),
+    "parked_records": _batch("parked_records", "destination_id, resource, object_id", _PARKED),
+    "dead_letters": _batch("dead_letters", "id"),
 }
 # Slices have no index on their connection either, so they go with their syncs; offsets and counts follow by themselves.
-SYNCS = f"SELECT id FROM syncs WHERE connection_id = $1 ORDER BY created_at DESC LIMIT {SYNC_BATCH}"
+SYNCS = f"""
+SELECT id FROM syncs WHERE id = ANY (ARRAY(
+    SELECT id FROM syncs WHERE connection_id = $1 ORDER BY created_at DESC LIMIT {SYNC_BATCH})) ORDER BY id FOR UPDATE
+"""
 SLICES_OF = "DELETE FROM slices WHERE sync_id = ANY ($1::text[])"
 SYNCS_OF = "DELETE FROM syncs WHERE id = ANY ($1::text[])"
 SMALL: Mapping[str, str] = {
@@ -43,8 +48,8 @@ HOLD = "SELECT FROM connections WHERE id = $1 FOR UPDATE"
 CONNECTION = "DELETE FROM connections WHERE id = $1"
 BUDGETS = "DELETE FROM stripe_budgets WHERE scope = $1 OR starts_with(scope, $1 || ' ')"
 # These refer to no connection, so a record that was on its way may come after the end; Kafka keeps it for a week.
+LATE_LETTERS = "DELETE FROM dead_letters t USING removals r WHERE t.connection_id = r.connection_id"
 LATE = (
-    "DELETE FROM dead_letters t USING removals r WHERE t.connection_id = r.connection_id",
     "DELETE FROM parked_records t USING removals r WHERE t.connection_id = r.connection_id",
     "DELETE FROM leases t USING removals r WHERE split_part(t.name, ':', 2) = r.connection_id",
 )
@@ -52,7 +57,13 @@ IS_LATE = "AND r.status = 'done' AND r.finished_at > now() - interval '8 days'"
 
 
 async def delete_some(db: Connection, name: str, connection_id: str) -> dict[str, int]:
-    """Delete a batch of what is counted under `name`, within the caller's transaction; return how much it was."""
+    """Delete a batch of what is counted under `name`, within the caller's transaction; return how much it was.
+
+    Whoever writes for the connection at the moment comes to an end first, and nobody else begins meanwhile.
+    """
+    await db.execute(HOLD, connection_id)
+    if name == "dead_letters":
+        await take_turn(db)
     if name != "syncs":
         return {name: affected(await db.execute(LARGE[name], connection_id))}
     ids = [row["id"] for row in await db.fetch(SYNCS, connection_id)]
@@ -62,7 +73,6 @@ async def delete_some(db: Connection, name: str, connection_id: str) -> dict[str
 async def delete_rest(db: Connection, removal: Removal) -> dict[str, int]:
     """Delete what is left and the connection itself, within the caller's transaction; return how much it was."""
     counts: dict[str, int] = {}
-    await db.execute(HOLD, removal.connection_id)
     for name in ("syncs", *LARGE):
         more = await delete_some(db, name, removal.connection_id)
         counts |= more
@@ -75,6 +85,12 @@ async def delete_rest(db: Connection, removal: Removal) -> dict[str, int]:
 
 async def sweep(pool: Pool) -> None:
     """Delete what came late of connections that were removed."""
+
+    async def sweep_letters(db: Connection) -> None:
+        await take_turn(db)
+        await db.execute(f"{LATE_LETTERS} {IS_LATE}")
+
+    await in_transaction(pool, sweep_letters)
     with database_errors():
         for statement in LATE:
             await pool.execute(f"{statement} {IS_LATE}")

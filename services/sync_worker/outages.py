@@ -28,8 +28,11 @@ SELECT EXISTS (SELECT FROM syncs WHERE connection_id = $1 AND kind = 'gap_fill' 
 """
 # Answers could not be published, and their questions have paused ever longer. What was asked just now keeps its wait.
 DUE = """
-UPDATE refetches SET due_at = now() + interval '7 seconds'
-WHERE attempts > 0 AND due_at > now() + interval '7 seconds' AND due_at <> 'infinity'
+UPDATE refetches r SET due_at = now() + interval '7 seconds' FROM (
+    SELECT connection_id, resource, object_id FROM refetches
+    WHERE attempts > 0 AND due_at > now() + interval '7 seconds' AND due_at <> 'infinity'
+    ORDER BY 1, 2, 3 FOR UPDATE) paused
+WHERE (r.connection_id, r.resource, r.object_id) = (paused.connection_id, paused.resource, paused.object_id)
 """
 NOTICED_WITHIN = timedelta(seconds=2 * (LOOK_INTERVAL + LOOK_TIMEOUT))  # by all workers
 
@@ -75,9 +78,9 @@ class Outages:
     async def _queue(self) -> None:
         async with transaction(self._pool) as db:
             await db.execute(TAKE_TURN)
-            await db.execute(DUE)
             for connection in await self._connections.list_in_state(State.ACTIVE, db=db):
                 if not await db.fetchval(IS_QUEUED, connection.id, WAS_AWAY, NOTICED_WITHIN):
                     checks = [EVENT_FEED, *([WEBHOOK_ENDPOINT] if connection.live_by is LiveBy.WEBHOOKS else [])]
                     await self._syncs.create(connection.id, Kind.GAP_FILL, trigger=WAS_AWAY, resources=checks, db=db)
+            await db.execute(DUE)
         get_logger().info("kafka_is_back")

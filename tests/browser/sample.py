@@ -14,10 +14,10 @@ ON CONFLICT DO NOTHING
 """
 CONNECTION = """
 INSERT INTO connections (id, account_id, account_name, livemode, state, cause, key_hint, resources, live_by,
-                         last_synced_at, events_complete_to)
-VALUES ($1, $2, $3, $4, $5, $6, 'rk_live_…4f2a', '{}', $7, $8, $9)
+                         events_complete_to)
+VALUES ($1, $2, $3, $4, $5, $6, 'rk_live_…4f2a', '{}', $7, $8)
 """
-LINK = "INSERT INTO connection_destinations SELECT $1, $2, account_id, livemode FROM connections WHERE id = $1"
+LINK = "INSERT INTO connection_destinations SELECT $1, $2, account_id, livemode, $3 FROM connections WHERE id = $1"
 HOUR = """
 INSERT INTO delivery_hours (connection_id, destination_id, resource, hour, inserted)
 VALUES ($1, $2, 'charge', date_trunc('hour', $3::timestamptz), $4)
@@ -72,10 +72,9 @@ async def add_connection(
         state,
         cause,
         live_by,
-        synced_at,
         int(now.timestamp()),
     )
-    await pool.execute(LINK, connection_id, destination_id)
+    await pool.execute(LINK, connection_id, destination_id, synced_at)
     await pool.execute(HOUR, connection_id, destination_id, now, rows_today)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from services.connection_api.rest.models import LetterAnswer, LetterChoice, LetterDetailAnswer, LetterGroupAnswer
 from shared.audit import Actor, append
 from shared.db import Pool, Row, affected, database_errors, transaction
+from shared.dead_letters import take_turn
 from shared.errors import NotFoundError
 from shared.letter_choice import OF_SYNC, PREFIX, condition_of, number_of
 from shared.log import mask
@@ -103,6 +104,7 @@ class Letters:
         """Delete letters for good; return how many. Raises `NotFoundError` for one that is named and not there."""
         filters, values = condition_of(chosen.model_dump(), first=1)
         async with transaction(self._pool) as db:
+            await take_turn(db)
             number = affected(await db.execute(f"DELETE FROM dead_letters WHERE {filters}", *values))
             if chosen.ids and not number:
                 raise NotFoundError("There is no dead letter with this id. It may have been written, or discarded.")

@@ -28,7 +28,7 @@ NEVER_OMITTED = frozenset({"id", "object", "created", "date"})
 # was let in again would be newer than a listing that came at once.
 BEHIND_EVENTS = timedelta(seconds=STAMP_MARGIN + 5)
 
-LOCK = "SELECT 1 FROM connections WHERE id = $1 FOR UPDATE"
+LOCK = "SELECT 1 FROM connections WHERE id = $1 FOR NO KEY UPDATE"
 STORE = "UPDATE connections SET resources = $2, omitted_fields = $3 WHERE id = $1"
 LINK = """
 INSERT INTO connection_destinations (connection_id, destination_id, account_id, livemode)
@@ -36,8 +36,21 @@ SELECT $1, d, $3, $4 FROM unnest($2::text[]) AS d ON CONFLICT (destination_id, a
 """
 LINKED = "SELECT destination_id FROM connection_destinations WHERE connection_id = $1"
 UNLINK = "DELETE FROM connection_destinations WHERE connection_id = $1 AND destination_id = ANY ($2::text[])"
-FORGET_PARKED = "DELETE FROM parked_records WHERE connection_id = $1 AND destination_id = ANY ($2::text[])"
-FORGET_FAULTS = "DELETE FROM resource_faults WHERE connection_id = $1 AND NOT resource = ANY ($2::text[])"
+# Whoever parks looks at the stop first: so it goes first.
+FORGET_STOPS = "DELETE FROM delivery_stops WHERE connection_id = $1 AND destination_id = ANY ($2::text[])"
+FORGET_PARKED = """
+DELETE FROM parked_records p USING (
+    SELECT destination_id, resource, object_id FROM parked_records
+    WHERE connection_id = $1 AND destination_id = ANY ($2::text[])
+    ORDER BY destination_id, resource, object_id FOR UPDATE) gone
+WHERE p.connection_id = $1 AND p.destination_id = gone.destination_id AND p.resource = gone.resource
+  AND p.object_id = gone.object_id
+"""
+FORGET_FAULTS = """
+DELETE FROM resource_faults WHERE connection_id = $1 AND resource IN (
+    SELECT resource FROM resource_faults WHERE connection_id = $1 AND NOT resource = ANY ($2::text[])
+    ORDER BY resource FOR UPDATE)
+"""
 
 Omitted = Mapping[str, Sequence[str]]
 
@@ -100,6 +113,7 @@ class Choices:
                 "another schema.",
                 field="destination_ids",
             )
+        await db.execute(FORGET_STOPS, connection.id, gone)
         await db.execute(FORGET_PARKED, connection.id, gone)
         await db.execute(UNLINK, connection.id, gone)
         return new

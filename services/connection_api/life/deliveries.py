@@ -9,8 +9,12 @@ from shared.errors import NotFoundError
 EXISTS = "SELECT true FROM connections WHERE id = $1"
 GO_ON = "DELETE FROM delivery_stops WHERE connection_id = $1 RETURNING destination_id"
 KEPT_IS_DUE = """
-UPDATE parked_records SET next_try_at = now(), attempts = 0
-WHERE connection_id = $1 AND destination_id = ANY ($2::text[])
+UPDATE parked_records p SET next_try_at = now(), attempts = 0 FROM (
+    SELECT destination_id, resource, object_id FROM parked_records
+    WHERE connection_id = $1 AND destination_id = ANY ($2::text[])
+    ORDER BY destination_id, resource, object_id FOR UPDATE) kept
+WHERE p.connection_id = $1 AND p.destination_id = kept.destination_id AND p.resource = kept.resource
+  AND p.object_id = kept.object_id
 """
 
 

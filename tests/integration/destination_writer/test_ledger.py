@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 
 import pytest
 
@@ -112,8 +113,33 @@ async def test_event_without_a_record_says_what_became_of_it(
 async def test_connection_shows_its_last_event(ledger: Ledger, state: State, slice_id: int) -> None:
     await ledger.record([event(0)], [], [])
     await ledger.record(batch(0), [], [])
-    sql = "SELECT extract(epoch FROM last_event_at)::bigint, last_synced_at IS NOT NULL FROM connections"
-    assert await state.rows(sql) == [(1_700_000_000, True)]
+    assert await state.rows("SELECT extract(epoch FROM last_event_at)::bigint FROM connections") == [(1_700_000_000,)]
+
+
+async def test_last_sync_is_when_the_last_of_its_destinations_confirmed_a_row(ledger: Ledger, state: State) -> None:
+    """Nothing moves it that a destination has not answered."""
+    places = [await state.add_destination(name) for name in ("first", "second")]
+    await state.add_connection("con_1", *places)
+
+    async def last_sync() -> datetime | None:
+        return (await state.connections.get("con_1")).last_synced_at
+
+    async def record(offset: int, outcome: Outcome, *destination_ids: str) -> None:
+        [item] = batch(offset)
+        mine = [Report("con_1", one, "customer", outcome, item.position, None) for one in destination_ids]
+        await ledger.record([item], mine, [])
+
+    unconfirmed = (Outcome.PARKED, Outcome.LEFT_OUT, Outcome.FAILED, Outcome.IGNORED, Outcome.NOT_SYNCED)
+    for offset, outcome in enumerate(unconfirmed):
+        await record(offset, outcome, *places)
+    await record(5, Outcome.INSERTED, places[0])
+    assert await last_sync() is None
+    await record(6, Outcome.UNCHANGED, places[1])
+    before = await last_sync()
+    await record(7, Outcome.DELETED, places[1])
+    assert await last_sync() == before is not None
+    await ledger.record_late([Report("con_1", places[0], "customer", Outcome.UPDATED, Position("e", 0, 1), None)], [])
+    assert before < (await last_sync() or before)
 
 
 async def test_object_is_asked_for_once_and_its_generation_grows(ledger: Ledger, state: State, slice_id: int) -> None:

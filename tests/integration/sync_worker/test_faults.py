@@ -294,8 +294,9 @@ async def test_a_permission_that_comes_back_while_the_sync_ends_loses_nothing(he
     async with here.pool.acquire() as ending, ending.transaction():
         await ending.execute(HOLD_FAULTS)
         await eventually(lambda: is_waiting(here))
-        await ending.execute(GIVE_UP_WAITING)
-        await ending.execute(FINISH, CLUSTER)
+        syncs = [row["id"] for row in await ending.fetch("SELECT id FROM syncs")]
+        await ending.execute(GIVE_UP_WAITING, syncs)
+        await ending.execute(FINISH, CLUSTER, syncs)
     await lifting
     await here.fetch_all()
     assert set(here.published_ids()) == here.truth("customer")

@@ -48,9 +48,7 @@ class FakeParking:
     tied: set[tuple[str, str]] = field(default_factory=set)
     is_down: bool = False
 
-    async def park(
-        self, destination_id: str, records: Sequence[Record], *, reason: str, is_held: bool = False
-    ) -> Parked:
+    async def park(self, destination_id: str, records: Sequence[Record], *, reason: str) -> Parked:
         if self.is_down:
             raise DatabaseUnavailableError
         self.parked += [(destination_id, record) for record in records]

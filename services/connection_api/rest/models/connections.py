@@ -216,7 +216,9 @@ class ConnectionAnswer(Answer):
     omitted_fields: Mapping[str, tuple[str, ...]]
     live_by: LiveBy
     last_event_at: datetime | None
-    last_synced_at: datetime | None
+    last_synced_at: datetime | None = Field(
+        description="When a destination last confirmed a row; of several destinations, the one furthest behind."
+    )
     created_at: datetime
     destination_ids: tuple[str, ...]
     backfill: BackfillAnswer | None
