@@ -52,9 +52,7 @@ async def test_a_start_date_shows_its_estimate_before_it_is_set(managed: Managed
     async with managed.look() as page:
         await open_dialog(page, "Set sync start date")
         await page.get_by_text("All time").click()
-        await expect(page.locator(".estimate-line")).to_contain_text(
-            re.compile("About .* objects, about|nothing to fetch")
-        )
+        await expect(page.locator(".estimate-line")).to_contain_text(re.compile("objects, about|nothing to fetch"))
         await page.get_by_role("button", name="Save").click()
 
         await has_said(page, "The start date is set.")

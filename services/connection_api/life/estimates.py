@@ -1,8 +1,9 @@
-"""How many objects a time range holds, from at most ten calls: Stripe tells no counts.
+"""How many objects a time range holds, from about ten calls: Stripe tells no counts.
 
-The newest page of each of the largest lists is exact where it is all there is. Else how far it reaches back tells how
-dense the list is at the range's end, and a page that ends in the middle tells it there. A range that is open to the
-past begins with the first object, which a few questions find to a year.
+The newest page of each of the largest lists is exact where it is all there is. Else the densest list is probed: a page
+that ends at a moment tells how dense the list is there. The next probe goes where least is known, in the middle by age
+on a scale of powers, so that a quiet past and a busy hour are told apart. The other lists are taken to follow its
+shape. What comes out is a range.
 """
 
 from __future__ import annotations
@@ -16,12 +17,14 @@ from shared.budget import ENDPOINT_RATE, LIVE_RATE, TEST_RATE
 from shared.catalogue import BY_NAME, Resource
 from shared.errors import StripeRefusedError
 from shared.stripe_api import StripeApi
-from shared.stripe_pages import PAGE_LIMIT, Page, parse_item
+from shared.stripe_pages import PAGE_LIMIT, parse_item
 
 FIRST_CALLS = 6  # the newest page of so many lists
-MORE_CALLS = 4  # then the middle of the densest, or the beginning of everything
+MORE_CALLS = 6  # then probes of the densest
 WRITTEN_PER_SECOND = 2000.0  # rows; what one writer does beside everything else, see bench/
 STRIPE_BEGAN = 1_293_840_000  # 2011-01-01: no object is older
+NOISE = 1.25  # factor: a page of a hundred tells a density no closer
+CLEAR = 1.2  # factor between most and least below which one number is said
 # The lists that are usually the longest, for an account of which nothing is known yet.
 USUALLY_LARGE = ("balance_transaction", "charge", "payment_intent", "invoice", "customer", "invoice_payment")
 
@@ -35,10 +38,54 @@ class Range:
 
 
 @dataclass(frozen=True, slots=True)
+class Span:
+    """How many there are: at least, about, at most. All are equal where it is known."""
+
+    least: float
+    about: float
+    most: float
+
+    def __add__(self, other: Span) -> Span:
+        """Add two that hold apart from each other."""
+        return Span(self.least + other.least, self.about + other.about, self.most + other.most)
+
+    def times(self, factor: float) -> Span:
+        """Return so many times as many."""
+        return Span(self.least * factor, self.about * factor, self.most * factor)
+
+
+NOTHING = Span(0, 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """The newest page of what was created before `end`: `count` objects back to `reach`, and whether more is older."""
+
+    end: int
+    reach: int
+    count: int
+    has_more: bool
+
+    @property
+    def density(self) -> float:
+        """Objects in a second."""
+        return self.count / max(self.end - self.reach, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A part of the past between two probes, or one that a probe has seen."""
+
+    start: int
+    end: int
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
 class Sample:
     """What the calls tell."""
 
-    by_resource: Mapping[str, int | None]  # about so many; None where it can't be told
+    by_resource: Mapping[str, Span | None]  # None where it can't be told
     calls: int
 
 
@@ -52,77 +99,97 @@ def largest(resources: Sequence[str], known: Mapping[str, int]) -> list[Resource
 
 async def sample(api: StripeApi, resources: Sequence[Resource], wanted: Range) -> Sample:
     """Estimate each list; what the key may not read stays unknown. Raises `StripeUnavailableError`."""
-    pages = await asyncio.gather(*(_page(api, resource, wanted.start, wanted.end) for resource in resources))
-    newest = {resource.name: page for resource, page in zip(resources, pages, strict=True)}
-    counts = {name: None if page is None else len(page.objects) for name, page in newest.items()}
-    dense = {name: found for name, page in newest.items() if page and (found := density(page, wanted.end))}
-    ranked = [BY_NAME[name] for name in sorted(dense, key=lambda name: -dense[name])]
-    if ranked and wanted.start is None:
-        begin = await _beginning(api, ranked[0], wanted.end)
-        counts |= {name: grown(at_end, wanted.end - begin) for name, at_end in dense.items()}
-    elif wanted.start is not None:
-        counts |= await _with_middles(api, ranked, Range(wanted.start, wanted.end), dense)
-    return Sample(counts, api.calls.made)
-
-
-async def _with_middles(
-    api: StripeApi, ranked: Sequence[Resource], wanted: Range, dense: Mapping[str, float]
-) -> dict[str, int | None]:
-    """Return the counts of lists of which the newest page is not all, with a second call for the densest."""
     start = wanted.start or STRIPE_BEGAN
-    middle, length = (start + wanted.end) // 2, wanted.end - start
-    asked = ranked[:MORE_CALLS]
-    pages = await asyncio.gather(*(_page(api, resource, start, middle) for resource in asked))
-    counts: dict[str, int | None] = {name: round(at_end * length) for name, at_end in dense.items()}
-    for resource, page in zip(asked, pages, strict=True):
-        if page is not None:
-            counts[resource.name] = between(dense[resource.name], page, middle, length)
-    return counts
+    found = await asyncio.gather(*(_probe(api, resource, start, wanted.end) for resource in resources))
+    newest = {resource.name: probe for resource, probe in zip(resources, found, strict=True)}
+    cut = {name: probe for name, probe in newest.items() if probe and probe.has_more}
+    spans = {name: Span(probe.count, probe.count, probe.count) if probe else None for name, probe in newest.items()}
+    if cut:
+        densest = max(cut, key=lambda name: cut[name].density)
+        probes = [cut[densest]]
+        for _ in range(MORE_CALLS):
+            at = next_probe(probes, start)
+            probe = await _probe(api, BY_NAME[densest], start, at) if at else None
+            if probe is None:
+                break
+            probes.append(probe)
+        shape = stretches(probes, start)
+        spans |= {name: follow(probe, shape, start) for name, probe in cut.items() if name != densest}
+        spans[densest] = between(shape, start, wanted.end)
+    return Sample(spans, api.calls.made)
 
 
-async def _beginning(api: StripeApi, resource: Resource, end: int) -> int:
-    """Return a second before which there is nothing, at most about a year too early."""
-    low, high = STRIPE_BEGAN, end
-    for _ in range(MORE_CALLS):
-        middle = (low + high) // 2
-        page = await _page(api, resource, None, middle, limit=1)
-        low, high = (low, middle) if page and page.objects else (middle, high)
-    return low
-
-
-async def _page(
-    api: StripeApi, resource: Resource, start: int | None, end: int, *, limit: int = PAGE_LIMIT
-) -> Page | None:
-    parameters = [*resource.walks[0], ("created[lt]", str(end)), ("limit", str(limit))]
-    if start is not None:
-        parameters.append(("created[gte]", str(start)))
+async def _probe(api: StripeApi, resource: Resource, start: int, end: int) -> Probe | None:
+    parameters = [*resource.walks[0], ("created[gte]", str(start)), ("created[lt]", str(end))]
     try:
-        return await api.list_page(resource.list_path, parameters)
+        page = await api.list_page(resource.list_path, [*parameters, ("limit", str(PAGE_LIMIT))])
     except StripeRefusedError:
         return None
-
-
-def density(page: Page, end: int) -> float | None:
-    """Return objects per second before `end`, from the newest page there; `None` when the page is all there is."""
     created = [at for body in page.objects if (at := parse_item(body).created_at) is not None]
-    return len(created) / max(end - min(created), 1) if page.has_more and created else None
+    return Probe(end, min(created, default=start), len(page.objects), has_more=page.has_more and bool(created))
 
 
-def between(at_end: float, older: Page, middle: int, length: int) -> int:
-    """Return about how many a range holds: `older` is the newest page of its older half."""
-    at_middle = density(older, middle)
-    if at_middle is None:  # the older half is known to the object
-        in_older = len(older.objects)
-        return in_older + round(length / 2 * (at_end + in_older * 2 / length) / 2)
-    return round(length * at_middle)  # of a density that grows evenly the middle is the mean
+def stretches(probes: Sequence[Probe], start: int) -> list[Stretch]:
+    """Return the past from `start` on, the newest first: what the probes have seen, and what lies between them."""
+    found: list[Stretch] = []
+    ordered = sorted(probes, key=lambda probe: -probe.end)
+    for probe, older in zip(ordered, [*ordered[1:], None], strict=True):
+        border = older.end if older else start
+        reach = max(probe.reach, border) if probe.has_more else border
+        share = (probe.end - reach) / max(probe.end - probe.reach, 1) if probe.has_more and reach > probe.reach else 1.0
+        seen = probe.count * share
+        found.append(Stretch(reach, probe.end, Span(seen, seen, seen)))
+        if not probe.has_more:
+            break
+        if reach > border:
+            found.append(Stretch(border, reach, _unseen(probe.density, older, reach - border)))
+    return found
 
 
-def grown(at_end: float, length: int) -> int:
-    """Return about how many a list holds that began with nothing and grew evenly."""
-    return math.ceil(at_end * length / 2)
+def _unseen(newer: float, older: Probe | None, width: int) -> Span:
+    """Return how many lie between two probes: as dense as one of them, or anything between."""
+    if older is None:  # a list that began with nothing
+        return Span(0, width * newer / 2, width * newer * NOISE)
+    low, high = sorted((newer, older.density))
+    return Span(width * low / NOISE, width * _mean(low, high), width * high * NOISE)
 
 
-def seconds_for(counts: Mapping[str, int], *, livemode: bool, share: float) -> float:
+def _mean(low: float, high: float) -> float:
+    """Return the mean of what grows from one to the other by the same factor in the same time; from nothing, evenly."""
+    if not low:
+        return high / 2
+    return low if math.isclose(low, high) else (high - low) / math.log(high / low)
+
+
+def next_probe(probes: Sequence[Probe], start: int) -> int | None:
+    """Return the moment at which a probe tells most; `None` when nothing is left to tell."""
+    newest = max(probe.end for probe in probes)
+    widest = max(stretches(probes, start), key=lambda one: one.span.most - one.span.least)
+    if widest.span.most - widest.span.least < 1:
+        return None
+    age = math.sqrt(max(newest - widest.end, 1) * (newest - widest.start))
+    at = newest - round(age)
+    return at if widest.start < at < widest.end else (widest.start + widest.end) // 2
+
+
+def between(shape: Sequence[Stretch], start: int, end: int) -> Span:
+    """Return how many there are from `start` up to `end`."""
+    total = NOTHING
+    for one in shape:
+        overlap = min(one.end, end) - max(one.start, start)
+        if overlap > 0:
+            total += one.span.times(overlap / (one.end - one.start))
+    return total
+
+
+def follow(newest: Probe, shape: Sequence[Stretch], start: int) -> Span:
+    """Return how many a list holds of which only the newest page is known, if it has the shape of another one."""
+    in_page = between(shape, newest.reach, newest.end).about
+    before = between(shape, start, newest.reach)
+    return Span(newest.count, newest.count, newest.count) + before.times(newest.count / max(in_page, 1))
+
+
+def seconds_for(counts: Mapping[str, float], *, livemode: bool, share: float) -> float:
     """Return how long a backfill of so many objects takes inside our share of Stripe's limits, and to be written."""
     pages = {name: math.ceil(count / PAGE_LIMIT) + 1 for name, count in counts.items()}
     by_endpoint = max(pages.values(), default=0) / (ENDPOINT_RATE * share)
@@ -130,18 +197,23 @@ def seconds_for(counts: Mapping[str, int], *, livemode: bool, share: float) -> f
     return max(by_endpoint, by_account, sum(counts.values()) / WRITTEN_PER_SECOND)
 
 
-def in_words(objects: int | None, seconds: float | None) -> str:
-    """Say it as people do, rounded, since it is an estimate."""
+def in_words(objects: tuple[float, float] | None, seconds: tuple[float, float] | None) -> str:
+    """Say the least and the most as people do, rounded; where both are about the same, as one number."""
     if objects is None or seconds is None:
         return "It can't be told how many objects that is: Stripe gives no counts, and a sample did not tell either."
-    if not objects:
+    if not objects[1]:
         return "There is nothing to fetch."
-    return f"About {_rounded(objects):,} objects, about {_duration(seconds)}."
+    least, most = _rounded(objects[0]), _rounded(objects[1])
+    if most <= least * CLEAR:
+        return f"About {_rounded((objects[0] + objects[1]) / 2):,} objects, about {_duration(seconds[1])}."
+    short, long = _duration(seconds[0]), _duration(seconds[1])
+    took = long if short == long else f"{short} to {long}"
+    return f"{least:,} to {most:,} objects, about {took}."
 
 
-def _rounded(count: int) -> int:
+def _rounded(count: float) -> int:
     """Keep two digits."""
-    step = int(10 ** max(0, len(str(count)) - 2))
+    step = int(10 ** max(0, len(str(round(count))) - 2))
     return round(count / step) * step
 
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pydantic import SecretStr
 
 from services.connection_api.life.at_stripe import AtStripe
-from services.connection_api.life.estimates import Range, in_words, largest, sample, seconds_for
+from services.connection_api.life.estimates import NOTHING, Range, Span, in_words, largest, sample, seconds_for
 from services.connection_api.life.setups import Setups
 from services.connection_api.settings import ApiSettings
 from shared.audit import Actor, append
@@ -30,6 +30,16 @@ READ_BEFORE = """
 SELECT s.resource, sum(s.records)::bigint AS records FROM slices s JOIN syncs y ON y.id = s.sync_id
 WHERE s.connection_id = $1 AND y.kind = 'backfill' GROUP BY s.resource
 """
+# Another connection that has all of this account from then on, at a destination that holds it.
+READ_ELSEWHERE = """
+SELECT c.resources, l.destination_id FROM connections c JOIN connection_destinations l ON l.connection_id = c.id
+WHERE c.account_id = $1 AND c.livemode = $2 AND c.state <> 'removing'
+  AND (c.start_date IS NULL OR c.start_date <= $3)
+  AND EXISTS (SELECT FROM syncs y WHERE y.connection_id = c.id AND y.kind = 'backfill' AND y.status = 'succeeded')
+  AND NOT EXISTS (SELECT FROM syncs y WHERE y.connection_id = c.id AND y.kind = 'backfill'
+                  AND y.status IN ('queued', 'running', 'paused'))
+ORDER BY c.created_at LIMIT 1
+"""
 LOCK = "SELECT start_date FROM connections WHERE id = $1 FOR UPDATE"
 STORE = "UPDATE connections SET start_date = $2 WHERE id = $1"
 # What is still to be read of the past ends at the new date too.
@@ -43,12 +53,19 @@ WHERE connection_id = $1 AND status = 'planned' AND range_end IS NOT NULL
 class Estimate:
     """What a start date would cost."""
 
-    objects: int | None
+    objects: int | None  # about so many
+    objects_least: int | None
+    objects_most: int | None
     seconds: float | None
+    is_known: bool  # counted where this account was read before, not estimated
     calls: int
     older_rows: int | None
     sentence: str
     by_resource: Mapping[str, int | None]
+
+
+def _nothing(sentence: str, *, older_rows: int | None = 0) -> Estimate:
+    return Estimate(0, 0, 0, 0.0, True, 0, older_rows, sentence, {})
 
 
 class StartDates:
@@ -75,17 +92,21 @@ class StartDates:
     async def estimate(self, connection_id: str, start_date: datetime | None) -> Estimate:
         """Return about what has to be fetched for an earlier date, and how many rows are older than a later one.
 
-        It costs at most ten calls. Raises `PayloadError` for a date in the future, `NotFoundError`, and
-        `StripeUnavailableError`.
+        It costs at most twelve calls, and none where another connection has read this account already. Raises
+        `PayloadError` for a date in the future, `NotFoundError`, and `StripeUnavailableError`.
         """
         self._require_past(start_date)
         connection = await self._connections.get(connection_id)
         if is_later(start_date, connection.start_date):
             return await self._estimate_later(connection, start_date)
         if start_date == connection.start_date:
-            return Estimate(0, 0.0, 0, 0, "This is the start date as it is.", {})
+            return _nothing("This is the start date as it is.")
         known = await self._read_before(connection_id)
         key = await self._connections.api_key(connection_id)
+        span = (start_date, connection.start_date)
+        account = (connection.account_id, connection.livemode)
+        if counted := await self._count_elsewhere(account, connection.resources, *span):
+            return self._told(counted, calls=0, livemode=connection.livemode, is_known=True)
         end = connection.start_seconds or int(self._now())
         return await self._sample(key, connection.resources, known, start_date, end, livemode=connection.livemode)
 
@@ -96,6 +117,9 @@ class StartDates:
         key = await self._setups.api_key(setup_id)
         names = [row.name for row in DEFAULT_RESOURCES]
         livemode = bool(setup.key_check["livemode"])
+        account = (str(setup.key_check["account_id"]), livemode)
+        if counted := await self._count_elsewhere(account, names, start_date, None):
+            return self._told(counted, calls=0, livemode=livemode, is_known=True)
         return await self._sample(key, names, {}, start_date, int(self._now()), livemode=livemode)
 
     async def set(
@@ -152,9 +176,9 @@ class StartDates:
         older = await self._count_older(connection, start_date)
         what = "some rows" if older is None else "1 row" if older == 1 else f"{older:,} rows"
         if older == 0:
-            return Estimate(0, 0.0, 0, 0, "Nothing has to be fetched, and no row is of an older object.", {})
+            return _nothing("Nothing has to be fetched, and no row is of an older object.")
         sentence = f"Nothing has to be fetched. The destination has {what} of older objects."
-        return Estimate(0, 0.0, 0, older, sentence, {})
+        return _nothing(sentence, older_rows=older)
 
     async def _count_older(self, connection: Connection, start_date: datetime | None) -> int | None:
         async def count(destination_id: str) -> int:
@@ -186,11 +210,47 @@ class StartDates:
     ) -> Estimate:
         wanted = Range(int(start_date.timestamp()) if start_date else None, end)
         found = await sample(self._at_stripe.client(key), largest(resources, known), wanted)
-        counts = {name: count for name, count in found.by_resource.items() if count is not None}
-        objects = sum(counts.values()) if counts else None
-        share = self._settings.stripe_budget_share
-        seconds = seconds_for(counts, livemode=livemode, share=share) if counts else None
-        return Estimate(objects, seconds, found.calls, 0, in_words(objects, seconds), found.by_resource)
+        return self._told(found.by_resource, calls=found.calls, livemode=livemode, is_known=False)
+
+    def _told(self, by_resource: Mapping[str, Span | None], *, calls: int, livemode: bool, is_known: bool) -> Estimate:
+        """Say what was counted or sampled, and how long it takes to fetch."""
+        about = {name: None if span is None else round(span.about) for name, span in by_resource.items()}
+        spans = {name: span for name, span in by_resource.items() if span is not None}
+        if not spans:
+            return Estimate(None, None, None, None, False, calls, 0, in_words(None, None), about)
+
+        def seconds(end: str) -> float:
+            counts = {name: getattr(span, end) for name, span in spans.items()}
+            return seconds_for(counts, livemode=livemode, share=self._settings.stripe_budget_share)
+
+        total = sum(spans.values(), NOTHING)
+        sentence = in_words((total.least, total.most), (seconds("least"), seconds("most")))
+        if is_known and total.most:
+            sentence = f"{sentence} Counted where this account was read before."
+        elif total.most:
+            sentence = f"{sentence} Estimated from a sample of the largest lists; the smaller ones come on top."
+        sizes = (round(total.about), round(total.least), round(total.most))
+        return Estimate(*sizes, seconds("about"), is_known, calls, 0, sentence, about)
+
+    async def _count_elsewhere(
+        self, account: tuple[str, bool], resources: Sequence[str], start: datetime | None, end: datetime | None
+    ) -> dict[str, Span | None] | None:
+        """Return how many rows another connection of this account has of the range; `None` where there is none."""
+        with database_errors():
+            row = await self._pool.fetchrow(READ_ELSEWHERE, *account, start)
+        if row is None:
+            return None
+        named = {name: BY_NAME[name].table for name in resources if name in row["resources"]}
+        destination = await self._destinations.get(row["destination_id"])
+        password = await self._destinations.password(destination.id)
+        place = (destination.address, password, *account, list(named.values()))
+        try:
+            before_end = await count_rows(*place, created_before=end)
+            before_start = await count_rows(*place, created_before=start) if start else {}
+        except DestinationUnavailableError:
+            return None
+        counts = {name: before_end.get(table, 0) - before_start.get(table, 0) for name, table in named.items()}
+        return {name: Span(*[counts[name]] * 3) if name in counts else None for name in resources}
 
     async def _read_before(self, connection_id: str) -> dict[str, int]:
         with database_errors():

@@ -196,6 +196,9 @@ RUNNING = sync(
 )
 ESTIMATE = {
     "objects": 12_400,
+    "objects_least": 9_000,
+    "objects_most": 16_000,
+    "is_known": False,
     "seconds": 240.0,
     "calls": 9,
     "older_rows": 800,

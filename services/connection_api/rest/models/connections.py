@@ -263,7 +263,10 @@ class EstimateAnswer(Answer):
     """What a start date would cost."""
 
     objects: int | None = Field(description="About so many; null when it can't be told.")
+    objects_least: int | None
+    objects_most: int | None
     seconds: float | None
+    is_known: bool = Field(description="Whether it was counted where this account was read before.")
     calls: int = Field(description="Calls that the estimate itself has cost.")
     older_rows: int | None = Field(description="Rows in the destinations of objects made before the date.")
     sentence: str
