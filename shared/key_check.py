@@ -247,7 +247,8 @@ async def _read_one(api: StripeApi, name: str | None) -> None:
     if resource.is_singleton:
         await api.retrieve(resource.list_path)
     else:
-        await api.list_page(resource.list_path, [("limit", "1"), *resource.walks[0]])
+        path, parameters = resource.first_list
+        await api.list_page(path, [("limit", "1"), *parameters])
 
 
 async def _account(api: StripeApi) -> tuple[str | None, str | None]:

@@ -16,7 +16,7 @@ from shared.db import Connection, Pool, Row, database_errors
 LEASE = timedelta(seconds=30)
 #: What triggers syncs that read so often that a walk through the tables each time would cost more than it finds.
 WITHOUT_SEARCH = ("schedule",)
-WALKS = {row.name: len(row.walks) for row in RESOURCES if not row.is_singleton}
+WALKS = {row.name: row.walk_count for row in RESOURCES if not row.is_singleton}
 
 # Of what was listed without a gap, in every walk of its list: slices of a sync may be parts of what others have begun.
 NOTE = """
@@ -26,7 +26,9 @@ FROM syncs y JOIN connection_destinations d ON d.connection_id = y.connection_id
 CROSS JOIN LATERAL (
     SELECT w.resource, min(w.stamp) AS stamp, range_intersect_agg(w.covered) AS covered
     FROM (
-        SELECT resource, walk, min(read_at) AS stamp, range_agg(int8range(range_start, range_end)) AS covered
+        SELECT resource, walk, min(read_at) AS stamp, range_agg(int8range(
+                   range_start,
+                   CASE WHEN range_end > extract(epoch FROM y.started_at) THEN NULL ELSE range_end END)) AS covered
         FROM slices
         WHERE sync_id = y.id AND object_id IS NULL AND page_limit IS NULL AND status = 'confirmed'
           AND read_at IS NOT NULL AND (range_start < range_end) IS NOT FALSE

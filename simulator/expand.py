@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from simulator.errors import bad_parameter
+from simulator.render import ON_REQUEST
 from simulator.resources import ALL
 from simulator.shapes import State
 from simulator.world import World
@@ -21,8 +22,6 @@ _INCLUDABLE = {
     ("checkout.session", "line_items"): ("item", "parent", "/v1/checkout/sessions/{id}/line_items"),
     ("payment_link", "line_items"): ("item", "parent", "/v1/payment_links/{id}/line_items"),
 }
-_EMPTY_WHEN_EXPANDED = {("price", "tiers"), ("plan", "tiers"), ("price", "currency_options"),
-                        ("coupon", "applies_to"), ("customer", "tax")}  # fmt: skip
 _LIST_SIZE = 10
 
 _RESOURCE_OF_PREFIX = {row.prefix: row.name for row in ALL.values() if row.prefix and row.name != "plan"}
@@ -57,7 +56,9 @@ class Expander:
         kind = parent.get("object", "")
         if (kind, name) in _INCLUDABLE:
             return parent.get(name) or self._include(kind, name, parent["id"])
-        if (kind, name) in _EMPTY_WHEN_EXPANDED:
+        if name in ON_REQUEST.get(kind, ()):
+            return (self.world.store.find(kind, parent["id"]) or {}).get(name)
+        if (kind, name) == ("customer", "tax"):
             return parent.get(name)
         if name not in parent:
             raise bad_parameter(f"This property cannot be expanded ({path}).", "expand")

@@ -58,7 +58,10 @@ class Reads:
         parameters = parse_list(
             pairs, table=table, resource=nested.resource, filters=nested.filters, created=nested.created
         )
-        matches = _matcher(ALL[nested.resource], parameters.filters, self.world.renderer.templates[nested.resource])
+        filters = parameters.filters
+        if nested.resource == "tax_id":
+            filters = {**filters, "owner": parent_id}
+        matches = _matcher(ALL[nested.resource], filters, self.world.renderer.templates[nested.resource])
         among = table.indexes[nested.by].get(parent_id, [])
         page = select_page(table, parameters.query, matches=matches, among=among)
         return self._list(nested.resource, page, parameters, url)
@@ -181,13 +184,23 @@ Special = tuple[dict[str, str], Callable[[State], bool] | None]
 
 def _subscriptions(wanted: dict[str, str]) -> Special:
     status = wanted.pop("status", None)
-    if status == "all":
-        return wanted, None
-    if status == "ended":
-        return wanted, lambda state: state["status"] in ("canceled", "incomplete_expired")
-    if status is not None:
-        return {**wanted, "status": status}, None
-    return wanted, lambda state: state["status"] not in ("canceled", "incomplete_expired")
+    is_shown = _outside_clocks(wanted)
+    if status is not None and status not in ("all", "ended"):
+        return {**wanted, "status": status}, is_shown
+    ended = ("canceled", "incomplete_expired")
+    if status is None:
+        return wanted, lambda state: is_shown(state) and state["status"] not in ended
+    return wanted, lambda state: is_shown(state) and (status == "all" or state["status"] in ended)
+
+
+def _of_clocks(wanted: dict[str, str]) -> Special:
+    return wanted, _outside_clocks(wanted)
+
+
+def _outside_clocks(wanted: dict[str, str]) -> Callable[[State], bool]:
+    """Hide what belongs to a test clock, unless the clock or its customer is named."""
+    are_shown = "test_clock" in wanted or "customer" in wanted
+    return lambda state: are_shown or state.get("test_clock") is None
 
 
 def _invoiceitems(wanted: dict[str, str]) -> Special:
@@ -208,6 +221,8 @@ def _features(wanted: dict[str, str]) -> Special:
 
 
 _SPECIAL: dict[str, Callable[[dict[str, str]], Special]] = {
+    "customer": _of_clocks,
+    "quote": _of_clocks,
     "subscription": _subscriptions,
     "invoiceitem": _invoiceitems,
     "tax_id": _tax_ids,

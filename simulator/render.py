@@ -11,6 +11,13 @@ from simulator.shapes import Shapes, State
 from simulator.store import Store
 
 INLINE_LIMIT = 10
+# Fields that an object has only where they are expanded; no event has them.
+# https://docs.stripe.com/expand#includable-properties
+ON_REQUEST: dict[str, tuple[str, ...]] = {
+    "price": ("tiers", "currency_options"),
+    "plan": ("tiers",),
+    "coupon": ("applies_to", "currency_options"),
+}
 
 
 class Renderer:
@@ -34,7 +41,13 @@ class Renderer:
         for key in state:
             if key[0] == "_":
                 del rendered[key]
+        for field in ON_REQUEST.get(resource, ()):
+            rendered.pop(field, None)
         return rendered
+
+    def render_whole(self, resource: str, state: State) -> State:
+        """Give an object with every field that Stripe gives only to who asks for it."""
+        return self.render(resource, state) | {field: state.get(field) for field in ON_REQUEST.get(resource, ())}
 
     def find(self, resource: str, object_id: str) -> State | None:
         """Give the rendered object, or None if it is not there."""

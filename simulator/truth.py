@@ -1,4 +1,7 @@
-"""The judge's view: the current state of every object, as a retrieve without `expand` gives it."""
+"""The judge's view: the current state of every object, as a retrieve gives it that asks for what is left out else.
+
+Lists and references stay as they are without `expand`.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ def iter_truth(world: World, resource: str, *, start: int = 0) -> Iterator[tuple
     table = world.store.tables[resource]
     for position in range(start, len(table.ids)):
         state = table.at(position)
-        rendered = None if state is None else world.renderer.render(resource, state)
+        rendered = None if state is None else world.renderer.render_whole(resource, state)
         yield position + 1, {"id": table.ids[position], "deleted": state is None, "object": rendered}
 
 

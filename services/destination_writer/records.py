@@ -149,7 +149,8 @@ def parse_snapshot(message: ConsumerRecord) -> Parsed:
 def parse_live(message: ConsumerRecord) -> Parsed:
     """Return what a record of `events` asks for; raise `MessageError`.
 
-    An event in another API version than ours only hints that its object changed: the object is asked for.
+    An event in another API version than ours only hints that its object changed: the object is asked for. So does one
+    of an object with fields that Stripe gives only when they are asked for.
     """
     headers = EventHeaders.decode(message.headers)
     event = parse_event(_text(message.value or b""))
@@ -173,8 +174,8 @@ def parse_live(message: ConsumerRecord) -> Parsed:
     replay = find_replay(message.headers)
     if resource is None or object_id is None:
         return Parsed(headers.connection_id, position, event=entry, refetches=hints, replay=replay)
-    if event.api_version != API_VERSION:
-        asked = Refetch(headers.connection_id, resource.name, object_id, "another API version", event.created)
+    if reason := _why_to_ask(event, resource):
+        asked = Refetch(headers.connection_id, resource.name, object_id, reason, event.created)
         return Parsed(headers.connection_id, position, event=entry, refetches=(*hints, asked), replay=replay)
     record = Record(
         headers.connection_id,
@@ -190,6 +191,12 @@ def parse_live(message: ConsumerRecord) -> Parsed:
         replay=replay,
     )
     return Parsed(headers.connection_id, position, record=record, event=entry, refetches=hints, replay=replay)
+
+
+def _why_to_ask(event: Event, resource: Resource) -> str | None:
+    if event.api_version != API_VERSION:
+        return "another API version"
+    return "fields that no event has" if resource.expand and not is_deletion(event.type) else None
 
 
 def _previous(event: Event) -> bytes | None:

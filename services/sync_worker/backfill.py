@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from zlib import crc32
 
 from services.sync_worker.clients import CallsStoppedError, Clients
 from services.sync_worker.endpoint_check import EndpointCheck, EndpointRefusedError
 from services.sync_worker.faults import Faults
 from services.sync_worker.gap_fill import FEED, Asked, GapFill
+from services.sync_worker.nested_lists import children_of
 from services.sync_worker.objects import Objects
-from services.sync_worker.planning import list_parameters, split_at
+from services.sync_worker.planning import list_parameters, list_path, split_at
 from services.sync_worker.publishing import Published, Publisher, Snapshot
 from services.sync_worker.retrying import Retrying
 from services.sync_worker.slices import Checkpoint, LeaseLostError, Slice, Slices
-from shared.catalogue import BY_NAME, WEBHOOK_ENDPOINT
+from shared.catalogue import BY_NAME, WEBHOOK_ENDPOINT, Resource
 from shared.connections import Connection, ConnectionStore
 from shared.db import Pool
 from shared.delays import Work
@@ -155,7 +158,12 @@ class Backfill:
     async def _fetch_object(self, held: Slice, object_id: str, connection: Connection, api: StripeApi) -> None:
         resource, failed = BY_NAME[held.resource], 0
         try:
-            offsets = await self._objects.refresh(connection, api, resource, object_id, slice_id=held.id)
+            if held.compares:
+                asked = await self._objects.ask(api, resource, object_id)
+                snapshots = [replace(asked, is_compared=True)] if asked else []
+                offsets = await self._publisher.publish(connection, snapshots, slice_id=held.id)
+            else:
+                offsets = await self._objects.refresh(connection, api, resource, object_id, slice_id=held.id)
         except ObjectUnreadableError as error:
             await self._publisher.bury_question(connection, resource, object_id, error)
             offsets, failed = {}, 1
@@ -190,13 +198,30 @@ class Backfill:
 
     async def _fetch_list(self, held: Slice, connection: Connection, api: StripeApi, retrying: Retrying) -> None:
         resource = BY_NAME[held.resource]
+        within = resource.within_of(held.walk)
+        # Once for each list that is compared: of its newest part, on the first page that has objects.
+        is_to_be_read_alone = held.compares and within is None and held.cursor is None and _is_newest(held)
 
         async def take(page: Page) -> Published:
+            nonlocal is_to_be_read_alone
+            shown = page if within is None else await children_of(api, within, page)
+            if is_to_be_read_alone and shown.objects:
+                shown = await self._with_one_retrieved(api, resource, shown, crc32(held.sync_id.encode()))
+                is_to_be_read_alone = False
             return await self._publisher.publish_page(
-                connection, resource, page, slice_id=held.id, is_compared=held.compares
+                connection, resource, shown, slice_id=held.id, is_compared=held.compares
             )
 
-        await self._walk(held, api, resource.list_path, held.range_start, take, retrying)
+        await self._walk(held, api, list_path(held.resource, held.walk), held.range_start, take, retrying)
+
+    async def _with_one_retrieved(self, api: StripeApi, resource: Resource, page: Page, chance: int) -> Page:
+        """Return the page with one object as it is when it is read alone: a list may show less of it."""
+        number = chance % len(page.objects)
+        object_id = page.items[number].id
+        asked = await self._objects.ask(api, resource, object_id) if object_id else None
+        if asked is None or asked.is_deleted:
+            return page
+        return replace(page, objects=(*page.objects[:number], asked.body, *page.objects[number + 1 :]))
 
     async def _walk(
         self,
@@ -208,7 +233,7 @@ class Backfill:
         retrying: Retrying,
     ) -> None:
         """Read a list from its cursor on, newest first; each page is taken, then checkpointed."""
-        end, cursor, cursor_created = held.range_end, held.cursor, held.cursor_created
+        end, cursor, cursor_created = None if held.is_newest else held.range_end, held.cursor, held.cursor_created
         size = self._sizes.setdefault((held.connection_id, held.resource), PageSize())
         is_last, pages = False, held.pages
         while not is_last:
@@ -257,6 +282,10 @@ def _behind(page: Page, cursor_created: int | None) -> tuple[str, int | None]:
 def _has_dates(held: Slice) -> bool:
     """Tell whether the list can be cut by date; the feed's end is open, since it is its newest event."""
     return held.range_end is not None or held.resource == EVENT_FEED
+
+
+def _is_newest(held: Slice) -> bool:
+    return held.is_newest or held.range_end is None
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from services.sync_worker.gap_fill import FEED_DAYS, feed_start, is_beyond_feed
 from services.sync_worker.planning import plan
 from services.sync_worker.sampling import plan_sample
 from services.sync_worker.slices import Slices
 from shared.broker_log import CurrentLog
+from shared.catalogue import DELETIONS
 from shared.connections import hold
 from shared.db import Connection as Database
 from shared.db import Pool, Row, RowInUseError, database_errors, in_transaction, transaction
@@ -22,6 +23,7 @@ from shared.syncs import EVENT_FEED, Kind, SyncStore
 
 POLL_INTERVAL = 0.3  # seconds
 GAP_BEYOND_FEED = f"gap of more than {FEED_DAYS} days"  # what triggers a new reading of everything
+MOST_UNSHOWN = 50  # objects that a comparison retrieves beside its lists
 CLOCK_SLACK = 60  # seconds by which our clock may be behind Stripe's
 
 # A gap fill waits for the one that still reads the feed: after outage upon outage, none would come to its end.
@@ -116,6 +118,22 @@ COMPARED = """
 SELECT y.id FROM syncs y WHERE y.id = ANY ($1::text[]) AND y.kind = 'verify' AND y.sample_pages IS NULL
   AND NOT EXISTS (SELECT FROM slices s WHERE s.sync_id = y.id AND s.status NOT IN ('confirmed', 'failed'))
   AND NOT EXISTS (SELECT FROM searches f WHERE f.sync_id = y.id)
+"""
+# A comparison has the same blind spot as the lists that it reads. So what events have named, and no list has shown, is
+# retrieved: at most $3 objects, the newest first. What an event said to be gone is left to the searches.
+UNSHOWN = """
+INSERT INTO slices (sync_id, connection_id, resource, object_id)
+SELECT y.id, y.connection_id, u.resource, u.object_id
+FROM syncs y CROSS JOIN LATERAL (
+    SELECT e.resource, e.object_id FROM event_log e
+    WHERE e.connection_id = y.connection_id AND e.resource = ANY (y.resources) AND e.object_id IS NOT NULL
+      AND NOT EXISTS (SELECT FROM compared_objects c WHERE c.sync_id = y.id AND c.resource = e.resource
+                      AND c.object_id = e.object_id)
+    GROUP BY 1, 2 HAVING NOT bool_or(e.type = ANY ($2::text[]))
+    ORDER BY max(e.created) DESC, 1, 2 LIMIT $3
+) u
+WHERE y.id = ANY ($1::text[]) AND NOT EXISTS (SELECT FROM slices s WHERE s.sync_id = y.id AND s.object_id IS NOT NULL)
+RETURNING sync_id
 """
 IS_BEING_COMPARED = """(
     EXISTS (SELECT FROM searches f WHERE f.sync_id = y.id AND f.status = 'queued' AND y.kind = 'verify')
@@ -248,7 +266,7 @@ class Completion:
         taken = [row["id"] for row in await db.fetch(TAKE, [row["id"] for row in ending])]
         await db.execute(HOLD_FAULTS)
         await db.execute(GIVE_UP_WAITING, taken)
-        await note_searches(db, [row["id"] for row in await db.fetch(COMPARED, taken)])
+        await self._look_behind_lists(db, taken)
         finished = await db.fetch(FINISH, self._log.id, taken)
         await freeze(db, [row["id"] for row in finished])
         await note_searches(db, [row["id"] for row in finished if row["kind"] != Kind.VERIFY])
@@ -257,6 +275,12 @@ class Completion:
             get_logger().info("sync_finished", sync=row["id"], kind=row["kind"], status=row["status"])
             if row["kind"] == Kind.BACKFILL:
                 await self._follow_backfill(db, row)
+
+    async def _look_behind_lists(self, db: Database, sync_ids: Sequence[str]) -> None:
+        """Retrieve what no list of a comparison has shown; then look for rows that none has shown."""
+        compared = [row["id"] for row in await db.fetch(COMPARED, sync_ids)]
+        asked = {row["sync_id"] for row in await db.fetch(UNSHOWN, compared, sorted(DELETIONS), MOST_UNSHOWN)}
+        await note_searches(db, [sync_id for sync_id in compared if sync_id not in asked])
 
     async def _finish_cancelled(self, db: Database) -> None:
         cancelled = [row["id"] for row in await db.fetch(FINISH_CANCELLED, self._log.id)]

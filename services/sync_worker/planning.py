@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from shared.catalogue import BY_NAME, WEBHOOK_ENDPOINT
+from shared.catalogue import BY_NAME, WEBHOOK_ENDPOINT, Resource
 from shared.sync_progress import STRIPE_BEGAN
 from shared.syncs import EVENT_FEED
 
@@ -51,8 +51,8 @@ def plan(
             yield Plan(name, range_start=feed_start if name == EVENT_FEED else None)
             continue
         resource = BY_NAME[name]
-        for walk in range(len(resource.walks)):
-            if resource.has_created_filter:
+        for walk in range(resource.walk_count):
+            if resource.has_created_filter and resource.within_of(walk) is None:
                 yield Plan(name, walk, start, end)
             else:
                 yield Plan(name, walk)
@@ -81,8 +81,7 @@ def list_parameters(
     """Return the parameters of the next page of a slice."""
     parameters: list[tuple[str, str]] = []
     if resource != EVENT_FEED:
-        row = BY_NAME[resource]
-        parameters = [*row.walks[walk], *(("expand[]", f"data.{field}") for field in row.expand)]
+        parameters = _own_parameters(BY_NAME[resource], walk)
     if start is not None:
         parameters.append(("created[gte]", str(start)))
     if end is not None:
@@ -90,3 +89,17 @@ def list_parameters(
     if cursor is not None:
         parameters.append(("starting_after", cursor))
     return parameters
+
+
+def list_path(resource: str, walk: int) -> str:
+    """Return the list that a walk reads: the resource's own, or one of parents."""
+    row = BY_NAME[resource]
+    within = row.within_of(walk)
+    return row.list_path if within is None else within.list_path
+
+
+def _own_parameters(row: Resource, walk: int) -> list[tuple[str, str]]:
+    within = row.within_of(walk)
+    if within is not None:
+        return [("expand[]", f"data.{within.field}")] if within.field else []
+    return [*row.walks[walk], *(("expand[]", f"data.{field}") for field in row.expand)]

@@ -37,10 +37,11 @@ def sample(
     """
     for name in resources:
         resource = BY_NAME[name]
-        for walk in range(len(resource.walks)):
+        for walk in range(resource.walk_count):
             begin = max((second for second in (start, oldest.get(name)) if second is not None), default=None)
-            if not resource.has_created_filter or begin is None or end - begin < pages:
-                yield Plan(name, walk, start if resource.has_created_filter else None, page_limit=pages)
+            has_dates = resource.has_created_filter and resource.within_of(walk) is None
+            if not has_dates or begin is None or end - begin < pages:
+                yield Plan(name, walk, start if has_dates else None, page_limit=pages)
                 continue
             chance = random.Random(f"{seed} {name} {walk}")
             edges = [begin + (end - begin) * part // pages for part in range(pages + 1)]

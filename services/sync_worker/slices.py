@@ -43,6 +43,7 @@ class Slice:
     lease_token: int
     compares: bool  # what it reads is compared with the rows, and not written
     is_delayed: bool  # whether a try that failed is noted
+    is_newest: bool  # its range ends where the sync began: objects may be dated later, by a test clock
     log_id: str  # the log that its pages go to
 
 
@@ -76,7 +77,9 @@ WHERE id = (
 )
 RETURNING id, sync_id, connection_id, resource, walk, range_start, range_end, cursor, cursor_created, object_id,
           pages, page_limit, lease_token, (SELECT y.kind = 'verify' FROM syncs y WHERE y.id = sync_id) AS compares,
-          EXISTS (SELECT FROM delays d WHERE d.work = 'slice' AND d.work_id = slices.id::text) AS is_delayed
+          EXISTS (SELECT FROM delays d WHERE d.work = 'slice' AND d.work_id = slices.id::text) AS is_delayed,
+          coalesce(range_end > (SELECT extract(epoch FROM y.started_at) FROM syncs y WHERE y.id = sync_id), false)
+            AS is_newest
 """
 RENEW = "UPDATE slices SET lease_until = now() + $3::interval WHERE id = $1 AND lease_token = $2"
 RELEASE = "UPDATE slices SET lease_until = NULL WHERE id = $1 AND lease_token = $2"

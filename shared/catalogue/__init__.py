@@ -8,6 +8,7 @@ from shared.catalogue.lookups import (
     BY_OBJECT,
     CHILDREN,
     DEFAULT_RESOURCES,
+    DELETIONS,
     EVENTS_PERMISSION,
     RESOURCES,
     TABLES,
@@ -20,7 +21,7 @@ from shared.catalogue.lookups import (
     resource_for_event,
     webhook_events,
 )
-from shared.catalogue.resource import Child, Column, Group, Kind, Permission, Resource, Walk
+from shared.catalogue.resource import Child, Column, Group, Kind, Permission, Resource, Walk, Within
 
 __all__ = [
     "ALWAYS_SUBSCRIBED",
@@ -28,6 +29,7 @@ __all__ = [
     "BY_OBJECT",
     "CHILDREN",
     "DEFAULT_RESOURCES",
+    "DELETIONS",
     "EVENTS_PERMISSION",
     "RESOURCES",
     "TABLES",
@@ -40,6 +42,7 @@ __all__ = [
     "Permission",
     "Resource",
     "Walk",
+    "Within",
     "dependents",
     "is_deletion",
     "permission_of",

@@ -6,6 +6,7 @@ from shared.catalogue.resource import (
     Child,
     Group,
     Resource,
+    Within,
     booleans,
     event_types,
     numbers,
@@ -71,6 +72,7 @@ INVOICE_RESOURCES = (
         told_by=(("invoice_payment.paid", "invoice.paid"),),
         has_created_filter=True,
         children=(INVOICE_LINE_ITEM,),
+        hidden=("`data` has no `payments`: they have a table of their own.",),
     ),
     Resource(
         name="invoiceitem",
@@ -153,6 +155,10 @@ INVOICE_RESOURCES = (
             *texts("collection_method description header"),
         ),
         events=event_types("quote", "accepted canceled created finalized"),
+        hidden=(
+            "Quotes of a test clock are in no list of Stripe's. They come with their events.",
+            "The lines of a quote are not kept.",
+        ),
         is_default=False,
         changes_silently=True,
     ),
@@ -238,6 +244,15 @@ USAGE_RESOURCES = (
             *numbers("credit.amount.monetary.value debit.amount.monetary.value"),
         ),
         events=("billing.credit_balance_transaction.created",),
+        # Stripe wants a customer: "Missing required param: customer".
+        walks=(),
+        within=(
+            Within(
+                "/v1/billing/credit_grants",
+                None,
+                "/v1/billing/credit_balance_transactions?customer={customer}&credit_grant={id}",
+            ),
+        ),
         is_default=False,
         permission_is_certain=False,
     ),

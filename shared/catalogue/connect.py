@@ -95,6 +95,7 @@ CONNECT_RESOURCES: tuple[Resource, ...] = (
         ),
         has_created_filter=True,
         children=(EXTERNAL_ACCOUNT,),
+        hidden=("Persons and capabilities of a connected account are not kept.",),
         is_default=False,
         changes_silently=True,
         is_in_event_feed=False,

@@ -6,6 +6,7 @@ from shared.catalogue.payments import BALANCE_RESOURCES, PAYMENT_RESOURCES
 from shared.catalogue.resource import (
     Group,
     Resource,
+    Within,
     booleans,
     event_types,
     numbers,
@@ -36,6 +37,11 @@ CUSTOMER_RESOURCES = (
         deleted_by=("customer.deleted",),
         hinted_by=(*DISCOUNT_EVENTS, *event_types("customer.source", "created deleted expiring updated")),
         has_created_filter=True,
+        hidden=(
+            "Customers of a test clock are in no list of Stripe's. They come with their events.",
+            "`data` has no `sources`, `subscriptions`, `tax`, `tax_ids` and `cash_balance`. Subscriptions and tax ids "
+            "have tables of their own.",
+        ),
     ),
     Resource(
         name="tax_id",
@@ -52,6 +58,8 @@ CUSTOMER_RESOURCES = (
         events=event_types("customer.tax_id", "created deleted updated"),
         deleted_by=("customer.tax_id.deleted",),
         walks=((("owner[type]", "self"),),),
+        # https://docs.stripe.com/api/tax_ids/list shows the account's own, or those of one owner that is named.
+        within=(Within("/v1/customers", "tax_ids", "/v1/customers/{id}/tax_ids"),),
         is_default=False,
     ),
     Resource(
@@ -86,6 +94,7 @@ CUSTOMER_RESOURCES = (
             *booleans("active"),
         ),
         has_created_filter=True,
+        hidden=("The amounts in other currencies (`fixed_amount.currency_options`) are not in `data`.",),
         is_default=False,
         changes_silently=True,
         is_in_event_feed=False,

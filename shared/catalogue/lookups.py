@@ -45,7 +45,8 @@ WEBHOOK_PERMISSION = Permission(None, "rak_webhook_write", "Webhook Endpoints, E
 #: Among a sync's resources and faults: the check of that endpoint.
 WEBHOOK_ENDPOINT = "webhook_endpoint"
 
-_DELETIONS: frozenset[str] = frozenset(event for row in RESOURCES for event in row.deleted_by)
+#: Event types after which an object is gone.
+DELETIONS: frozenset[str] = frozenset(event for row in RESOURCES for event in row.deleted_by)
 
 
 def resource_for_event(event_type: str, object_type: str) -> Resource | None:
@@ -61,7 +62,7 @@ def resource_for_event(event_type: str, object_type: str) -> Resource | None:
 
 def is_deletion(event_type: str) -> bool:
     """Whether the event's object no longer exists; a cancelled subscription still does."""
-    return event_type in _DELETIONS
+    return event_type in DELETIONS
 
 
 def dependents(event_type: str) -> tuple[Resource, ...]:

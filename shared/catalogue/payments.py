@@ -72,6 +72,7 @@ BALANCE_RESOURCES = (
         ),
         events=PAYOUT_EVENTS,
         has_created_filter=True,
+        hidden=("Which balance transactions a payout holds is not kept. Stripe tells it for one payout at a time.",),
     ),
     Resource(
         name="balance",
@@ -128,6 +129,7 @@ PAYMENT_RESOURCES = (
         events=CHARGE_EVENTS,
         hinted_by=(*DISPUTE_EVENTS, *REFUND_EVENTS, *REVIEW_EVENTS),
         has_created_filter=True,
+        hidden=("`data` has no `refunds`: they have a table of their own.",),
     ),
     Resource(
         name="refund",
@@ -199,6 +201,7 @@ PAYMENT_RESOURCES = (
             *texts("cancellation_reason on_behalf_of application"),
         ),
         events=event_types("setup_intent", "canceled created requires_action setup_failed succeeded"),
+        hidden=("The attempts at a set-up are not kept. Stripe lists them for one set-up at a time.",),
         has_created_filter=True,
         is_default=False,
         changes_silently=True,

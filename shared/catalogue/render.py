@@ -18,6 +18,13 @@ This page is made from `shared/catalogue`; change the rows there, then run
 Every table has the full object as JSON in `data`, beside the typed columns that are listed here.
 Rows are keyed by account, live or test mode, and id.
 Timestamps are Stripe's unix seconds; amounts are in the currency's smallest unit, as Stripe gives them.
+
+Stripe's lists do not show everything that Stripe has, and a comparison reads the same lists.
+So each resource says under *Not there* what they hide and nothing else brings.
+A whole comparison (`verify --full`) also retrieves up to 50 objects that events have named and no list shows.
+Not copied at all: checkout sessions and payment links, which need a permission beyond the three groups; and what Stripe
+lists only below one customer, source or account, such as balance and cash transactions of customers, payment sources,
+active entitlements, persons and capabilities.
 """
 
 GROUP_TITLES = {Group.CORE: "Core", Group.BILLING: "Billing", Group.CONNECT: "Connect"}
@@ -75,7 +82,11 @@ def _section(row: Resource) -> Iterator[str]:
         yield f"- **Read again after:** {_codes(row.hinted_by)}"
     for hint, event in row.told_by:
         yield f"- **Not read again after** `{hint}` **once** `{event}` **has come**"
+    if row.expand:
+        yield f"- **Asked for:** {_codes(row.expand)}. No event has them: each event has the object read again."
     yield from _notes(row)
+    for sentence in row.hidden:
+        yield f"- **Not there:** {sentence}"
     yield f"- **Columns:** {_columns(row.columns)}"
     for child in row.children:
         yield _child(child)
@@ -83,7 +94,8 @@ def _section(row: Resource) -> Iterator[str]:
 
 def _walks(row: Resource) -> str:
     walks = ["&".join(f"{name}={value}" for name, value in walk) for walk in row.walks]
-    return " and ".join(f"`{row.list_path}{'?' if walk else ''}{walk}`" for walk in walks)
+    own = [f"`{row.list_path}{'?' if walk else ''}{walk}`" for walk in walks]
+    return " and ".join([*own, *(f"`{one.rest_path}` for each of `{one.list_path}`" for one in row.within)])
 
 
 def _notes(row: Resource) -> Iterator[str]:

@@ -50,6 +50,22 @@ class Child:
 
 
 @dataclass(frozen=True, slots=True)
+class Within:
+    """A list of other objects that leads to objects which a resource's own list does not show.
+
+    Where a parent carries its children when that is asked for, one page of parents brings them along; what is cut
+    there, or never carried, is listed for each parent.
+    """
+
+    #: Where the parents are listed.
+    list_path: str
+    #: The field in which a parent carries its children once it is expanded; `None` if it never does.
+    field: str | None
+    #: Where the children of one parent are listed; names in braces are fields of the parent. May hold a query.
+    rest_path: str
+
+
+@dataclass(frozen=True, slots=True)
 class Resource:
     """One Stripe object type: where it is listed, what it needs, which events tell of it, what we type."""
 
@@ -79,8 +95,13 @@ class Resource:
     has_created_filter: bool = False
     #: List parameters. The list is walked once per entry, since some of Stripe's defaults hide objects.
     walks: tuple[Walk, ...] = ((),)
-    #: Fields of the object that are absent unless expanded, and that we promise.
+    #: Other lists that are walked as well, whole each time, since the resource's own one hides these objects.
+    within: tuple[Within, ...] = ()
+    #: Fields that Stripe gives only when they are asked for, and that we promise. No event has them, so an event of
+    #: the object only hints that it changed.
     expand: tuple[str, ...] = ()
+    #: Sentences that say what of the resource Stripe's lists hide and nothing else tells us.
+    hidden: tuple[str, ...] = ()
     children: tuple[Child, ...] = ()
     #: Synced unless the person chooses otherwise.
     is_default: bool = True
@@ -97,6 +118,20 @@ class Resource:
     permission_is_certain: bool = True
     #: Overrides `retrieve_path`.
     retrieve: str | None = None
+
+    @property
+    def walk_count(self) -> int:
+        """How many lists have to be walked to see every object; those of `within` have the last numbers."""
+        return len(self.walks) + len(self.within)
+
+    def within_of(self, walk: int) -> Within | None:
+        """Return the list of parents that the walk of this number reads; `None` for the resource's own list."""
+        return self.within[walk - len(self.walks)] if walk >= len(self.walks) else None
+
+    @property
+    def first_list(self) -> tuple[str, Walk]:
+        """Path and parameters of the list whose answer tells whether the key may read the resource."""
+        return (self.list_path, self.walks[0]) if self.walks else (self.within[0].list_path, ())
 
     @property
     def retrieve_path(self) -> str:

@@ -52,6 +52,10 @@ SUBSCRIPTION_RESOURCES = (
         has_created_filter=True,
         walks=((("status", "all"),),),
         children=(SUBSCRIPTION_ITEM,),
+        hidden=(
+            "Subscriptions of a test clock are in no list of Stripe's. They come with their events.",
+            "`discounts` has ids alone. What a discount takes off stands in its coupon.",
+        ),
     ),
     Resource(
         name="subscription_schedule",
@@ -92,6 +96,11 @@ PRICING_RESOURCES = (
         deleted_by=("price.deleted",),
         has_created_filter=True,
         walks=ACTIVE_AND_INACTIVE,
+        expand=("tiers", "currency_options"),
+        hidden=(
+            "Prices that were made inline, with a subscription or an invoice, may be in no list of Stripe's. They come "
+            "with their events, and `subscription_items` has each price whole.",
+        ),
     ),
     Resource(
         name="plan",
@@ -111,6 +120,7 @@ PRICING_RESOURCES = (
         events=event_types("plan", "created deleted updated"),
         deleted_by=("plan.deleted",),
         has_created_filter=True,
+        expand=("tiers",),
         is_default=False,
     ),
     Resource(
@@ -132,6 +142,7 @@ PRICING_RESOURCES = (
         hinted_by=("customer.discount.created",),
         named_in=("source", "coupon"),
         has_created_filter=True,
+        expand=("applies_to", "currency_options"),
         changes_silently=True,
     ),
     Resource(
@@ -152,6 +163,7 @@ PRICING_RESOURCES = (
         hinted_by=("customer.discount.created",),
         has_created_filter=True,
         walks=ACTIVE_AND_INACTIVE,
+        hidden=("The least amounts in other currencies (`restrictions.currency_options`) are not in `data`.",),
         changes_silently=True,
     ),
     Resource(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from simulator.business.shop import CURRENCY, PLANS, Offer, Shop
 
 
@@ -34,6 +36,31 @@ def add_price(shop: Shop, product: str, name: str, amount: int, *, interval: str
     return price
 
 
+def add_tiered_price(shop: Shop, product: str) -> str:
+    """Create a price that has no amount of its own but one for each tier, and its plan; give their id."""
+    world, price = shop.world, shop.world.new_id("price")
+    tiers = [_tier(10, 500, None), _tier(None, 300, 100)]
+    common = {
+        "billing_scheme": "tiered", "tiers_mode": "graduated", "tiers": tiers, "currency": CURRENCY, "metadata": {},
+        "nickname": "By seats", "product": product,
+    }  # fmt: skip
+    world.add("plan", "plan.created", object_id=price, **common, amount=None, interval="month", interval_count=1)
+    world.add(
+        "price", "price.created", object_id=price, **common, tax_behavior="unspecified", unit_amount=None,
+        recurring={"interval": "month", "interval_count": 1, "meter": None, "trial_period_days": None,
+                   "usage_type": "licensed"},
+        currency_options={"eur": {"tax_behavior": "unspecified", "unit_amount": 450, "unit_amount_decimal": "450"}},
+    )  # fmt: skip
+    return price
+
+
+def _tier(up_to: int | None, unit_amount: int, flat_amount: int | None) -> dict[str, Any]:
+    return {
+        "flat_amount": flat_amount, "flat_amount_decimal": flat_amount and str(flat_amount),
+        "unit_amount": unit_amount, "unit_amount_decimal": str(unit_amount), "up_to": up_to,
+    }  # fmt: skip
+
+
 def open_catalogue(shop: Shop) -> None:
     """Create the offers that customers can take."""
     for rank, name in enumerate(PLANS, start=1):
@@ -58,8 +85,12 @@ def _update_product(shop: Shop) -> None:
 
 def _add_spare_product(shop: Shop) -> None:
     product = add_product(shop, f"seasonal {shop.world.count}")
+    amount = shop.rng.randrange(100, 9000)
+    price = (
+        add_tiered_price(shop, product) if shop.world.count % 3 == 0 else add_price(shop, product, "seasonal", amount)
+    )
     # Nobody subscribes to it, so that its price can change and go without touching anything else.
-    shop.spares.append((product, add_price(shop, product, "seasonal", shop.rng.randrange(100, 9000))))
+    shop.spares.append((product, price))
 
 
 def _change_spare_price(shop: Shop) -> None:
@@ -88,13 +119,19 @@ def add_coupon(shop: Shop) -> None:
     percent = shop.rng.randrange(5, 60)
     coupon = world.add(
         "coupon", "coupon.created", object_id=f"SAVE{percent}-{world.count}", duration="once", name=f"{percent} % off",
-        percent_off=float(percent), metadata={},
+        percent_off=float(percent), metadata={}, **_limits(shop),
     )  # fmt: skip
     code = world.add(
         "promotion_code", "promotion_code.created", active=True, code=world.new_id("", 8).upper(), metadata={},
         promotion={"coupon": coupon, "type": "coupon"}, _coupon=coupon,
     )  # fmt: skip
     shop.codes.append(code)
+
+
+def _limits(shop: Shop) -> dict[str, Any]:
+    """Let a coupon be good for one product alone, now and then."""
+    count = shop.world.count
+    return {"applies_to": {"products": [shop.offers[count % len(shop.offers)].product]}} if count % 3 == 0 else {}
 
 
 def _retire_code(shop: Shop) -> None:

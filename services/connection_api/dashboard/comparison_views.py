@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from services.connection_api.labels import label_of, rank_of
 from services.connection_api.state import State
+from shared.catalogue import BY_NAME
 from shared.comparisons import DIFFERENCE_FIELDS, KEPT, Comparison, Difference, Waiting
 from shared.syncs import Kind, Sync
 
@@ -71,6 +72,12 @@ class ComparisonView:
     def has_many_destinations(self) -> bool:
         """Whether it has to be said where a row lies."""
         return len({line.counts.destination_id for line in self.lines}) > 1
+
+    @property
+    def hidden(self) -> Sequence[tuple[str, Sequence[str]]]:
+        """What Stripe's lists hide of the resources that were compared, by their labels."""
+        names = dict.fromkeys(line.counts.resource for line in self.lines)
+        return [(label_of(name), BY_NAME[name].hidden) for name in names if name in BY_NAME and BY_NAME[name].hidden]
 
     @property
     def unnamed(self) -> int:

@@ -151,7 +151,9 @@ async def test_a_sample_reads_few_pages_of_each_list(
         pages = dict(
             await here.pool.fetch("SELECT resource, sum(pages)::int FROM slices WHERE sync_id = $1 GROUP BY 1", sync.id)
         )
-        assert pages["charge"] == sync.stripe_calls - pages["coupon"] == 5
+        assert pages["charge"] == 5
+        # One object of each list is read alone, if its newest part has any.
+        assert 1 <= sync.stripe_calls - sum(pages.values()) <= len(pages)
         assert (await totals(here, sync))["different"] == 0
 
 

@@ -59,7 +59,8 @@ async def test_truth_is_what_a_retrieve_gives(running: Running) -> None:
         rows = await running.ask(lambda name=resource: list(client.iter_truth(name)))  # type: ignore[misc]
         live = [row for row in rows if not row["deleted"]]
         assert len(rows) == len(running.simulation.platform.store.tables[resource].ids)
-        _, retrieved, _ = await running.get(f"/v1/{path}/{live[-1]['id']}", **PINNED)
+        asked = "?expand[]=tiers" if resource == "plan" else ""
+        _, retrieved, _ = await running.get(f"/v1/{path}/{live[-1]['id']}{asked}", **PINNED)
         assert live[-1]["object"] == retrieved
 
 

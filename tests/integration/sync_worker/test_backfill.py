@@ -214,3 +214,15 @@ async def test_a_sync_tells_what_it_cost(here: World) -> None:
     sync = await here.syncs.get(sync_id)
     assert sync.stripe_calls == len([call for call in await here.calls() if call["path"].startswith("/v1/")])
     assert sync.read == len(here.producer.published)
+
+
+async def test_a_comparison_reads_one_object_of_each_list_alone(here: World) -> None:
+    """A list may show less of an object than its own address does. Each object is compared once."""
+    await here.start("coupon", "charge")
+    await here.pool.execute("UPDATE syncs SET kind = 'verify'")
+    await here.fetch_all()
+    published = here.published_ids()
+    assert sorted(map(str, published)) == sorted(here.truth("charge") | here.truth("coupon"))
+    assert all(headers.is_compared for headers, _ in here.records())
+    alone = [call["path"] for call in await here.calls() if call["path"].count("/") == 3]
+    assert sorted(path.split("/")[2] for path in alone) == ["charges", "coupons"]
