@@ -23,7 +23,7 @@ from local_stack.kafka import coordinates_groups
 from local_stack.ports import LOOPBACK, choose_ports
 from local_stack.readiness import tcp_ready
 from local_stack.storage import ADVISED_FREE_BYTES, existing_part, free_bytes
-from shared.db import STATEMENT_POOLING, state_sessions
+from shared.db import STATEMENT_POOLING, require_address, state_sessions
 from shared.errors import ConfigError
 from shared.postgres_sessions import refuses_transactions
 
@@ -148,6 +148,10 @@ async def check_postgres(url: str | None) -> Check:
     if not url:
         return Check("Postgres", Outcome.OK, "No address is given: the local stack starts its own.")
     try:
+        require_address(url)
+    except ConfigError as error:
+        return Check("Postgres", Outcome.FAIL, error.message)
+    try:
         connection = await state_sessions(url).open()
         async with connection.transaction():
             await connection.fetchval("SELECT 1")
@@ -184,7 +188,7 @@ async def database_clock(url: str | None) -> datetime | None:
             now: datetime = await connection.fetchval("SELECT clock_timestamp()")
         finally:
             await connection.close()
-    except (OSError, TimeoutError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError):
+    except (OSError, TimeoutError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError, ConfigError):
         return None
     return now
 

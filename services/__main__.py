@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from collections.abc import Mapping, Sequence
 from importlib import import_module
+from types import TracebackType
 
 from shared.errors import ConfigError
 
@@ -23,11 +25,19 @@ WRONG_USE = 2  # exit code
 
 def main() -> None:
     """Run what the command line names; a setting or argument that can't be used ends it with exit code 2."""
+    sys.excepthook = show_masked
     try:
         run(sys.argv[1:], os.environ)
     except ConfigError as error:
         sys.stderr.write(f"tillstream: {error.message}\n")
         sys.exit(WRONG_USE)
+
+
+def show_masked(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Write the traceback of what nobody has caught, with everything in it masked that looks like a secret."""
+    from shared.log import mask
+
+    sys.stderr.write(mask("".join(traceback.format_exception(kind, error, trace))))
 
 
 def run(arguments: Sequence[str], environ: Mapping[str, str]) -> None:

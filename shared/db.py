@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -21,6 +21,7 @@ from typing import Any, TypeAlias, TypeVar
 
 import asyncpg
 
+from shared.addresses import AddressError, check_address
 from shared.errors import AppError, ConfigError, DatabaseUnavailableError
 from shared.heartbeat import beat
 from shared.log import get_logger
@@ -149,17 +150,28 @@ async def _prepare(session: Session) -> None:
 
 
 def state_sessions(url: str) -> Sessions:
-    """Return what opens sessions that see the schema `tillstream`."""
+    """Return what opens sessions that see the schema `tillstream`; raise `ConfigError` for what is no address."""
+    require_address(url)
 
-    async def arguments() -> dict[str, Any]:
-        return {
-            "dsn": url,
-            "timeout": CONNECT_TIMEOUT,
-            "command_timeout": COMMAND_TIMEOUT,
-            "server_settings": {"application_name": "tillstream"},
-        }
+    async def ways() -> Sequence[dict[str, Any]]:
+        return [
+            {
+                "dsn": url,
+                "timeout": CONNECT_TIMEOUT,
+                "command_timeout": COMMAND_TIMEOUT,
+                "server_settings": {"application_name": "tillstream"},
+            }
+        ]
 
-    return Sessions(arguments, search_path=SCHEMA, prepare=_prepare)
+    return Sessions(ways, search_path=SCHEMA, prepare=_prepare)
+
+
+def require_address(url: str) -> None:
+    """Raise `ConfigError` that quotes nothing of it if the state database's address does not parse."""
+    try:
+        check_address(url)
+    except AddressError as error:
+        raise ConfigError(f"TILLSTREAM_DATABASE_URL can't be used. {error}") from None
 
 
 @contextmanager

@@ -5,34 +5,40 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from enum import StrEnum
+from ipaddress import ip_address
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 from pydantic import SecretStr
 
+from shared.addresses import AddressError, split_address
 from shared.audit import Actor, append
 from shared.catalogue import RESOURCES
+from shared.certificates import CHECKS_CA, MODES, NEEDS_TLS, read_certificate_file, read_certificates
 from shared.cleanups import Kind, request_cleanup
 from shared.crypto import KeyRing, make_id
 from shared.db import Connection, DuplicateRowError, Pool, Row, RowInUseError, affected, database_errors, transaction
 from shared.errors import ConflictError, NotFoundError, PayloadError
 
+PARAMETERS = ("sslmode", "sslrootcert")  # of an address
+SYSTEM = "system"  # as sslrootcert: the CAs that the system knows
+IN_COLUMN = "ca"  # kept beside the settings: the release before knows no such setting
 SCHEMA_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}\Z")
 RESERVED_SCHEMAS = ("pg_", "information_schema", "tillstream")
 DEFAULT_SCHEMA = "stripe"
 NAME_TAKEN = "destinations_name_key"
 
 INSERT = """
-INSERT INTO destinations (id, name, kind, settings, secret, address, deleted_rows)
-VALUES ($1, $2, 'postgres', $3, $4, $5, $6)
+INSERT INTO destinations (id, name, kind, settings, secret, address, ca, deleted_rows)
+VALUES ($1, $2, 'postgres', $3, $4, $5, $6, $7)
 """
 RENAME = "UPDATE destinations SET name = $2 WHERE id = $1"
 # The version tells the writers that what they have open is of an older address or password.
 MOVE = """
-UPDATE destinations SET settings = $2, secret = $3, address = $4, version = version + 1 WHERE id = $1 RETURNING version
+UPDATE destinations SET settings = $2, secret = $3, address = $4, ca = $5, version = version + 1
+WHERE id = $1 RETURNING version
 """
 CHOOSE = "UPDATE destinations SET deleted_rows = $2, version = version + 1 WHERE id = $1 AND deleted_rows <> $2"
 USERS = "SELECT connection_id, account_id, livemode FROM connection_destinations WHERE destination_id = $1 ORDER BY 1"
@@ -56,6 +62,7 @@ class PostgresAddress:
     user: str
     schema: str
     sslmode: str = "prefer"
+    ca: str | None = None  # certificates in PEM that the server's is checked with; the system's without
 
     @property
     def identity(self) -> str:
@@ -75,36 +82,83 @@ class Destination:
     deleted_rows: DeletedRows = DeletedRows.MARKED
 
 
-def parse_postgres_url(url: str, *, schema: str) -> tuple[PostgresAddress, SecretStr]:
+def parse_postgres_url(
+    url: str, *, schema: str, password: SecretStr | None = None, ca: str | None = None
+) -> tuple[PostgresAddress, SecretStr]:
     """Return address and password of `postgresql://user:password@host:port/database?sslmode=…`.
 
-    Raises `PayloadError` naming the part that is wrong.
+    A password that is given beside replaces the address's own; `ca` holds certificates in PEM. A file that the address
+    names as `sslrootcert` is read on this machine, and its certificates are kept with the destination.
+
+    Raises `PayloadError` naming the part that is wrong, and quoting nothing that may be the password.
     """
     try:
-        parts = urlsplit(url.strip())
-        port = parts.port or 5432
-    except ValueError as error:
-        raise PayloadError("The address does not parse; its port is no number.", field="url") from error
-    if parts.scheme not in ("postgresql", "postgres"):
-        raise PayloadError("The address has to start with postgresql://.", field="url")
-    database = unquote(parts.path.lstrip("/"))
-    for name, value in (("host", parts.hostname), ("user", parts.username), ("database", database)):
-        if not value:
-            raise PayloadError(
-                f"The address lacks the {name}: postgresql://user:password@host:5432/database.", field="url"
-            )
-    sslmode = next((v for k, _, v in (p.partition("=") for p in parts.query.split("&")) if k == "sslmode"), "prefer")
-    if sslmode not in ("disable", "allow", "prefer", "require", "verify-ca", "verify-full"):
-        raise PayloadError(f"`sslmode={sslmode}` is unknown to Postgres.", field="url")
+        parts = split_address(url)
+    except AddressError as error:
+        raise PayloadError(str(error), field="url") from None
+    sslmode, root = _read_parameters(parts.parameters)
     address = PostgresAddress(
-        host=parts.hostname or "",
-        port=port,
-        database=database,
-        user=unquote(parts.username or ""),
+        host=parts.host,
+        port=parts.port,
+        database=parts.database,
+        user=parts.user,
         schema=check_schema(schema),
-        sslmode=sslmode,
+        sslmode=sslmode or ("verify-full" if root or ca else default_mode(parts.host)),
+        ca=_read_root(root) if root else None,
     )
-    return address, SecretStr(unquote(parts.password or ""))
+    return with_ca(address, ca), SecretStr(parts.password) if password is None else password
+
+
+def with_ca(address: PostgresAddress, ca: str | None) -> PostgresAddress:
+    """Return the address with a CA in PEM, where one is given; raise `PayloadError` for what can't be used."""
+    if ca:
+        try:
+            address = replace(address, ca=read_certificates(ca))
+        except ValueError:
+            raise PayloadError("The CA is no certificate in PEM (-----BEGIN CERTIFICATE-----).", field="ca") from None
+    if address.ca and address.sslmode not in NEEDS_TLS:
+        raise PayloadError(f"With sslmode={address.sslmode} no CA is used: write sslmode=verify-full.", field="url")
+    return address
+
+
+def default_mode(host: str) -> str:
+    """Return the `sslmode` of an address that gives none: TLS, unless no network lies between."""
+    try:
+        is_here = ip_address(host).is_loopback
+    except ValueError:
+        is_here = host == "localhost"
+    return "prefer" if is_here else "require"
+
+
+def _read_parameters(given: Mapping[str, str]) -> tuple[str | None, str | None]:
+    """Return `sslmode` and `sslrootcert`; refuse every other parameter, since nobody would heed it."""
+    for name in given.keys() - PARAMETERS:
+        meant = f" Write {name.lower()} in small letters." if name.lower() in PARAMETERS else ""
+        raise PayloadError(
+            f"The address's parameter {name} is not known here.{meant or ' Leave it out.'} Known are "
+            f"{' and '.join(PARAMETERS)}.",
+            field="url",
+        )
+    sslmode, root = given.get("sslmode"), given.get("sslrootcert")
+    if sslmode is not None and sslmode not in MODES:
+        raise PayloadError(f"The address's sslmode is none of {', '.join(MODES)}.", field="url")
+    if root == SYSTEM and sslmode is not None and sslmode not in CHECKS_CA:
+        raise PayloadError(f"With sslmode={sslmode} no CA is used: write sslmode=verify-full.", field="url")
+    return sslmode, root
+
+
+def _read_root(root: str) -> str | None:
+    """Return the certificates of a file on this machine; None for the system's own."""
+    if root == SYSTEM:
+        return None
+    try:
+        return read_certificate_file(root)
+    except (OSError, ValueError):
+        raise PayloadError(
+            "The address's sslrootcert can't be used here: Tillstream finds no certificate in PEM in this file on its "
+            "own machine. Give the CA as text instead, or sslrootcert=system.",
+            field="url",
+        ) from None
 
 
 def check_schema(name: str) -> str:
@@ -126,7 +180,7 @@ def _destination(row: Row) -> Destination:
     return Destination(
         row["id"],
         row["name"],
-        PostgresAddress(**settings),
+        PostgresAddress(**settings, ca=row["ca"]),
         row["version"],
         row["created_at"],
         DeletedRows(row["deleted_rows"]),
@@ -188,10 +242,10 @@ class DestinationStore:
                     if deleted_rows is DeletedRows.REMOVED:
                         await _remove_marked(db, destination_id)
 
-    def _place(self, destination_id: str, address: PostgresAddress, password: SecretStr) -> tuple[Any, bytes, str]:
+    def _place(self, destination_id: str, address: PostgresAddress, password: SecretStr) -> tuple[Any, ...]:
         sealed = self._keys.encrypt(password.get_secret_value(), owner=destination_id, name="secret")
-        settings = {field: getattr(address, field) for field in PostgresAddress.__dataclass_fields__}
-        return settings, sealed, address.identity
+        settings = {name: value for name, value in asdict(address).items() if name != IN_COLUMN}
+        return settings, sealed, address.identity, address.ca
 
     async def get(self, destination_id: str) -> Destination:
         """Return the destination; raise `NotFoundError`."""

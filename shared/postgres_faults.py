@@ -9,10 +9,9 @@ import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from shared.certificates import EXPIRED, NEEDS_TLS, UNKNOWN_CA, WRONG_NAME
 from shared.destinations import PostgresAddress
 from shared.postgres_sessions import refuses_transactions
-
-NEEDS_TLS = frozenset({"require", "verify-ca", "verify-full"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +29,8 @@ def explain_login(error: BaseException, address: PostgresAddress) -> Fault:
     state = getattr(error, "sqlstate", None) or ""
     if explain := LOGIN_FAULTS.get(state):
         return explain(address)
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return wrong_certificate(error.verify_code, address)
     if isinstance(error, ssl.SSLError) or (not state and address.sslmode in NEEDS_TLS):
         return wrong_tls(address)
     if state:
@@ -68,12 +69,60 @@ def not_postgres(address: PostgresAddress) -> Fault:
     )
 
 
-def wrong_tls(address: PostgresAddress) -> Fault:
-    """Return that TLS was wanted or checked in vain."""
+def network_refused(_address: PostgresAddress) -> Fault:
+    """Return that the host may not be reached: one answer, whatever is there."""
+    return Fault(
+        "destination_network_refused",
+        "Rows may not be sent to the network in which this host lies.",
+        "Choose another host, or let whoever runs Tillstream allow its network with TILLSTREAM_DESTINATION_NETWORKS.",
+    )
+
+
+def no_tls(address: PostgresAddress) -> Fault:
+    """Return that the server has no TLS where it is needed."""
     return Fault(
         "destination_tls",
-        f"The server's TLS does not fit sslmode={address.sslmode}.",
-        "Check the server's certificate, or choose another sslmode at the end of the address.",
+        f"The server at {address.host}:{address.port} has no TLS, which sslmode={address.sslmode} asks for.",
+        "Turn on TLS at the server (ssl = on). Only if the network between is your own, write ?sslmode=disable at the "
+        "end of the address.",
+    )
+
+
+def wrong_tls(address: PostgresAddress) -> Fault:
+    """Return that TLS could not be agreed on."""
+    return Fault(
+        "destination_tls",
+        f"No session with TLS could be opened at {address.host}:{address.port}.",
+        "Check that the server, or what stands before it, takes TLS 1.2 or newer.",
+    )
+
+
+def wrong_certificate(verify_code: int, address: PostgresAddress) -> Fault:
+    """Return why a certificate did not pass, by OpenSSL's code; a CA that is not known is no fault of the server."""
+    if verify_code in UNKNOWN_CA:
+        known = "the given CA has not signed" if address.ca else "no CA is known here that has signed"
+        return Fault(
+            "destination_ca_unknown",
+            f"sslmode={address.sslmode} checks the server's certificate, and {known} it.",
+            "Give the certificate of the server's CA, in PEM, with the destination; your provider offers it for "
+            "download.",
+        )
+    if verify_code in WRONG_NAME:
+        return Fault(
+            "destination_tls",
+            f"The server's certificate is for another name than {address.host}.",
+            "Give the name that the certificate is for as the host, or write sslmode=verify-ca.",
+        )
+    if verify_code in EXPIRED:
+        return Fault(
+            "destination_tls",
+            "The server's certificate has expired, or is not valid yet.",
+            "Renew it at the server, and check this machine's clock.",
+        )
+    return Fault(
+        "destination_tls",
+        f"The server's certificate does not pass the check of sslmode={address.sslmode} (code {verify_code}).",
+        "Check the server's certificate.",
     )
 
 

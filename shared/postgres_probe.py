@@ -8,25 +8,27 @@ from __future__ import annotations
 import asyncio
 import secrets
 import socket
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 
 import asyncpg
 from pydantic import SecretStr
 
+from shared.certificates import NEEDS_TLS
 from shared.db import Connection
 from shared.destination_sessions import destination_sessions
 from shared.destinations import PostgresAddress
+from shared.networks import ANYWHERE, NetworkRefusedError, Networks, resolve
 from shared.postgres_faults import (
-    NEEDS_TLS,
     Fault,
     explain_login,
     explain_statement,
+    network_refused,
+    no_tls,
     not_postgres,
     quote,
     too_slow,
-    wrong_tls,
 )
 
 OLDEST_POSTGRES = 14
@@ -58,12 +60,12 @@ class StepFailedError(Exception):
         self.fault = fault
 
 
-async def probe(address: PostgresAddress, password: SecretStr) -> list[ProbeStep]:
+async def probe(address: PostgresAddress, password: SecretStr, *, networks: Networks = ANYWHERE) -> list[ProbeStep]:
     """Return the steps reachable, login, version, schema, write and delete, up to the first that failed.
 
     It takes at most five seconds, raises nothing, and leaves nothing at the destination.
     """
-    run = _Probe(address, password)
+    run = _Probe(address, password, networks)
     try:
         async with asyncio.timeout(TIME_LIMIT):
             await run.try_all()
@@ -77,8 +79,9 @@ async def probe(address: PostgresAddress, password: SecretStr) -> list[ProbeStep
 class _Probe:
     """The steps of one address."""
 
-    def __init__(self, address: PostgresAddress, password: SecretStr) -> None:
+    def __init__(self, address: PostgresAddress, password: SecretStr, networks: Networks) -> None:
         self._address = address
+        self._networks = networks
         self._password = password
         self._current = "reachable"
         self.steps: list[ProbeStep] = []
@@ -86,9 +89,9 @@ class _Probe:
     async def try_all(self) -> None:
         """Try one step after the other; raise `StepFailedError` or `TimeoutError`."""
         place = f"{self._address.host}:{self._address.port}"
-        await _reach(self._address)
+        await _reach(self._address, self._networks)
         self._pass(f"{place} answers.", following="login")
-        async with _connected(self._address, self._password) as db:
+        async with _connected(self._address, self._password, self._networks) as db:
             self._pass(f"{self._address.user} may log in to {self._address.database}.", following="version")
             self._pass(_check_version(db), following="schema")
             with _statement_errors(self._address):
@@ -117,12 +120,14 @@ class _Probe:
         self._current = following
 
 
-async def _reach(address: PostgresAddress) -> None:
+async def _reach(address: PostgresAddress, networks: Networks) -> None:
     """Ask what listens whether it speaks Postgres, and TLS; raise `StepFailedError`."""
     place = f"{address.host}:{address.port}"
     try:
         async with asyncio.timeout(REACH_TIMEOUT):
-            answer = await _greet(address)
+            answer = await _greet(await resolve(address.host, address.port, networks), address.port)
+    except NetworkRefusedError as error:
+        raise StepFailedError(network_refused(address)) from error
     except (socket.gaierror, UnicodeError) as error:
         message = f"The name {address.host} is unknown."
         fix = "Check the host's spelling, and that this machine's DNS knows it."
@@ -140,12 +145,23 @@ async def _reach(address: PostgresAddress) -> None:
     if answer not in (HAS_TLS, NO_TLS):
         raise StepFailedError(not_postgres(address))
     if answer == NO_TLS and address.sslmode in NEEDS_TLS:
-        raise StepFailedError(wrong_tls(address))
+        raise StepFailedError(no_tls(address))
 
 
-async def _greet(address: PostgresAddress) -> bytes:
-    """Return the one byte in which Postgres says whether it has TLS; what speaks otherwise is no Postgres."""
-    reader, writer = await asyncio.open_connection(address.host, address.port)
+async def _greet(hosts: Sequence[str], port: int) -> bytes:
+    """Return the one byte in which Postgres says whether it has TLS; what speaks otherwise is no Postgres.
+
+    The first of the hosts that takes a connection is asked.
+    """
+    *others, last = hosts
+    for host in others:
+        with suppress(OSError):
+            return await _ask(host, port)
+    return await _ask(last, port)
+
+
+async def _ask(host: str, port: int) -> bytes:
+    reader, writer = await asyncio.open_connection(host, port)
     try:
         writer.write(SSL_REQUEST)
         return await reader.read(1)
@@ -154,9 +170,11 @@ async def _greet(address: PostgresAddress) -> bytes:
 
 
 @asynccontextmanager
-async def _connected(address: PostgresAddress, password: SecretStr) -> AsyncIterator[Connection]:
+async def _connected(address: PostgresAddress, password: SecretStr, networks: Networks) -> AsyncIterator[Connection]:
     try:
-        db = await destination_sessions(address, password, connect_timeout=TIME_LIMIT).open()
+        db = await destination_sessions(address, password, networks, connect_timeout=TIME_LIMIT).open()
+    except NetworkRefusedError as error:
+        raise StepFailedError(network_refused(address)) from error
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, EOFError, ValueError) as error:
         if isinstance(error, TimeoutError):
             raise

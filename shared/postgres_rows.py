@@ -18,6 +18,7 @@ from shared.db import Connection
 from shared.destination_sessions import destination_sessions
 from shared.destinations import PostgresAddress
 from shared.errors import DestinationUnavailableError
+from shared.networks import ANYWHERE, Networks
 from shared.postgres_errors import destination_errors
 from shared.postgres_faults import quote
 
@@ -49,6 +50,7 @@ async def count_rows(
     tables: Iterable[str],
     *,
     created_before: datetime | None = None,
+    networks: Networks = ANYWHERE,
 ) -> dict[str, int]:
     """Return how many rows of the account and mode each table holds; a table that is missing holds none.
 
@@ -57,7 +59,7 @@ async def count_rows(
     """
     bound = None if created_before is None else int(created_before.timestamp())
     try:
-        async with asyncio.timeout(TIME_LIMIT), _connected(address, password) as db:
+        async with asyncio.timeout(TIME_LIMIT), _connected(address, password, networks) as db:
             return {table: await _count(db, address.schema, table, account_id, livemode, bound) for table in tables}
     except TimeoutError as error:
         raise DestinationUnavailableError(
@@ -66,9 +68,9 @@ async def count_rows(
 
 
 @asynccontextmanager
-async def _connected(address: PostgresAddress, password: SecretStr) -> AsyncIterator[Connection]:
+async def _connected(address: PostgresAddress, password: SecretStr, networks: Networks) -> AsyncIterator[Connection]:
     with destination_errors():
-        db = await destination_sessions(address, password, connect_timeout=TIME_LIMIT).open()
+        db = await destination_sessions(address, password, networks, connect_timeout=TIME_LIMIT).open()
         try:
             yield db
         finally:

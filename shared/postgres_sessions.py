@@ -18,6 +18,12 @@ import asyncpg
 CONNECT_TIMEOUT = 5.0  # seconds
 MAX_QUERIES, IDLE_LIFETIME = 50_000, 300.0  # of a session; seconds. asyncpg's defaults
 NAMES_LOST = (asyncpg.InvalidSQLStatementNameError, asyncpg.DuplicatePreparedStatementError)
+# A server may let somebody in with TLS alone, or without it alone.
+WRONG_WAY = (
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.ConnectionDoesNotExistError,
+    asyncpg.ProtocolViolationError,  # PgBouncer's
+)
 NO_TRANSACTIONS = "statement pooling"  # in the words in which PgBouncer refuses them
 WHO_ANSWERS = "SELECT pg_backend_pid()"
 
@@ -80,13 +86,13 @@ class Sessions:
 
     def __init__(
         self,
-        connect: Callable[[], Awaitable[Mapping[str, Any]]],
+        ways: Callable[[], Awaitable[Sequence[Mapping[str, Any]]]],
         *,
         search_path: str = "",
         prepare: Callable[[Session], Awaitable[None]] | None = None,
     ) -> None:
-        """`connect` gives asyncpg's arguments each time; `prepare` makes each session ready."""
-        self._arguments = connect
+        """`ways` gives asyncpg's arguments of each way that is tried; `prepare` makes a session ready."""
+        self._ways = ways
         self._search_path = search_path
         self._prepare = prepare
         self._pools: list[asyncpg.Pool] = []
@@ -122,9 +128,16 @@ class Sessions:
         return pool
 
     async def _connect(self) -> Session:
+        """Try one way after the other, as long as it is the way that may be at fault."""
         cache = {"statement_cache_size": 0} if self.is_shared else {}
-        session: Session = await asyncpg.connect(connection_class=Session, **await self._arguments(), **cache)
-        return session
+        *others, last = await self._ways()
+        for way in others:
+            try:
+                return await _open(way, cache)
+            except (OSError, *WRONG_WAY) as error:
+                if isinstance(error, TimeoutError | asyncpg.InvalidPasswordError):
+                    raise
+        return await _open(last, cache)
 
     async def _make_ready(self, session: Session) -> None:
         session.is_shared = self.is_shared
@@ -142,6 +155,11 @@ class Sessions:
         self.is_shared = True
         for pool in self._pools:
             await pool.expire_connections()
+
+
+async def _open(way: Mapping[str, Any], cache: Mapping[str, int]) -> Session:
+    session: Session = await asyncpg.connect(connection_class=Session, **way, **cache)
+    return session
 
 
 async def _is_pooled(session: Session) -> bool:

@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
+from shared.addresses import check_address
 from shared.crypto import KeyRing, parse_key_ring
 from shared.errors import ConfigError
+from shared.networks import Networks, parse_networks
 
 PREFIX = "TILLSTREAM_"
 S = TypeVar("S", bound="Settings")
@@ -66,6 +68,12 @@ class Settings(BaseModel):
     )
     log_format: str = Field(default="json", pattern="^(json|console)$", description="`json`, or `console` for people.")
 
+    @field_validator("database_url")
+    @classmethod
+    def _is_an_address(cls, url: SecretStr) -> SecretStr:
+        check_address(url.get_secret_value())
+        return url
+
     @property
     def kafka_servers(self) -> list[str]:
         """The brokers, `host:port` each."""
@@ -83,6 +91,28 @@ class SecretSettings(BaseModel):
     def key_ring(self) -> KeyRing:
         """The parsed keys."""
         return parse_key_ring(self.encryption_keys.get_secret_value())
+
+
+class DestinationSettings(BaseModel):
+    """Where destinations may be."""
+
+    destination_networks: str = Field(
+        default="",
+        description="Networks in which destinations may lie, such as `10.0.0.0/8,!10.1.0.0/16`: separated by commas, "
+        "`!` before one that is refused; the narrowest decides. Unset, any may but link-local ones and those where "
+        "clouds keep a machine's secrets. Give it to `connection_api` and `destination_writer`.",
+    )
+
+    @field_validator("destination_networks")
+    @classmethod
+    def _are_networks(cls, text: str) -> str:
+        parse_networks(text)
+        return text
+
+    @property
+    def networks(self) -> Networks:
+        """The parsed networks."""
+        return parse_networks(self.destination_networks)
 
 
 class StripeSettings(BaseModel):
@@ -140,8 +170,11 @@ def load(model: type[S], environ: Mapping[str, str]) -> S:
             _ = settings.key_ring
     except ValidationError as error:
         problems = "; ".join(
-            f"{PREFIX}{str(e['loc'][0]).upper()} {'is not set' if e['type'] == 'missing' else 'is wrong: ' + e['msg']}"
-            for e in error.errors()
+            f"{PREFIX}{str(e['loc'][0]).upper()} {_fault(e['type'], e['msg'])}" for e in error.errors()
         )
         raise ConfigError(f"{problems}. docs/configuration.md lists every setting.") from error
     return settings
+
+
+def _fault(kind: str, message: str) -> str:
+    return "is not set" if kind == "missing" else f"is wrong: {message.removeprefix('Value error, ').removesuffix('.')}"

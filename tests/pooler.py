@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
+from tests.authority import Authority
 from tests.eventually import eventually
 
 SETTINGS = """\
@@ -29,11 +30,21 @@ max_client_conn = 200
 server_lifetime = 3600
 ignore_startup_parameters = extra_float_digits
 """
+TLS = """\
+client_tls_sslmode = require
+client_tls_cert_file = {certificate}
+client_tls_key_file = {key}
+"""
 
 
 @asynccontextmanager
-async def pooled(url: str, *, mode: str = "transaction", size: int = 4) -> AsyncIterator[str]:
-    """Lend an address that reaches the same database through a PgBouncer with so many sessions of the server."""
+async def pooled(
+    url: str, *, mode: str = "transaction", size: int = 4, authority: Authority | None = None, host: str = "127.0.0.1"
+) -> AsyncIterator[str]:
+    """Lend an address that reaches the same database through a PgBouncer with so many sessions of the server.
+
+    With an authority it takes TLS alone, with a certificate for localhost. `host` stands in the address.
+    """
     program = shutil.which("pgbouncer") or shutil.which("/usr/sbin/pgbouncer")
     assert program, "There is no pgbouncer on this machine: scripts/pooler installs it, or says how"
     parts = urlsplit(url)
@@ -44,6 +55,10 @@ async def pooled(url: str, *, mode: str = "transaction", size: int = 4) -> Async
         settings = SETTINGS.format(
             host=parts.hostname, port=parts.port, own_port=port, users=folder / "users.txt", mode=mode, size=size
         )
+        if authority:
+            certificate, key = authority.issue(folder, "localhost")
+            key.chmod(0o644)
+            settings += TLS.format(certificate=certificate, key=key)
         _write(folder, settings, f'"{unquote(parts.username or "")}" "{unquote(parts.password or "")}"\n')
         become = ["-u", "nobody"] if os.getuid() == 0 else []
         with (folder / "log").open("w") as log:
@@ -52,7 +67,7 @@ async def pooled(url: str, *, mode: str = "transaction", size: int = 4) -> Async
             )
         try:
             await eventually(lambda: _listens(port, process, folder / "log"), within=60, what="PgBouncer listens")
-            own = f"{parts.netloc.rpartition('@')[0]}@127.0.0.1:{port}"
+            own = f"{parts.netloc.rpartition('@')[0]}@{host}:{port}"
             yield urlunsplit(parts._replace(netloc=own))
         finally:
             if process.returncode is None:

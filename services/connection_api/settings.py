@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from pydantic import Field, SecretStr
 
-from shared.settings import PaceSettings, PublicUrlSettings, SecretSettings, Settings, StripeSettings
+from shared.settings import (
+    DestinationSettings,
+    PaceSettings,
+    PublicUrlSettings,
+    SecretSettings,
+    Settings,
+    StripeSettings,
+)
 
 SHORTEST_TOKEN = 20  # characters
 
 
-class ApiSettings(Settings, SecretSettings, StripeSettings, PublicUrlSettings, PaceSettings):
+class ApiSettings(Settings, SecretSettings, DestinationSettings, StripeSettings, PublicUrlSettings, PaceSettings):
     """The settings of `connection_api`."""
 
     allow_test_keys: bool = Field(

@@ -33,6 +33,7 @@ from shared.destinations import DestinationStore
 from shared.errors import DatabaseUnavailableError, TransientError
 from shared.kafka import Producer
 from shared.log import get_logger
+from shared.networks import Networks
 from shared.syncs import SyncStore
 from shared.topics import EVENTS
 
@@ -98,6 +99,11 @@ class State:
                 await finish()
             except TransientError as error:
                 get_logger().warning("unfinished_delayed", reason=error.message)
+
+    @property
+    def networks(self) -> Networks:
+        """Where destinations may lie."""
+        return self._settings.networks
 
     @property
     def pool(self) -> Pool:

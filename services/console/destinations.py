@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -23,6 +24,10 @@ cli = typer.Typer(no_args_is_help=True, help="Databases that rows go to: add, te
 cli.command()(rebuild)
 ADDRESS_PROMPT = "postgresql://user:password@host:5432/database"
 DELETED_ROWS = "What becomes of the row of an object that is deleted at Stripe."
+CaFile = Annotated[
+    Path | None,
+    typer.Option("--ca", exists=True, dir_okay=False, help="File with the CA's certificate in PEM, if it is private."),
+]
 Schema = Annotated[str, typer.Option(help="Schema that the tables are made in.")]
 
 
@@ -30,6 +35,7 @@ Schema = Annotated[str, typer.Option(help="Schema that the tables are made in.")
 def add(
     name: Annotated[str, typer.Argument(help="What people call it.")],
     schema: Schema = "stripe",
+    ca: CaFile = None,
     deleted_rows: Annotated[DeletedRows, typer.Option(help=DELETED_ROWS)] = DeletedRows.MARKED,
     as_json: AsJson = False,
 ) -> None:
@@ -37,7 +43,7 @@ def add(
 
     async def create(api: ApiClient) -> None:
         url = read_secret(ADDRESS_PROMPT, what="address")
-        body = {"name": name, "url": url, "schema": schema, "deleted_rows": deleted_rows}
+        body = {"name": name, "url": url, "schema": schema, "deleted_rows": deleted_rows, **_certificate(ca)}
         destination = await api.post("/v1/destinations", body)
         if as_json:
             show_json(destination)
@@ -57,6 +63,7 @@ def try_out(
         ),
     ] = None,
     schema: Schema = "stripe",
+    ca: CaFile = None,
     as_json: AsJson = False,
 ) -> None:
     """Try a destination, or an address from a prompt or standard input; exit with 1 if something fails."""
@@ -67,7 +74,7 @@ def try_out(
             answer = await api.post(f"/v1/destinations/{found['id']}/test")
         else:
             url = read_secret(ADDRESS_PROMPT, what="address")
-            answer = await api.post("/v1/destinations/test", {"url": url, "schema": schema})
+            answer = await api.post("/v1/destinations/test", {"url": url, "schema": schema, **_certificate(ca)})
         if as_json:
             show_json(answer)
         else:
@@ -75,6 +82,10 @@ def try_out(
         return 0 if answer["passed"] else FAILED
 
     with_api(attempt, as_json=as_json)
+
+
+def _certificate(file: Path | None) -> dict[str, str]:
+    return {"ca": file.read_text("ascii", "replace")} if file else {}
 
 
 def test_view(answer: dict[str, Any]) -> RenderableType:
@@ -95,19 +106,21 @@ def change(
     address: Annotated[
         bool, typer.Option("--address", help="Read a new address from a prompt, or from standard input.")
     ] = False,
+    ca: CaFile = None,
     deleted_rows: Annotated[DeletedRows | None, typer.Option(help=DELETED_ROWS)] = None,
     as_json: AsJson = False,
 ) -> None:
     """Change a destination's name, address or treatment of deleted rows; an address is tried before it is kept."""
 
     async def alter(api: ApiClient) -> None:
-        if name is None and not address and deleted_rows is None:
-            raise WrongUseError("Nothing would change: give --name, --address or --deleted-rows.")
+        if name is None and not address and ca is None and deleted_rows is None:
+            raise WrongUseError("Nothing would change: give --name, --address, --ca or --deleted-rows.")
         found = await pick_destination(api, destination)
         body = {
             **({"name": name} if name is not None else {}),
             **({"deleted_rows": deleted_rows} if deleted_rows else {}),
             **({"url": read_secret(ADDRESS_PROMPT, what="address")} if address else {}),
+            **_certificate(ca),
         }
         changed = await api.patch(f"/v1/destinations/{found['id']}", body)
         if as_json:

@@ -15,7 +15,7 @@ from local_stack.ports import LOOPBACK, choose_ports
 from local_stack.readiness import http_ready
 from local_stack.stack import LocalStack
 from services.console.secrets_file import load_secrets
-from shared.db import migrate
+from shared.db import migrate, require_address
 
 SERVICES = ("webhook-gateway", "sync-worker", "connection-api", "destination-writer")
 SIMULATOR = "simulator"
@@ -69,6 +69,8 @@ async def running(
     `prepare` is given the database's URL before the migrations run; `program` with a service's name runs that service.
     Raises `ConfigError` with the fix when something can't start.
     """
+    if given := environ.get("TILLSTREAM_DATABASE_URL"):
+        require_address(given)
     stack = LocalStack(
         home,
         database_url=environ.get("TILLSTREAM_DATABASE_URL"),

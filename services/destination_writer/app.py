@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from contextlib import aclosing, suppress
+from functools import partial
 
 from aiohttp import web
 from pydantic import SecretStr
@@ -39,15 +40,18 @@ from shared.http import make_app, serve
 from shared.kafka import Cluster, Producer, ensure_topics
 from shared.log import configure, get_logger
 from shared.messages import RecordHeaders
+from shared.networks import Networks
 from shared.settings import load
 from shared.topics import DEAD_LETTERS, EVENTS, SNAPSHOTS, record_key
 
 LOOK_INTERVAL = 2.0  # seconds between two looks at which log the broker keeps
 
 
-def open_destination(row: DestinationRow, password: SecretStr) -> Destination:
+def open_destination(row: DestinationRow, password: SecretStr, networks: Networks) -> Destination:
     """Open the destination that a row of the state database describes."""
-    return PostgresDestination(row.address, password, removes_deleted=row.deleted_rows is DeletedRows.REMOVED)
+    return PostgresDestination(
+        row.address, password, removes_deleted=row.deleted_rows is DeletedRows.REMOVED, networks=networks
+    )
 
 
 class Writer:
@@ -67,7 +71,9 @@ class Writer:
             self._pool = pool
             await until_available("kafka", lambda: ensure_topics(settings))
             log = await until_available("kafka", lambda: self._find_log(pool))
-            outlets = Outlets(DestinationStore(pool, settings.key_ring), open_destination)
+            outlets = Outlets(
+                DestinationStore(pool, settings.key_ring), partial(open_destination, networks=settings.networks)
+            )
             try:
                 await self._work(pool, producer, outlets, log)
             finally:

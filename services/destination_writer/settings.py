@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from shared.settings import SecretSettings, Settings
+from shared.settings import DestinationSettings, SecretSettings, Settings
 
 
-class WriterSettings(Settings, SecretSettings):
+class WriterSettings(Settings, SecretSettings, DestinationSettings):
     """The settings of `destination_writer`."""
 
     write_deadline_seconds: float = Field(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
@@ -12,9 +13,9 @@ from services.__main__ import SERVICES, run
 from shared.errors import ConfigError
 
 
-def run_tillstream(*arguments: str) -> subprocess.CompletedProcess[str]:
+def run_tillstream(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "services", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False, env={})
+    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False, env=environ)
 
 
 @pytest.mark.parametrize("module", SERVICES.values())
@@ -41,3 +42,39 @@ def test_nothing_is_imported_but_what_runs() -> None:
     loaded = printed.stdout.split()
     assert {name for name in loaded if name.startswith("services")} == {"services", "services.__main__"}
     assert not {"aiohttp", "asyncpg", "stripe", "typer"} & set(loaded)
+
+
+@pytest.mark.parametrize("command", ["connection-api", "migrate", "run", "doctor"])
+@pytest.mark.parametrize(
+    "address", ["postgresql://u:CANARYpw/slash@h/db", "postgresql://u:x@h:CANARYpw/db", "mysql://u:CANARYpw@h/db"]
+)
+def test_address_of_the_database_that_does_not_parse_is_told_without_it(
+    command: str, address: str, tmp_path: Path
+) -> None:
+    ended = run_tillstream(command, TILLSTREAM_HOME=str(tmp_path), TILLSTREAM_DATABASE_URL=address)
+    assert ended.returncode == (1 if command == "doctor" else 2)  # one of its checks fails
+    assert "TILLSTREAM_DATABASE_URL" in ended.stderr + ended.stdout
+    assert "CANARY" not in ended.stderr + ended.stdout
+
+
+@pytest.mark.parametrize(
+    "raised",
+    [
+        "fail()",
+        "import typer; app = typer.Typer(pretty_exceptions_enable=False); \
+app.command()(fail); app([])",
+    ],
+)
+def test_traceback_of_what_nobody_catches_is_masked(raised: str) -> None:
+    program = f"""
+import services.__main__ as entry
+def fail() -> None:
+    raise ValueError("postgresql://me:CANARYpw@host/db")
+def run(arguments, environ):
+    {raised}
+entry.run = run
+entry.main()
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    assert "ValueError: postgresql://me:***@host/db" in ended.stderr

@@ -19,7 +19,7 @@ from services.connection_api.dashboard.sync_views import Account
 from services.connection_api.rest import models
 from services.connection_api.rest.requests import make_cursor, read_cursor, read_id
 from services.connection_api.state import State
-from shared.destinations import DEFAULT_SCHEMA, Destination, PostgresAddress, parse_postgres_url
+from shared.destinations import DEFAULT_SCHEMA, Destination, PostgresAddress
 from shared.errors import AppError, RejectedError
 from shared.http import Access, add_route
 from shared.postgres_probe import ProbeStep, probe
@@ -107,7 +107,7 @@ class DestinationPages:
         values = await _written(request)
         try:
             wanted = await read_form(request, models.DestinationTest, also=("name", "deleted_rows", "then"))
-            form = Form(values, trial=Trial(await probe(*_place(wanted))))
+            form = Form(values, trial=await self._try(*wanted.place))
         except RejectedError as error:
             form = Form(values, error)
         return self._answer(request, form, self._show_new)
@@ -117,8 +117,8 @@ class DestinationPages:
         values = await _written(request)
         try:
             wanted = await read_form(request, models.NewDestination, also=("then",))
-            place = _place(wanted)
-            trial = Trial(await probe(*place))
+            place = wanted.place
+            trial = await self._try(*place)
             if not trial.passed:
                 return self._answer(request, Form(values, trial=trial), self._show_new)
             destination_id = await self._state.destinations.insert(
@@ -138,7 +138,7 @@ class DestinationPages:
         """Try a destination with the password that is kept."""
         destination = await self._state.destinations.get(read_id(request))
         password = await self._state.destinations.password(destination.id)
-        trial = Trial(await probe(destination.address, password))
+        trial = await self._try(destination.address, password)
         return self._answer(request, Form(trial=trial), await self._page_of(destination))
 
     async def change(self, request: web.Request) -> web.Response:
@@ -148,8 +148,8 @@ class DestinationPages:
         show = await self._page_of(known)
         try:
             wanted = await read_form(request, models.DestinationChange)
-            place = _new_place(known, wanted.url)
-            trial = Trial(await probe(*place)) if place else None
+            place = wanted.place(known.address, await store.password(known.id))
+            trial = await self._try(*place) if place else None
             if trial and not trial.passed:
                 return self._answer(request, Form(trial=trial), show)
             await store.change(
@@ -158,6 +158,9 @@ class DestinationPages:
         except RejectedError as error:
             return self._answer(request, Form(error=error), show)
         return go(request, f"/destinations/{known.id}?notice=changed")
+
+    async def _try(self, address: PostgresAddress, password: SecretStr) -> Trial:
+        return Trial(await probe(address, password, networks=self._state.networks))
 
     def _answer(self, request: web.Request, form: Form, show: Show) -> web.Response:
         """Say how it went: to htmx in place, else as the whole page."""
@@ -186,15 +189,7 @@ class DestinationPages:
 async def _written(request: web.Request) -> dict[str, str]:
     """Return what a person wrote and may be shown again: not the address, since the password is in it."""
     form = await request.post()
-    return {name: str(form.get(name, "")) for name in ("name", "schema", "deleted_rows", "then")}
-
-
-def _place(wanted: models.DestinationTest) -> tuple[PostgresAddress, SecretStr]:
-    return parse_postgres_url(wanted.url.get_secret_value(), schema=wanted.schema_name)
-
-
-def _new_place(known: Destination, url: SecretStr | None) -> tuple[PostgresAddress, SecretStr] | None:
-    return parse_postgres_url(url.get_secret_value(), schema=known.address.schema) if url else None
+    return {name: str(form.get(name, "")) for name in ("name", "schema", "ca", "deleted_rows", "then")}
 
 
 class Removal:

@@ -64,6 +64,7 @@ class Removals:
         self._pool = pool
         self._connections = ConnectionStore(pool, settings.key_ring)
         self._destinations = DestinationStore(pool, settings.key_ring)
+        self._networks = settings.networks
 
     async def preview(self, connection_id: str) -> RemovalPreview:
         """Return what would go; a destination that does not answer is named."""
@@ -107,7 +108,12 @@ class Removals:
         password = await self._destinations.password(destination_id)
         try:
             counts = await count_rows(
-                destination.address, password, connection.account_id, connection.livemode, list(TABLES)
+                destination.address,
+                password,
+                connection.account_id,
+                connection.livemode,
+                list(TABLES),
+                networks=self._networks,
             )
         except DestinationUnavailableError:
             return destination.name

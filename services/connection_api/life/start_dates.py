@@ -190,6 +190,7 @@ class StartDates:
                 connection.livemode,
                 [table for table in TABLES if table not in SINGLETONS],
                 created_before=start_date,
+                networks=self._settings.networks,
             )
             return sum(counts.values())
 

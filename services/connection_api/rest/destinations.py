@@ -11,7 +11,7 @@ from services.connection_api.access.auth import actor_of
 from services.connection_api.rest import models
 from services.connection_api.rest.requests import read_body, read_cursor, read_id, read_query, write, write_page
 from services.connection_api.state import State
-from shared.destinations import PostgresAddress, parse_postgres_url
+from shared.destinations import PostgresAddress
 from shared.errors import PayloadError
 from shared.http import Handler
 from shared.postgres_probe import ProbeStep, probe
@@ -50,20 +50,20 @@ class Destinations:
     async def test(self, request: web.Request) -> web.Response:
         """Tell what works at an address and what does not."""
         wanted = await read_body(request, models.DestinationTest)
-        return _write_steps(await probe(*_address(wanted)))
+        return _write_steps(await probe(*wanted.place, networks=self._state.networks))
 
     async def try_again(self, request: web.Request) -> web.Response:
         """Tell what works at a destination, with the password that is kept."""
         destination = await self._state.destinations.get(read_id(request))
         password = await self._state.destinations.password(destination.id)
-        return _write_steps(await probe(destination.address, password))
+        return _write_steps(await probe(destination.address, password, networks=self._state.networks))
 
     async def create(self, request: web.Request) -> web.Response:
         """Keep an address that works."""
         wanted = await read_body(request, models.NewDestination)
         store = self._state.destinations
-        address, password = _address(wanted)
-        await _require_usable(address, password)
+        address, password = wanted.place
+        await self._require_usable(address, password)
         destination_id = await store.insert(
             wanted.name, address, password, deleted_rows=wanted.deleted_rows, by=actor_of(request)
         )
@@ -87,10 +87,9 @@ class Destinations:
         """Keep another name, another address that works, or another choice about deleted rows."""
         wanted, store = await read_body(request, models.DestinationChange), self._state.destinations
         known = await store.get(read_id(request))
-        place = None
-        if wanted.url:
-            place = parse_postgres_url(wanted.url.get_secret_value(), schema=known.address.schema)
-            await _require_usable(*place)
+        place = wanted.place(known.address, await store.password(known.id))
+        if place:
+            await self._require_usable(*place)
         await store.change(
             known.id, name=wanted.name, place=place, deleted_rows=wanted.deleted_rows, by=actor_of(request)
         )
@@ -107,18 +106,13 @@ class Destinations:
         await self._state.destinations.delete(read_id(request), by=actor_of(request))
         return web.Response(status=204)
 
-
-async def _require_usable(address: PostgresAddress, password: SecretStr) -> None:
-    """Raise `DestinationUnusableError` for an address at which rows can't be written."""
-    steps = await probe(address, password)
-    if not steps[-1].passed:
-        raise DestinationUnusableError(steps[-1])
+    async def _require_usable(self, address: PostgresAddress, password: SecretStr) -> None:
+        """Raise `DestinationUnusableError` for an address at which rows can't be written."""
+        steps = await probe(address, password, networks=self._state.networks)
+        if not steps[-1].passed:
+            raise DestinationUnusableError(steps[-1])
 
 
 def _write_steps(steps: Sequence[ProbeStep]) -> web.Response:
     answers = tuple(models.ProbeStepAnswer.model_validate(step) for step in steps)
     return write(models.DestinationTestAnswer(passed=steps[-1].passed, steps=answers))
-
-
-def _address(wanted: models.DestinationTest) -> tuple[PostgresAddress, SecretStr]:
-    return parse_postgres_url(wanted.url.get_secret_value(), schema=wanted.schema_name)

@@ -140,6 +140,7 @@ def destination(**changes: Any) -> Json:
         "user": "loader",
         "schema_name": "stripe",
         "sslmode": "require",
+        "ca": None,
         "deleted_rows": "marked",
         "created_at": "2026-11-20T08:00:00Z",
     }

@@ -28,6 +28,19 @@
   };
   const compare = (field) => setDisabled(field.form, "match", field.value.trim() !== field.dataset.match);
 
+  // A password is not left to be read in the address: it moves to its own field as soon as the address is whole.
+  const ADDRESS = /^(\s*postgres(?:ql)?:\/\/[^:@/?#]*):([^]*)@([^@]*)$/i;
+  const movePassword = (field) => {
+    const [, start, password, place] = field.value.match(ADDRESS) ?? [];
+    if (!password) return;
+    let plain = password;
+    try {
+      plain = decodeURIComponent(password);
+    } catch { /* a % that encodes nothing */ }
+    document.getElementById(field.dataset.address).value = plain;
+    field.value = `${start}@${place}`;
+  };
+
   const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
   const takeMoment = (field) => {
     const radio = field.form.querySelector("[data-custom]");
@@ -75,7 +88,8 @@
     if (target.matches("[data-rules]")) {
       forgetCheck(target.form);
       lookAtKey(target);
-    } else if (target.matches("[data-match]")) compare(target);
+    } else if (target.matches("[data-address]")) movePassword(target);
+    else if (target.matches("[data-match]")) compare(target);
     else if (target.id === "custom") takeMoment(target);
   });
   document.addEventListener("click", ({ target }) => {

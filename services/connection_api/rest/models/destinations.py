@@ -8,7 +8,15 @@ from typing import Self
 from pydantic import Field, SecretStr, model_validator
 
 from services.connection_api.rest.models.base import PRINTABLE, Answer, Input
-from shared.destinations import DEFAULT_SCHEMA, DeletedRows, Destination
+from shared.certificates import LARGEST_CA
+from shared.destinations import (
+    DEFAULT_SCHEMA,
+    DeletedRows,
+    Destination,
+    PostgresAddress,
+    parse_postgres_url,
+    with_ca,
+)
 
 DELETED_ROWS = (
     "What becomes of the row of an object that is deleted at Stripe: `marked` keeps it, with `_deleted`; `removed` "
@@ -16,15 +24,32 @@ DELETED_ROWS = (
 )
 
 
+BESIDE = "The password as it is, instead of percent-encoded in the address."
+CA = "Certificates in PEM that the server's is checked with, instead of those that the system knows."
+
+
 class DestinationTest(Input):
     """A Postgres address that is to be tried."""
 
     url: SecretStr = Field(
-        min_length=1, max_length=2000, description="`postgresql://user:password@host:5432/database?sslmode=require`"
+        min_length=1,
+        max_length=2000,
+        description="`postgresql://user:password@host:5432/database?sslmode=verify-full`. `sslmode` is `require` "
+        "unless it is given or the host is this machine; `sslrootcert` names a file on Tillstream's machine, or "
+        "`system`. Other parameters are refused.",
     )
+    password: SecretStr | None = Field(default=None, max_length=1000, description=BESIDE)
+    ca: str | None = Field(default=None, max_length=LARGEST_CA, description=CA)
     schema_name: str = Field(
         default=DEFAULT_SCHEMA, alias="schema", min_length=1, max_length=63, description="Where the tables are made."
     )
+
+    @property
+    def place(self) -> tuple[PostgresAddress, SecretStr]:
+        """Address and password; raises `PayloadError` naming what is wrong."""
+        return parse_postgres_url(
+            self.url.get_secret_value(), schema=self.schema_name, password=self.password, ca=self.ca
+        )
 
 
 class NewDestination(DestinationTest):
@@ -44,14 +69,27 @@ class DestinationChange(Input):
         max_length=2000,
         description="`postgresql://user:password@host:5432/database`: tried before it is kept. The schema stays.",
     )
-
+    password: SecretStr | None = Field(
+        default=None, max_length=1000, description=f"{BESIDE} Without `url`, another one for the same address."
+    )
+    ca: str | None = Field(default=None, max_length=LARGEST_CA, description=CA)
     deleted_rows: DeletedRows | None = Field(default=None, description=DELETED_ROWS)
 
     @model_validator(mode="after")
     def _change_something(self) -> Self:
-        if self.name is None and self.url is None and self.deleted_rows is None:
-            raise ValueError("Give a name, a url or deleted_rows")
+        if not self.model_fields_set or all(getattr(self, name) is None for name in self.model_fields_set):
+            raise ValueError("Give a name, a url, a password, a ca or deleted_rows")
         return self
+
+    def place(self, known: PostgresAddress, password: SecretStr) -> tuple[PostgresAddress, SecretStr] | None:
+        """Return another address and password, None where both stay; raise `PayloadError` naming what is wrong."""
+        if self.url:
+            return parse_postgres_url(
+                self.url.get_secret_value(), schema=known.schema, password=self.password, ca=self.ca
+            )
+        if self.password is None and not self.ca:
+            return None
+        return with_ca(known, self.ca), self.password or password
 
 
 class DestinationAnswer(Answer):
@@ -65,6 +103,7 @@ class DestinationAnswer(Answer):
     user: str
     schema_name: str = Field(serialization_alias="schema")
     sslmode: str
+    ca: str | None = Field(description="Certificates in PEM that the server's is checked with.")
     deleted_rows: DeletedRows = Field(description=DELETED_ROWS)
     created_at: datetime
 
@@ -81,6 +120,7 @@ class DestinationAnswer(Answer):
             user=address.user,
             schema_name=address.schema,
             sslmode=address.sslmode,
+            ca=address.ca,
             deleted_rows=destination.deleted_rows,
             created_at=destination.created_at,
         )

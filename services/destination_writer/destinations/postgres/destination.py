@@ -33,6 +33,7 @@ from shared.db import Connection, Pool, Row
 from shared.destination_sessions import destination_sessions
 from shared.destinations import PostgresAddress
 from shared.errors import DestinationUnavailableError
+from shared.networks import ANYWHERE, Networks
 from shared.postgres_errors import destination_errors
 from shared.stripe_pages import parse_item
 
@@ -44,13 +45,21 @@ AGAIN = 3  # times that a row may change between a statement's snapshot and its 
 class PostgresDestination:
     """A schema in a Postgres database."""
 
-    def __init__(self, address: PostgresAddress, password: SecretStr, *, removes_deleted: bool = False) -> None:
+    def __init__(
+        self,
+        address: PostgresAddress,
+        password: SecretStr,
+        *,
+        removes_deleted: bool = False,
+        networks: Networks = ANYWHERE,
+    ) -> None:
         """With `removes_deleted` the row of an object that is deleted goes, and leaves a tombstone."""
         self._removes_deleted = removes_deleted
         self._tombstones = Tombstones(address.schema)
         self._has_tombstones = False  # they hold whatever the choice is by now
         self._address = address
         self._password = password
+        self._networks = networks
         self._pool: Pool | None = None
         self._has_tables = False
         self._is_closed = False
@@ -265,7 +274,7 @@ class PostgresDestination:
             if self._is_closed:
                 raise DestinationUnavailableError("The destination was closed a moment ago.")
             if self._pool is None:
-                sessions = destination_sessions(self._address, self._password)
+                sessions = destination_sessions(self._address, self._password, self._networks)
                 self._pool = await sessions.pool(min_size=0, max_size=POOL_SIZE)
             return self._pool
 
