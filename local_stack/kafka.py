@@ -23,7 +23,7 @@ from local_stack.jars import OnProgress, ensure_jars
 from local_stack.java import bundled_java, find_java
 from local_stack.ports import LOOPBACK, choose_ports
 from local_stack.readiness import tcp_ready
-from local_stack.storage import make_folder, translated_disk_errors
+from local_stack.storage import make_private_folder, translated_disk_errors
 
 LOG_CONFIGURATION = Path(__file__).with_name("log4j2.properties")
 LARGEST_MESSAGE = 4 * 1024 * 1024  # bytes; a webhook of 1 MiB with room for its envelope
@@ -81,7 +81,7 @@ class LocalKafka:
         """
         java = (await asyncio.to_thread(find_java, self._environ, bundled_java())).program
         jars = await ensure_jars(self._cache, on_progress)
-        make_folder(self._folder)
+        make_private_folder(self._folder)
         with translated_disk_errors(self._folder):
             ports = choose_ports(self._folder / "ports.json", ("broker", "controller"))
             self._port = ports["broker"]

@@ -15,7 +15,7 @@ from local_stack.jars import OnProgress
 from local_stack.kafka import LocalKafka
 from local_stack.postgres import LocalPostgres
 from local_stack.state import ChildStatus, StackState, locked, write_state
-from local_stack.storage import cache_folder, make_folder, require_space
+from local_stack.storage import cache_folder, make_folder, make_private_folder, require_space
 from local_stack.supervisor import Supervisor
 
 
@@ -53,7 +53,8 @@ class LocalStack:
         Raises ConfigError, with the fix, when the home is in use, the disk full, or something can't start.
         """
         async with AsyncExitStack() as exits:
-            make_folder(self.home)
+            # Of root, the database's user has to pass through; what lies below is closed anyway.
+            (make_folder if os.geteuid() == 0 else make_private_folder)(self.home)
             require_space(self.home)
             exits.enter_context(locked(self.home))
             await exits.enter_async_context(self.supervisor)

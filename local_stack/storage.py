@@ -29,10 +29,18 @@ def cache_folder(environ: Mapping[str, str], user_home: Path) -> Path:
     return Path(environ.get("XDG_CACHE_HOME") or user_home / ".cache") / "tillstream"
 
 
-def make_folder(folder: Path, mode: int = 0o755) -> Path:
+def make_folder(folder: Path) -> Path:
     """Make `folder` and the ones above it, and return it; raises ConfigError when it can't be made."""
     with translated_disk_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True, mode=mode)
+        folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def make_private_folder(folder: Path) -> Path:
+    """Make `folder`, or close one that is there: what lies in it is the merchant's. Raises as `make_folder` does."""
+    with translated_disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        folder.chmod(0o700)
     return folder
 
 

@@ -15,7 +15,7 @@ from local_stack import leftovers
 from local_stack.children import Child, ChildEvent
 from local_stack.concurrency import together
 from local_stack.keeper import Keeper
-from local_stack.storage import make_folder
+from local_stack.storage import make_private_folder
 
 STOP_BUDGET = 9.0  # seconds, for all children together
 SHARE_OF_LATER_WAVE = 3.0  # seconds, kept for each wave that is stopped afterwards
@@ -34,8 +34,8 @@ class Supervisor:
 
     async def __aenter__(self) -> Self:
         """End what an earlier supervisor of this home left running."""
-        make_folder(self._logs)
-        make_folder(self._records)
+        make_private_folder(self._logs)
+        make_private_folder(self._records)
         await asyncio.to_thread(leftovers.sweep, self._records)
         return self
 

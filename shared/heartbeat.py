@@ -6,24 +6,29 @@ A loop that waits for Postgres, Kafka or Stripe turns: its tries end by their ti
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Any, TypeVar
 
-STUCK_AFTER = 300.0  # seconds; the longest limit of one try, of Stripe and of the database, is 30
+T = TypeVar("T")
+STUCK_AFTER = 600.0  # seconds; the longest pause of a loop is 300, and the limit of one try is 30
 
 
 class Heart:
     """What one loop beats."""
 
-    def __init__(self, name: str, clock: Callable[[], float]) -> None:
+    def __init__(self, name: str, clock: Callable[[], float], parent: Heart | None) -> None:
         self.name = name
         self._clock = clock
+        self._parent = parent
         self.beat()
 
     def beat(self) -> None:
-        """Note that the loop has got on."""
+        """Note that the loop has got on, and the one that it is a part of."""
         self._last = self._clock()
+        if self._parent is not None:
+            self._parent.beat()
 
     @property
     def silence(self) -> float:
@@ -50,8 +55,8 @@ class Heartbeats:
 
     @contextmanager
     def heart(self, name: str) -> Iterator[None]:
-        """Expect a beat from the block at least every five minutes."""
-        heart = Heart(name, self._clock)
+        """Expect a beat from the block at least every ten minutes."""
+        heart = Heart(name, self._clock, _HEART.get())
         self._hearts.add(heart)
         token = _HEART.set(heart)
         try:
@@ -67,9 +72,15 @@ class Heartbeats:
 
 @contextmanager
 def heart(name: str) -> Iterator[None]:
-    """Expect a beat from the block at least every five minutes, where the service watches its loops."""
+    """Expect a beat from the block at least every ten minutes, where the service watches its loops."""
     with (_HEARTBEATS.get() or Heartbeats()).heart(name):
         yield
+
+
+async def watched(work: Coroutine[Any, Any, T]) -> T:
+    """Run a loop that beats whenever it asks the database or Stripe, which it does at each turn."""
+    with heart(getattr(work, "__qualname__", type(work).__name__)):
+        return await work
 
 
 def beat() -> None:

@@ -7,6 +7,7 @@ as long as that, and so would a connection that never says anything.
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -20,6 +21,8 @@ from shared.metrics import MALFORMED_REQUESTS
 HEADER_TIMEOUT = 10.0  # seconds for a request's header, and for the first one to begin
 KEEPALIVE_TIMEOUT = 75.0  # seconds between two requests; longer than the usual 60 of a proxy, so that it closes first
 LINGERING_TIME = 2.0  # seconds for what is left of a body that nobody reads
+RECEIVE_BUFFER = 64 * 1024  # bytes that the kernel keeps of a connection, and so the most that one read brings
+READ_BUFFER = 16 * 1024  # bytes of a body that nobody has read yet; at twice as many the connection is not read
 SHUTDOWN_TIMEOUT = 20.0  # seconds for requests in flight
 
 
@@ -38,6 +41,8 @@ class PromptHandler(web.RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Expect a header."""
         super().connection_made(transport)
+        # Of many connections at once each would bring 256 KiB into memory before any of them is looked at.
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
         self._expect_header()
 
     def data_received(self, data: bytes) -> None:
@@ -112,6 +117,7 @@ async def listening(
                 access_log=None,
                 keepalive_timeout=KEEPALIVE_TIMEOUT,
                 lingering_time=LINGERING_TIME,
+                read_bufsize=READ_BUFFER,
                 header_seconds=header_seconds,
             )
 

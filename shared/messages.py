@@ -107,6 +107,8 @@ class RecordHeaders:
     parent_id: str | None = None  # set on a part of a child set that did not fit in its parent
     is_complete: bool = False  # with `parent_id`: the last part of a complete child set
     is_compared: bool = False  # to be compared with its row, and not to be written
+    account_id: str | None = None  # for consumers of one's own; ours know the connection
+    livemode: bool | None = None  # likewise
 
     def encode(self) -> Headers:
         """Return the headers as Kafka takes them; those with the default value are left out."""
@@ -116,7 +118,7 @@ class RecordHeaders:
             ("stamp", str(self.stamp).encode()),
             ("origin", self.origin.encode()),
         ]
-        optional = (("slice", self.slice_id), ("parent", self.parent_id))
+        optional = (("slice", self.slice_id), ("parent", self.parent_id), *_whose(self.account_id, self.livemode))
         headers += [(name, str(value).encode()) for name, value in optional if value is not None]
         flags = (("deleted", self.is_deleted), ("complete", self.is_complete), ("compare", self.is_compared))
         return headers + [(name, b"1") for name, is_set in flags if is_set]
@@ -136,6 +138,8 @@ class RecordHeaders:
                 parent_id=found.get("parent"),
                 is_complete="complete" in found,
                 is_compared="compare" in found,
+                account_id=found.get("account"),
+                livemode=_livemode(found.get("mode")),
             )
         except (KeyError, ValueError) as error:
             raise MessageError(f"A header of the record is missing or wrong: {error}.") from error
@@ -147,12 +151,15 @@ class EventHeaders:
 
     connection_id: str
     received_at_ms: int  # our clock, for latency only
+    account_id: str | None = None  # for consumers of one's own; ours know the connection
+    livemode: bool | None = None  # likewise
 
     def encode(self) -> Headers:
         """Return the headers as Kafka takes them."""
         return [
             ("connection", self.connection_id.encode()),
             ("received_at_ms", str(self.received_at_ms).encode()),
+            *((name, value.encode()) for name, value in _whose(self.account_id, self.livemode) if value is not None),
         ]
 
     @classmethod
@@ -160,6 +167,20 @@ class EventHeaders:
         """Return the parsed headers; raise `MessageError` naming one that is missing or wrong."""
         found = {name: value.decode("utf-8", "replace") for name, value in headers}
         try:
-            return cls(connection_id=found["connection"], received_at_ms=int(found.get("received_at_ms", "0")))
+            return cls(
+                connection_id=found["connection"],
+                received_at_ms=int(found.get("received_at_ms", "0")),
+                account_id=found.get("account"),
+                livemode=_livemode(found.get("mode")),
+            )
         except (KeyError, ValueError) as error:
             raise MessageError(f"A header of the event is missing or wrong: {error}.") from error
+
+
+def _whose(account_id: str | None, livemode: bool | None) -> tuple[tuple[str, str | None], ...]:
+    mode = None if livemode is None else "live" if livemode else "test"
+    return ("account", account_id), ("mode", mode)
+
+
+def _livemode(mode: str | None) -> bool | None:
+    return None if mode is None else mode == "live"

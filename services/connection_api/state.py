@@ -31,6 +31,7 @@ from shared.crypto import KeyRing
 from shared.db import Pool, is_ready
 from shared.destinations import DestinationStore
 from shared.errors import DatabaseUnavailableError, TransientError
+from shared.heartbeat import watched
 from shared.kafka import Producer
 from shared.log import get_logger
 from shared.networks import Networks
@@ -89,9 +90,12 @@ class State:
         async with open_state(settings) as pool, aiohttp.ClientSession() as session:
             use_cases, at_stripe = make_use_cases(pool, settings, session, self._producer)
             self._use_cases, self._pool = use_cases, pool
-            while True:
-                await self._look(use_cases, at_stripe)
-                await asyncio.sleep(LOOK_INTERVAL)
+            await watched(self._finish(use_cases, at_stripe))
+
+    async def _finish(self, use_cases: UseCases, at_stripe: AtStripe) -> None:
+        while True:
+            await self._look(use_cases, at_stripe)
+            await asyncio.sleep(LOOK_INTERVAL)
 
     async def _look(self, use_cases: UseCases, at_stripe: AtStripe) -> None:
         for finish in (use_cases.connect.resume_unfinished, at_stripe.sweep_probes, use_cases.setups.expire):

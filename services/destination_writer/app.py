@@ -36,6 +36,7 @@ from shared.dead_letters import DeadLetter, describe
 from shared.destinations import DeletedRows, DestinationStore
 from shared.destinations import Destination as DestinationRow
 from shared.errors import TransientError
+from shared.heartbeat import watched
 from shared.http import make_app, serve
 from shared.kafka import Cluster, Producer, ensure_topics
 from shared.log import configure, get_logger
@@ -85,13 +86,13 @@ class Writer:
         routes, parking, graveyard = Routes(pool), Parking(pool, cap=settings.parked_records_cap), Graveyard(pool)
         dispatch = Dispatch(routes, outlets, parking, Rejections(producer).publish, breaker=Breaker(pool))
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(outlets.run())
-            tasks.create_task(graveyard.run())
-            tasks.create_task(Replaying(pool, producer, settings.topic_prefix).run())
-            tasks.create_task(Retry(parking, routes, dispatch, Ledger(pool, log.id)).run())
-            tasks.create_task(Cleaning(CleanupStore(pool), routes, outlets, parking).run())
-            tasks.create_task(Searching(pool, routes, outlets).run())
-            tasks.create_task(SecondLook(pool, routes, outlets).run())
+            tasks.create_task(watched(outlets.run()))
+            tasks.create_task(watched(graveyard.run()))
+            tasks.create_task(watched(Replaying(pool, producer, settings.topic_prefix).run()))
+            tasks.create_task(watched(Retry(parking, routes, dispatch, Ledger(pool, log.id)).run()))
+            tasks.create_task(watched(Cleaning(CleanupStore(pool), routes, outlets, parking).run()))
+            tasks.create_task(watched(Searching(pool, routes, outlets).run()))
+            tasks.create_task(watched(SecondLook(pool, routes, outlets).run()))
             while True:
                 log = await self._consume(pool, producer, dispatch, graveyard, log)
 

@@ -38,6 +38,7 @@ from shared.connections import ConnectionStore
 from shared.consumers import Membership, consuming, make_broker, subscribe
 from shared.crypto import make_id
 from shared.db import Pool, is_ready
+from shared.heartbeat import watched
 from shared.http import make_app, serve
 from shared.kafka import Cluster, Producer, ensure_topics
 from shared.log import configure
@@ -99,23 +100,24 @@ class Worker:
             shortest_seconds=settings.poll_seconds,
             longest_seconds=settings.poll_seconds_quiet,
         )
+        schedule = Schedule(pool, connections, syncs, interval_seconds=settings.reconcile_seconds)
         broker = make_broker(settings)
         commands = Handlers(completion, wake).take_commands
         self._membership = subscribe(broker, settings, COMMANDS, commands, producer=producer)
         async with asyncio.TaskGroup() as tasks:
             for _ in range(settings.fetchers):
-                tasks.create_task(backfill.run(wake))
-            tasks.create_task(completion.run(wake))
-            tasks.create_task(DeliveryGaps(pool, connections, clients, gap_fill, syncs).run(wake))
-            tasks.create_task(Refetch(pool, connections, clients, publisher, objects, faults).run())
-            tasks.create_task(RefetchPages(pool, connections, clients, objects).run())
-            tasks.create_task(Absences(pool, connections, clients, objects).run())
-            tasks.create_task(faults.run())
-            tasks.create_task(Outages(pool, connections, syncs, look=watch.look).run(wake))
-            tasks.create_task(RefusedKeys(pool, connections, clients, syncs).run())
-            tasks.create_task(polling.run())
-            tasks.create_task(Schedule(pool, connections, syncs, interval_seconds=settings.reconcile_seconds).run())
-            tasks.create_task(Removing(pool, connections, clients, endpoints).run())
+                tasks.create_task(watched(backfill.run(wake)))
+            tasks.create_task(watched(completion.run(wake)))
+            tasks.create_task(watched(DeliveryGaps(pool, connections, clients, gap_fill, syncs).run(wake)))
+            tasks.create_task(watched(Refetch(pool, connections, clients, publisher, objects, faults).run()))
+            tasks.create_task(watched(RefetchPages(pool, connections, clients, objects).run()))
+            tasks.create_task(watched(Absences(pool, connections, clients, objects).run()))
+            tasks.create_task(watched(faults.run()))
+            tasks.create_task(watched(Outages(pool, connections, syncs, look=watch.look).run(wake)))
+            tasks.create_task(watched(RefusedKeys(pool, connections, clients, syncs).run()))
+            tasks.create_task(watched(polling.run()))
+            tasks.create_task(watched(schedule.run()))
+            tasks.create_task(watched(Removing(pool, connections, clients, endpoints).run()))
             tasks.create_task(consuming(broker))
 
     async def is_database_ready(self) -> bool:

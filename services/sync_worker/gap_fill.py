@@ -243,6 +243,8 @@ def _resource_name(event: Event) -> str | None:
 
 
 def _outgoing(connection: Connection, feed_event: FeedEvent, now: float) -> Outgoing:
-    headers = EventHeaders(connection.id, int(now * 1000))
+    headers = EventHeaders(
+        connection.id, int(now * 1000), account_id=connection.account_id, livemode=connection.livemode
+    )
     key = record_key(connection.id, feed_event.event.subject.id or feed_event.event.id)
     return Outgoing(key, feed_event.body, headers.encode())

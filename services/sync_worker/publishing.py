@@ -125,7 +125,14 @@ class Publisher:
     ) -> dict[tuple[str, int], int]:
         """Publish a part of a child set; the part that completes it says so. Returns the last offset written."""
         headers = RecordHeaders(
-            connection.id, child, stamp, Origin.REFETCHED, parent_id=parent_id, is_complete=is_complete
+            connection.id,
+            child,
+            stamp,
+            Origin.REFETCHED,
+            parent_id=parent_id,
+            is_complete=is_complete,
+            account_id=connection.account_id,
+            livemode=connection.livemode,
         )
         value = b'{"object":"list","data":[' + b",".join(bodies) + b"]}"
         return await self.send(SNAPSHOTS, [Outgoing(record_key(connection.id, parent_id), value, headers.encode())])
@@ -180,6 +187,8 @@ def _outgoing(connection: Connection, snapshot: Snapshot, slice_id: int | None) 
         slice_id=slice_id,
         is_deleted=snapshot.is_deleted,
         is_compared=snapshot.is_compared,
+        account_id=connection.account_id,
+        livemode=connection.livemode,
     )
     key = record_key(connection.id, object_id(connection, snapshot.resource, parse_item(snapshot.body)))
     return Outgoing(key, snapshot.body, headers.encode())

@@ -121,7 +121,12 @@ class Intake:
 
     async def _pass_on(self, body: bytes, endpoint: Endpoint, received_at: float) -> str:
         """Publish what Stripe has signed; return what became of it."""
-        headers = EventHeaders(endpoint.connection_id, int(received_at * 1000))
+        headers = EventHeaders(
+            endpoint.connection_id,
+            int(received_at * 1000),
+            account_id=endpoint.account_id,
+            livemode=endpoint.livemode,
+        )
         try:
             key = find_key(body, endpoint)
         except MessageError as error:

@@ -14,8 +14,11 @@ from services.console import command_line_page
 from services.console.app import cli
 from services.console.configuration_page import MODELS, render_page
 from services.console.demo import EXAMPLE_QUERY
+from shared import topics_page
 from shared.catalogue import DEFAULT_RESOURCES, RESOURCES
 from shared.connections import State
+from shared.dead_letters import REPLAY_HEADER
+from shared.messages import EventHeaders, Origin, RecordHeaders
 from shared.metrics import REGISTRY
 from shared.syncs import Status
 from shared.topics import TOPICS
@@ -53,6 +56,22 @@ def test_configuration_page_has_every_variable_that_the_code_names() -> None:
     code = "".join(path.read_text("utf-8") for name in CODE for path in (ROOT / name).rglob("*.py"))
     named = set(re.findall(r"TILLSTREAM_[A-Z_]+", code))
     assert named <= set(re.findall(r"`(TILLSTREAM_[A-Z_]+)`", text_of("docs/configuration.md")))
+
+
+def test_topics_page_is_what_topics_and_messages_say() -> None:
+    assert text_of("docs/topics.md") == topics_page.render_page()
+
+
+def test_topics_page_has_every_header_and_no_other() -> None:
+    event = EventHeaders("con_1", 1, account_id="acct_1", livemode=True)
+    flags = {"is_deleted": True, "is_complete": True, "is_compared": True}
+    record = RecordHeaders(
+        "con_1", "charge", 1, Origin.LISTED, slice_id=1, parent_id="in_1", account_id="acct_1", livemode=True, **flags
+    )
+    written = {"events": dict(event.encode()), "snapshots": dict(record.encode())}
+    for topic, headers in written.items():
+        shown = {name for name, (on, _) in topics_page.HEADERS.items() if topic in on.split(", ")}
+        assert shown == headers.keys() | {REPLAY_HEADER}
 
 
 def test_command_line_page_is_what_the_commands_say() -> None:

@@ -103,6 +103,8 @@ async def test_servers_that_are_killed_come_back_with_their_data(tmp_path: Path)
         await eventually(lambda: {"restarted postgres", "restarted kafka"} <= set(heard), within=30)
 
         await assert_kept(stack.database_url, stack.kafka_bootstrap_servers)
+        folders = [tmp_path / name for name in ("kafka", "logs", "run", "postgres/data")]
+        assert {folder.stat().st_mode & 0o077 for folder in folders} == {0}, "others of the machine can look in"
 
 
 async def test_everything_killed_and_every_port_lost_starts_again_with_its_data(tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ async def test_signed_webhook_is_on_the_topic_with_the_same_bytes(settings: Gate
         assert await post(client, body) == 200
     record = await read_one(settings, EVENTS)
     assert (record.key, record.value) == (b"con_1:cus_1", body)
-    assert EventHeaders.decode(record.headers) == EventHeaders("con_1", int(NOW * 1000))
+    assert EventHeaders.decode(record.headers) == EventHeaders("con_1", int(NOW * 1000), "acct_1", True)
 
 
 @pytest.mark.usefixtures("endpoint")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 SCRIPT = Path(__file__).parents[3] / "scripts" / "bootstrap"
@@ -48,3 +50,19 @@ def test_python_without_ensurepip_is_named_with_the_fix(tmp_path: Path) -> None:
     assert result.returncode == 1
     assert result.stderr.startswith("python3 can't make a virtual environment since it lacks ensurepip")
     assert "apt-get install python3-venv" in result.stderr
+
+
+def test_command_starts_from_a_path_with_a_space_and_from_a_long_one(tmp_path: Path) -> None:
+    folder = tmp_path / "with a space" / ("long" * 40)
+    (folder / "scripts").mkdir(parents=True)
+    shutil.copy(SCRIPT, folder / "scripts")
+    (folder / "services").mkdir()
+    (folder / "services" / "__main__.py").write_text("import sys\ndef main(): print(sys.argv[1:], __name__)\n")
+    (folder / "empty.lock").write_text("")
+    environ = {**os.environ, "PYTHON": sys.executable}
+    made = subprocess.run([folder / "scripts" / "bootstrap", "empty.lock"], env=environ, check=False)
+    assert made.returncode == 0
+    command = [folder / ".venv" / "bin" / "tillstream", "an argument", "--help"]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout == "['an argument', '--help'] services.__main__\n"

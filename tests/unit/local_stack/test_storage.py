@@ -10,6 +10,7 @@ from local_stack.storage import (
     cache_folder,
     home_folder,
     make_folder,
+    make_private_folder,
     require_space,
     translated_disk_errors,
     write_private,
@@ -81,3 +82,9 @@ def test_secret_file_is_readable_by_us_alone(tmp_path: Path) -> None:
     assert (tmp_path / "secret").read_text() == "new"
     assert (tmp_path / "secret").stat().st_mode & 0o777 == 0o600
     assert [path.name for path in tmp_path.iterdir()] == ["secret"]
+
+
+def test_folder_of_data_is_closed_to_others_also_when_it_was_open(tmp_path: Path) -> None:
+    (tmp_path / "open").mkdir(mode=0o755)
+    for name in ("open", "new"):
+        assert make_private_folder(tmp_path / name).stat().st_mode & 0o777 == 0o700

@@ -12,7 +12,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from shared.background import BACKGROUND, repeat, run_beside, until_available
 from shared.errors import TransientError
-from shared.heartbeat import STUCK_AFTER, Heartbeats, beat, heart
+from shared.heartbeat import STUCK_AFTER, Heartbeats, beat, heart, watched
 from shared.http import make_app
 from tests.eventually import eventually
 
@@ -45,11 +45,28 @@ def heartbeats(time: Time) -> Iterator[Heartbeats]:
 
 
 async def test_a_loop_that_does_not_beat_is_stuck_and_one_that_beats_is_not(heartbeats: Heartbeats, time: Time) -> None:
-    with heart("slow"):
-        with heart("quick"):
-            time.now = STUCK_AFTER + 1
-            beat()
-            assert heartbeats.stuck() == {"slow": STUCK_AFTER + 1}
+    going = asyncio.Event()
+
+    async def quick() -> None:
+        await going.wait()
+        beat()
+
+    async def slow() -> None:
+        await asyncio.Event().wait()
+
+    tasks = [asyncio.create_task(watched(quick())), asyncio.create_task(watched(slow()))]
+    await eventually(lambda: len(heartbeats._hearts) == 2)
+    time.now = STUCK_AFTER + 1
+    assert {name.rpartition(".")[2] for name in heartbeats.stuck()} == {"quick", "slow"}
+    going.set()
+    await tasks[0]
+    assert {name.rpartition(".")[2] for name in heartbeats.stuck()} == {"slow"}
+    tasks[1].cancel()
+
+
+async def test_a_loop_beats_for_the_one_that_it_is_a_part_of(heartbeats: Heartbeats, time: Time) -> None:
+    with heart("outer"), heart("inner"):
+        time.now = STUCK_AFTER + 1
         beat()
         assert heartbeats.stuck() == {}
 

@@ -24,6 +24,9 @@ RECORDS = {
     "record_headers_of_a_slice": RecordHeaders(
         "con_1", "charge", 1_700_000_000, Origin.REFETCHED, slice_id=42, is_deleted=True
     ),
+    "record_headers_of_an_account": RecordHeaders(
+        "con_1", "charge", 1_700_000_000, Origin.LISTED, account_id="acct_1", livemode=False
+    ),
     "record_headers_of_a_comparison": RecordHeaders(
         "con_1", "charge", 1_700_000_000, Origin.LISTED, slice_id=42, is_compared=True
     ),

@@ -63,7 +63,7 @@ async def test_event_is_published_as_the_bytes_that_came(gateway: TestClient[Any
     assert (await post(gateway, body)).status == 200
     [(topic, record)] = producer.published
     assert (topic, record.key, record.value) == (EVENTS, b"con_1:cus_1", body)
-    assert EventHeaders.decode(record.headers) == EventHeaders("con_1", int(NOW * 1000))
+    assert EventHeaders.decode(record.headers) == EventHeaders("con_1", int(NOW * 1000), "acct_1", True)
     assert counted("published") == before + 1
 
 
