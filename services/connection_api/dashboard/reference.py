@@ -194,9 +194,10 @@ def _type(schema: Json, schemas: Mapping[str, Json]) -> Iterator[Part]:
         yield Part("map of names to ")
         yield from _type(values if isinstance(values, dict) else {}, schemas)
     elif options := [one for one in schema.get("anyOf", ()) if "type" in one or "$ref" in one]:
-        for number, option in enumerate(options):
+        # A time may be given as a day: two types for a program, one word for people.
+        for number, words in enumerate(dict.fromkeys(tuple(_type(option, schemas)) for option in options)):
             yield from (Part(" or "),) if number else ()
-            yield from _type(option, schemas)
+            yield from words
     else:
         yield Part(_word(schema))
 

@@ -35,15 +35,16 @@ IDEMPOTENCY_KEY: Json = {
     "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]([ -~]*[!-~])?$"},
 }
 References = dict[Any, Json]  # a model's class → the reference of its schema
+Queries = dict[Any, Json]  # a query's class → its schema
 
 
 def describe(operations: Sequence[Operation]) -> Json:
     """Return the document."""
-    names, components = _schemas(operations)
+    names, components, queries = _schemas(operations)
     paths: dict[str, Json] = {}
     for operation in operations:
-        paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation, names)
-    return {
+        paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation, names, queries)
+    document: Json = {
         "openapi": "3.1.0",
         "info": {
             "title": "Tillstream",
@@ -60,30 +61,37 @@ def describe(operations: Sequence[Operation]) -> Json:
             },
         },
     }
+    _ease(document)
+    return document
 
 
-def _schemas(operations: Sequence[Operation]) -> tuple[References, Json]:
-    """Return the reference of each model, and all schemas by name."""
+def _schemas(operations: Sequence[Operation]) -> tuple[References, Json, Queries]:
+    """Return the reference of each model, all schemas by name, and the fields of each query."""
     bodies = {operation.body for operation in operations if operation.body}
     answers = {operation.answer for operation in operations if operation.answer} | {Problem}
     wanted = [(model, "validation") for model in sorted(bodies, key=_name)]
     wanted += [(model, "serialization") for model in sorted(answers, key=_name)]
+    # What a query's fields refer to is a schema like any other; the query itself is a list of parameters.
+    asked = {operation.query for operation in operations if operation.query}
+    wanted += [(model, "validation") for model in sorted(asked, key=_name)]
     references, schema = models_json_schema(wanted, ref_template=REFERENCE)  # type: ignore[arg-type]
-    return {model: reference for (model, _), reference in references.items()}, schema["$defs"]
+    names = {model: reference for (model, _), reference in references.items()}
+    components = schema["$defs"]
+    return names, components, {model: components.pop(names[model]["$ref"].rpartition("/")[2]) for model in asked}
 
 
 def _name(model: type[BaseModel]) -> str:
     return model.__name__
 
 
-def _operation(operation: Operation, names: References) -> Json:
+def _operation(operation: Operation, names: References, queries: Queries) -> Json:
     described: Json = {
         "operationId": operation.name,
         "summary": operation.summary,
         "description": f"Needs the scope `{operation.access}`.",
         "responses": _responses(operation, names),
     }
-    parameters = [*_path_parameters(operation), *_query_parameters(operation), *_header_parameters(operation)]
+    parameters = [*_path_parameters(operation), *_query_parameters(operation, queries), *_header_parameters(operation)]
     if parameters:
         described["parameters"] = parameters
     if operation.body:
@@ -126,10 +134,10 @@ def _path_parameters(operation: Operation) -> list[Json]:
     ]
 
 
-def _query_parameters(operation: Operation) -> list[Json]:
+def _query_parameters(operation: Operation, queries: Queries) -> list[Json]:
     if operation.query is None:
         return []
-    schema = operation.query.model_json_schema()
+    schema = queries[operation.query]
     required = schema.get("required", [])
     return [
         {"name": name, "in": "query", "required": name in required, "schema": _not_null(field)}
@@ -144,8 +152,26 @@ def _header_parameters(operation: Operation) -> list[Json]:
 def _not_null(field: Json) -> Json:
     """A query has no null: what may be left out is only not required."""
     options = [option for option in field.get("anyOf", []) if option != {"type": "null"}]
-    if len(options) != 1:
+    if not options:
         return field
     rest = {key: value for key, value in field.items() if key not in ("anyOf", "default")}
-    merged: Json = rest | options[0]
+    merged: Json = rest | (options[0] if len(options) == 1 else {"anyOf": options})
     return merged
+
+
+def _ease(part: Any) -> None:
+    """Say what generators of clients understand.
+
+    No choice stands within a choice, since not all look there; and null is no default, since what has one counts as
+    given always.
+    """
+    for inner in part.values() if isinstance(part, dict) else part if isinstance(part, list) else ():
+        _ease(inner)
+    if not isinstance(part, dict):
+        return
+    if "default" in part and part["default"] is None:
+        del part["default"]
+    if isinstance(part.get("anyOf"), list):
+        part["anyOf"] = [
+            one for option in part["anyOf"] for one in (option["anyOf"] if option.keys() == {"anyOf"} else [option])
+        ]

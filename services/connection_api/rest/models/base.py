@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, TypeVar
 
@@ -10,11 +11,26 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 PAGE_SIZE = 25
 LARGEST_PAGE = 100
 LONGEST_CURSOR = 7000  # letters; one can hold an account's name, and an address has at most 8190
+LONGEST_STRIPE_ID = 255
 PRINTABLE = r"^[^\x00-\x1f\x7f]+$"
 
 Id = Annotated[str, Field(pattern=r"^[a-z]{2,8}_[a-z0-9]{1,64}$")]
-StripeId = Annotated[str, Field(pattern=r"^[A-Za-z0-9_\-]{1,255}$")]
 ResourceName = Annotated[str, Field(pattern=r"^[a-z0-9_.]{1,100}$")]
+
+
+def check_stripe_id(text: str) -> str:
+    """Return an id of Stripe's; raise `ValueError` for what can't be one.
+
+    Merchants choose the ids of coupons, plans and products, with blanks and signs of all kinds.
+    """
+    if not re.fullmatch(PRINTABLE, text) or len(text) > LONGEST_STRIPE_ID:
+        raise ValueError(f"An id has 1 to {LONGEST_STRIPE_ID} characters, none of which is a control character")
+    if text in (".", ".."):
+        raise ValueError(f"`{text}` can't be asked for: in an address of Stripe's it stands for another place")
+    return text
+
+
+StripeId = Annotated[str, Field(min_length=1, max_length=LONGEST_STRIPE_ID), AfterValidator(check_stripe_id)]
 
 
 def _text_only(value: Any) -> Any:
@@ -35,7 +51,7 @@ Moment = Annotated[
     datetime,
     BeforeValidator(_text_only),
     AfterValidator(_in_utc),
-    WithJsonSchema({"type": "string", "anyOf": [{"format": "date"}, {"format": "date-time"}]}),
+    WithJsonSchema({"anyOf": [{"type": "string", "format": form} for form in ("date-time", "date")]}),
 ]
 StartDate = Moment
 
