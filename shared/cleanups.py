@@ -11,7 +11,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from shared.crypto import make_id
-from shared.db import Connection, Pool, Row, database_errors
+from shared.db import Connection, Pool, Row, database_errors, transaction
+from shared.delays import Work, end_delays, note_delay
 
 # A batch that came before the change is done by then, also a large one at a slow destination.
 AFTER_A_CHANGE = timedelta(seconds=15)
@@ -38,15 +39,25 @@ DELETE FROM cleanups WHERE id IN (
 """
 # Counts add up, so a cleanup that was cut off goes on counting.
 NOTE = """
-UPDATE cleanups SET lease_until = now() + $3::interval, cause = NULL,
+UPDATE cleanups SET lease_until = now() + $3::interval, cause = CASE WHEN status = 'queued' THEN NULL ELSE cause END,
     affected = (SELECT coalesce(jsonb_object_agg(key, n), '{}') FROM (
         SELECT key, sum(value::bigint) AS n FROM (
             SELECT * FROM jsonb_each_text(affected) UNION ALL SELECT * FROM jsonb_each_text($2)) u GROUP BY key) s)
 WHERE id = $1
 """
-FINISH = "UPDATE cleanups SET status = 'done', finished_at = now(), lease_until = NULL WHERE id = $1"
+# A person can give one up while a writer is at it: then it stays as the person has left it.
+FINISH = """
+UPDATE cleanups SET status = 'done', finished_at = now(), lease_until = NULL, cause = NULL
+WHERE id = $1 AND status = 'queued'
+"""
 POSTPONE = """
-UPDATE cleanups SET lease_until = NULL, not_before = now() + $2::interval, cause = $3 WHERE id = $1
+UPDATE cleanups SET lease_until = NULL, not_before = now() + $2::interval, cause = $3
+WHERE id = $1 AND status = 'queued' RETURNING connection_id, destination_id, not_before
+"""
+GIVE_UP = """
+UPDATE cleanups SET status = 'done', finished_at = now(), lease_until = NULL,
+    cause = 'A person gave up taking rows out of ' || destination_id || ', so they were left there.'
+WHERE connection_id = $1 AND status = 'queued' RETURNING id, destination_id
 """
 OF_CONNECTION = "SELECT * FROM cleanups WHERE connection_id = $1 ORDER BY created_at, id"
 
@@ -99,6 +110,16 @@ async def request_cleanup(
     return cleanup_id
 
 
+async def give_up_cleanups(db: Connection, connection_id: str) -> list[str]:
+    """Give up what has not been taken out of the connection's destinations yet, within the caller's transaction.
+
+    Returns the ids of the destinations whose rows were left.
+    """
+    rows = await db.fetch(GIVE_UP, connection_id)
+    await end_delays(db, Work.CLEANUP, [row["id"] for row in rows])
+    return sorted({row["destination_id"] for row in rows})
+
+
 class CleanupStore:
     """Reads and writes cleanups; every method raises `DatabaseUnavailableError` when the database is away."""
 
@@ -121,13 +142,18 @@ class CleanupStore:
 
     async def finish(self, cleanup_id: str) -> None:
         """Note that nothing is left to take out."""
-        with database_errors():
-            await self._pool.execute(FINISH, cleanup_id)
+        async with transaction(self._pool) as db:
+            await db.execute(FINISH, cleanup_id)
+            await end_delays(db, Work.CLEANUP, [cleanup_id])
 
-    async def postpone(self, cleanup_id: str, *, seconds: float, cause: str) -> None:
-        """Let it be tried again later."""
-        with database_errors():
-            await self._pool.execute(POSTPONE, cleanup_id, timedelta(seconds=seconds), cause)
+    async def postpone(self, cleanup_id: str, *, seconds: float, code: str, cause: str) -> None:
+        """Let it be tried again later, for a cause that people may read."""
+        async with transaction(self._pool) as db:
+            row = await db.fetchrow(POSTPONE, cleanup_id, timedelta(seconds=seconds), cause)
+            if row:
+                whose = {"connection_id": row["connection_id"], "destination_id": row["destination_id"]}
+                told = {"code": code, "cause": cause, "next_try_at": row["not_before"]}
+                await note_delay(db, Work.CLEANUP, cleanup_id, **told, **whose)
 
     async def forget_orphans(self) -> None:
         """Forget the cleanups of connections that are gone."""

@@ -137,6 +137,7 @@ async def hold(db: Database, connection_ids: Iterable[str]) -> None:
 def _connection(row: Row) -> Connection:
     values = dict(row)
     values |= {
+        "account_name": row["account_name"].strip() or row["account_id"],
         "state": State(row["state"]),
         "live_by": LiveBy(row["live_by"]),
         "resources": tuple(row["resources"]),

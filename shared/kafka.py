@@ -22,7 +22,7 @@ from shared.errors import KafkaUnavailableError, MessageError
 from shared.messages import Headers
 from shared.metrics import PRODUCER_RECREATED
 from shared.settings import Settings
-from shared.topics import DEAD_LETTERS, TOPICS, Topic
+from shared.topics import DEAD_LETTERS, SEGMENT_MS, TOPICS, Topic
 
 MAX_RECORD_BYTES = 4 * 1024 * 1024  # a webhook is at most 1 MiB; an invoice with its lines may be larger
 ROOM_FOR_A_REASON = 64 * 1024  # bytes by which a dead letter may be larger than its record
@@ -154,6 +154,7 @@ async def ensure_topics(settings: Settings) -> None:
             settings.topic_replication,
             topic_configs={
                 "retention.ms": str(topic.retention_ms),
+                "segment.ms": str(SEGMENT_MS),
                 "max.message.bytes": str(MAX_RECORD_BYTES + (ROOM_FOR_A_REASON if topic is DEAD_LETTERS else 0)),
             },
         )

@@ -261,7 +261,8 @@ async def _account(api: StripeApi) -> tuple[str | None, str | None]:
         named = ACCOUNT_ID.search(error.message)
         return (named[0] if named else None), None
     display = account.settings.dashboard.display_name if account.settings and account.settings.dashboard else None
-    return account.id, display or (account.business_profile.name if account.business_profile else None)
+    business = account.business_profile.name if account.business_profile else None
+    return account.id, next((name for name in (display, business) if name and name.strip()), None)
 
 
 def _agree(found: str | None, given: str | None) -> str:

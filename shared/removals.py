@@ -12,7 +12,9 @@ from enum import StrEnum
 from typing import Any
 
 from shared.db import Connection, Pool, Row, database_errors
+from shared.delays import Delay, Work, delays_of_connection
 from shared.errors import NotFoundError
+from shared.topics import TOPICS
 
 LEASE = timedelta(seconds=30)
 
@@ -58,6 +60,14 @@ class DoneStep:
 
 
 @dataclass(frozen=True, slots=True)
+class Leftover:
+    """Records of a connection that is gone: they are not read any more, and go with their topic's time."""
+
+    topic: str
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Removal:
     """A removal, and how far it is."""
 
@@ -71,6 +81,12 @@ class Removal:
     cause: str | None
     requested_at: datetime
     finished_at: datetime | None
+
+    @property
+    def leftovers(self) -> tuple[Leftover, ...]:
+        """What Kafka may still hold of the connection, and until when; nothing is known of one that is under way."""
+        ended = self.finished_at
+        return tuple(Leftover(one.noun, ended + one.longest_life) for one in TOPICS) if ended else ()
 
     def has_done(self, step: Step) -> bool:
         """Tell whether the step is behind it."""
@@ -96,6 +112,13 @@ class RemovalStore:
         requested_at, removal_id = before or (None, None)
         with database_errors():
             return [_removal(row) for row in await self._pool.fetch(LIST, requested_at, removal_id, limit)]
+
+    async def waits(self, removal: Removal) -> Sequence[Delay]:
+        """Return what the removal tries again: its own step, and what writers have to take out."""
+        if removal.is_done:
+            return ()
+        found = await delays_of_connection(self._pool, removal.connection_id)
+        return [one for one in found if one.work in (Work.REMOVAL, Work.CLEANUP)]
 
     async def claim(self) -> Removal | None:
         """Return one that is to be carried out, lent for half a minute; `None` when there is none."""

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 HOUR_MS = 3_600_000
+# Kafka deletes by whole segments, and one that is written to is none to delete: without it, what comes rarely stays for
+# a week more.
+SEGMENT_MS = 24 * HOUR_MS
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +21,11 @@ class Topic:
     consumer: str
     retention_ms: int
     is_partitioned: bool = True
+
+    @property
+    def longest_life(self) -> timedelta:
+        """How long a record can be there: its time, that of its segment, and an hour for Kafka to look and delete."""
+        return timedelta(milliseconds=self.retention_ms + SEGMENT_MS + HOUR_MS)
 
     def name(self, prefix: str) -> str:
         """The name on the broker, such as `tillstream.events.v1`."""

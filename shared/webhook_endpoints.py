@@ -20,13 +20,8 @@ from pydantic import SecretStr
 from shared.connections import Connection
 from shared.crypto import KeyRing, SecretUnreadableError, make_id
 from shared.db import Pool, database_errors, transaction
-from shared.errors import (
-    ConflictError,
-    KeyInvalidError,
-    PermissionMissingError,
-    StripeRefusedError,
-    TransientError,
-)
+from shared.errors import ConflictError, PermissionMissingError, StripeRefusedError, TransientError
+from shared.log import get_logger
 from shared.stripe_api import API_VERSION, StripeApi
 
 PATH = "/v1/webhook_endpoints"
@@ -173,16 +168,26 @@ class WebhookEndpoints:
         await self._forget_probe(probe_id)
 
     async def left_probes(self) -> list[tuple[str, SecretStr]]:
-        """Return the probes that a crash left behind, with the key of each."""
+        """Return the probes that a crash left behind, with the key of each.
+
+        One whose key can't be read any more is of no use to anybody, and is forgotten.
+        """
         with database_errors():
             rows = await self._pool.fetch(LEFT_PROBES, PROBE_TAKES)
-        return [
-            (row["id"], SecretStr(self._keys.decrypt(row["api_key"], owner=row["id"], name="api_key"))) for row in rows
-        ]
+        found = []
+        for row in rows:
+            try:
+                key = self._keys.decrypt(row["api_key"], owner=row["id"], name="api_key")
+            except SecretUnreadableError:
+                get_logger().warning("probe_forgotten", endpoint=row["id"], reason="Its key can't be decrypted.")
+                await self._forget_probe(row["id"])
+            else:
+                found.append((row["id"], SecretStr(key)))
+        return found
 
     async def remove_probe(self, probe_id: str, api: StripeApi) -> None:
-        """Delete what a probe may have left at Stripe; a key that is dead by now can't, and is forgotten too."""
-        with suppress(KeyInvalidError, PermissionMissingError):
+        """Delete what a probe may have left at Stripe; where Stripe refuses for good, it is forgotten all the same."""
+        with suppress(StripeRefusedError):
             await _delete(api, await _list_ours(api, probe_id))
         await self._forget_probe(probe_id)
 

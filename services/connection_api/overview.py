@@ -250,7 +250,7 @@ def _card(row: Row, backfill: Backfill | None, owed: tuple[Owed, ...], now: date
     return Card(
         id=row["id"],
         account_id=row["account_id"],
-        account_name=row["account_name"],
+        account_name=row["account_name"].strip() or row["account_id"],
         livemode=row["livemode"],
         live_by=situation.live_by,
         status=status,

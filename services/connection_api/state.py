@@ -30,7 +30,7 @@ from shared.connections import ConnectionStore
 from shared.crypto import KeyRing
 from shared.db import Pool, is_ready
 from shared.destinations import DestinationStore
-from shared.errors import DatabaseUnavailableError, TransientError
+from shared.errors import AppError, DatabaseUnavailableError
 from shared.heartbeat import watched
 from shared.kafka import Producer
 from shared.log import get_logger
@@ -98,11 +98,14 @@ class State:
             await asyncio.sleep(LOOK_INTERVAL)
 
     async def _look(self, use_cases: UseCases, at_stripe: AtStripe) -> None:
-        for finish in (use_cases.connect.resume_unfinished, at_stripe.sweep_probes, use_cases.setups.expire):
-            try:
-                await finish()
-            except TransientError as error:
-                get_logger().warning("unfinished_delayed", reason=error.message)
+        """Take each step, whatever becomes of the others: what is left is looked at again, and nothing ends the API."""
+        steps = (use_cases.connect.resume_unfinished, at_stripe.sweep_probes)
+        ends = await asyncio.gather(*(step() for step in steps), return_exceptions=True)
+        for step, error in zip(steps, ends, strict=True):
+            if isinstance(error, AppError):
+                get_logger().warning("unfinished_delayed", step=step.__name__, reason=error.message)
+            elif error is not None:
+                get_logger().error("unfinished_failed", step=step.__name__, exc_info=error)
 
     @property
     def networks(self) -> Networks:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from getpass import getpass
 
 import typer
 from rich.text import Text
 
+from services.connection_api.life.confirmation import is_confirmed
 from services.console.screen import ERRORS, plain
 from services.console.task import DeclinedError, WrongUseError
 
@@ -29,14 +30,14 @@ def consent(question: str, *, yes: bool) -> None:
         raise DeclinedError
 
 
-def consent_by_name(question: str, name: str, *, yes: bool) -> None:
-    """Return if `--yes` was given or a person types `name`; raise as `consent` does."""
+def consent_by_name(question: str, accepted: Sequence[str], *, yes: bool) -> None:
+    """Return if `--yes` was given or a person types one of the names; raise as `consent` does."""
     if yes:
         return
     _require_terminal()
     with _interruptible():
         typed: str = typer.prompt(plain(question), err=True, default="", show_default=False)
-    if typed.strip() != name.strip():
+    if not is_confirmed(typed, accepted):
         raise DeclinedError("That is not the account's name. Nothing was changed.")
 
 

@@ -8,9 +8,10 @@ import typer
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from services.connection_api.life.confirmation import names_to_type
 from services.console import completion
 from services.console.client import ApiClient, path_of
-from services.console.consent import ask, can_ask, consent_by_name, tell
+from services.console.consent import ask, can_ask, consent, consent_by_name, tell
 from services.console.listing import Column, Listing
 from services.console.options import AsJson, ConnectionName, Limit, Yes
 from services.console.picking import mode_of, pick_connection
@@ -40,7 +41,7 @@ def remove(
             raise WrongUseError("Say what becomes of the rows in the destinations: give --delete-rows or --keep-rows.")
         found = await pick_connection(api, connection)
         is_deleting = bool(delete_rows) if yes else await _agree(api, found, delete_rows)
-        body = {"account_name": found["account_name"], "delete_rows": is_deleting}
+        body = {"account_name": found["account_id"], "delete_rows": is_deleting}
         removal = await api.post(f"/v1/connections/{found['id']}/removal", body)
         if as_json:
             show_json(removal)
@@ -61,8 +62,8 @@ async def _agree(api: ApiClient, connection: dict[str, Any], delete_rows: bool |
         delete_rows = ask("Delete its rows from the destinations too?")
     fate = "Its rows will be deleted." if delete_rows else "Its rows will stay."
     tell(f"{fate} This can't be undone.")
-    name = connection["account_name"]
-    consent_by_name(f"Type the account's name ({name}) to remove it", name, yes=False)
+    accepted = names_to_type(connection["account_name"], connection["account_id"])
+    consent_by_name(f"Type the account's name ({accepted[0]}) to remove it", accepted, yes=False)
     return delete_rows
 
 
@@ -126,6 +127,26 @@ def removals(
     with_api(show, as_json=as_json)
 
 
+def give_up_rows(
+    removal_id: Annotated[str, typer.Argument(metavar="REMOVAL", autocompletion=completion.removals)],
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """Leave the rows that a removal has not deleted yet, such as those in a destination that is gone for good."""
+
+    async def leave(api: ApiClient) -> None:
+        if not yes:
+            ERRORS.print(receipt_view(await api.get(path_of("/v1/removals", removal_id))))
+            consent("Leave these rows where they are? This can't be undone.", yes=yes)
+        removal = await api.post(path_of("/v1/removals", removal_id, "give-up-rows"))
+        if as_json:
+            show_json(removal)
+        else:
+            show_done("The rows stay where they are; the removal goes on without them.")
+
+    with_api(leave, as_json=as_json)
+
+
 def removals_table(rows: list[dict[str, Any]]) -> Listing:
     """Return a row per removal."""
     listing = Listing("id", "account", "mode", "requested", "rows", "status")
@@ -140,6 +161,10 @@ def receipt_view(removal: dict[str, Any]) -> RenderableType:
     parts: list[RenderableType] = [Text.assemble(("Removal  ", "bold"), _status(removal))]
     if removal["cause"]:
         parts.append(Text(f"It waits: {plain(removal['cause'])}"))
+    for wait in removal["waits"]:
+        tried = amount(wait["attempts"], "time", "times")
+        since, following = moment(wait["since"]), moment(wait["next_try_at"])
+        parts.append(Text(f"Since {since}, tried {tried}, next try {following}: {plain(wait['cause'])}"))
     fate = "deleted" if removal["deletes_rows"] else "kept"
     facts: list[tuple[str, str | Text]] = [
         ("Id", removal["id"]),
@@ -148,6 +173,7 @@ def receipt_view(removal: dict[str, Any]) -> RenderableType:
         ("Rows", fate),
         ("Requested", moment(removal["requested_at"])),
         ("Finished", moment(removal["finished_at"]) or "not yet"),
+        *((f"Kafka, {one['topic']}", f"until {moment(one['until'])}") for one in removal["leftovers"]),
     ]
     parts += [Text(), facts_view(facts)]
     if removal["steps"]:

@@ -63,7 +63,7 @@ class Cleaning:
         except (DestinationUnavailableError, TerminalError) as error:
             pause = pause_seconds(self._failures[cleanup.id], base=1.0, cap=LONGEST_PAUSE)
             self._failures[cleanup.id] += 1
-            await self._cleanups.postpone(cleanup.id, seconds=pause, cause=error.message)
+            await self._cleanups.postpone(cleanup.id, seconds=pause, code=error.code, cause=error.message)
             return True
         except NotFoundError:
             get_logger().info("cleanup_without_destination", cleanup=cleanup.id)

@@ -18,6 +18,7 @@ from services.sync_worker.completion import Completion
 from services.sync_worker.delivery_gaps import DeliveryGaps
 from services.sync_worker.endpoint_check import EndpointCheck
 from services.sync_worker.event_feed import EventLog
+from services.sync_worker.expiry import Expiry
 from services.sync_worker.faults import Faults
 from services.sync_worker.gap_fill import GapFill
 from services.sync_worker.handlers import Handlers
@@ -117,6 +118,7 @@ class Worker:
             tasks.create_task(watched(RefusedKeys(pool, connections, clients, syncs).run()))
             tasks.create_task(watched(polling.run()))
             tasks.create_task(watched(schedule.run()))
+            tasks.create_task(watched(Expiry(pool).run()))
             tasks.create_task(watched(Removing(pool, connections, clients, endpoints).run()))
             tasks.create_task(consuming(broker))
 

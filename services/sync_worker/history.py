@@ -43,6 +43,8 @@ SMALL: Mapping[str, str] = {
     "cleanups": "DELETE FROM cleanups WHERE connection_id = $1",
     "leases": "DELETE FROM leases WHERE name IN ('poll:' || $1, 'set-up:' || $1, 'endpoint:' || $1)",
 }
+# What was answered to requests that may be repeated, where it names the connection or its account.
+ANSWERS = "DELETE FROM idempotency_keys WHERE names && ARRAY[$1, $2]"
 # Nobody can add to what refers to it from now on: whoever is about to waits, and finds it gone.
 HOLD = "SELECT FROM connections WHERE id = $1 FOR UPDATE"
 CONNECTION = "DELETE FROM connections WHERE id = $1"
@@ -78,6 +80,7 @@ async def delete_rest(db: Connection, removal: Removal) -> dict[str, int]:
         counts |= more
     for name, statement in SMALL.items():
         counts[name] = affected(await db.execute(statement, removal.connection_id))
+    counts["kept_answers"] = affected(await db.execute(ANSWERS, removal.connection_id, removal.account_id))
     counts["connections"] = affected(await db.execute(CONNECTION, removal.connection_id))
     await db.execute(BUDGETS, f"{removal.account_id}:{'live' if removal.livemode else 'test'}")
     return counts

@@ -195,6 +195,7 @@ class Removing:
         waiting = [one for one in cleanups if not one.is_done]
         if waiting:
             raise NotYetError(_why_rows_wait(waiting))
+        note = " ".join(dict.fromkeys(one.cause for one in cleanups if one.cause)) or None
         counts: dict[str, int] = {}
         for one in cleanups if removal.deletes_rows else ():
             if one.kind is Kind.ROWS and one.created_before is None:
@@ -202,7 +203,7 @@ class Removing:
                     table: counts.get(table, 0) + one.affected.get(table, 0) for table in {*counts, *one.affected}
                 }
         async with transaction(self._pool) as db:
-            await self._removals.finish_step(db, removal.id, Step.ROWS, counts=counts)
+            await self._removals.finish_step(db, removal.id, Step.ROWS, counts=counts, note=note)
 
     async def _delete_history(self, removal: Removal) -> None:
         settled_in = (removal.requested_at + self._settled_after - datetime.now(UTC)).total_seconds()

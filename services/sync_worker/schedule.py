@@ -9,7 +9,6 @@ from datetime import timedelta
 
 from services.sync_worker.retrying import forget_ended
 from shared.connections import ConnectionStore, State
-from shared.db import Connection as Database
 from shared.db import Pool, transaction
 from shared.errors import TransientError
 from shared.log import get_logger
@@ -34,14 +33,6 @@ IS_FULL_RECENT = """
 SELECT EXISTS (SELECT FROM syncs WHERE connection_id = $1 AND kind IN ('reconcile', 'backfill')
                AND trigger <> $2 AND created_at > now() - $3::interval)
 """
-# Events are compared with a feed of 30 days; what is older than its overlap is of no use.
-EXPIRE = (
-    "DELETE FROM event_log WHERE written_at < now() - interval '35 days'",
-    "DELETE FROM stripe_budgets WHERE next_at < now() - interval '1 day'",
-    "DELETE FROM sign_in_links WHERE expires_at < now()",
-    "DELETE FROM sessions WHERE expires_at < now()",
-    "DELETE FROM idempotency_keys WHERE created_at < now() - interval '1 day'",
-)
 
 
 class Schedule:
@@ -75,7 +66,7 @@ class Schedule:
             await asyncio.sleep(POLL_INTERVAL)
 
     async def queue_due(self, interval: timedelta | None = None) -> None:
-        """Queue a reconcile for each connection whose last one is longer ago than `interval`; forget what has expired.
+        """Queue a reconcile for each connection whose last one is longer ago than `interval`.
 
         By default it is the interval of the settings.
         """
@@ -87,8 +78,3 @@ class Schedule:
                     is_full_recent = await db.fetchval(IS_FULL_RECENT, connection.id, OFTEN, FULL_INTERVAL)
                     trigger, window = (OFTEN, NEWEST_WINDOW) if is_full_recent else (DAILY, SILENT_WINDOW)
                     await self._syncs.reconcile(connection, trigger=trigger, now=self._now(), window=window, db=db)
-                    await self._expire(db)
-
-    async def _expire(self, db: Database) -> None:
-        for statement in EXPIRE:
-            await db.execute(statement)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -20,7 +21,7 @@ from services.connection_api.dashboard.dialogs import Dialogs, go, is_htmx
 from services.connection_api.dashboard.key_dialogs import read_key
 from services.connection_api.dashboard.life_dialogs import read_choice
 from services.connection_api.dashboard.stripe_links import create_key_address
-from services.connection_api.life.setups import Setup
+from services.connection_api.life.setups import Setup, SetupFinishedError
 from services.connection_api.overview import Overview
 from services.connection_api.rest.requests import ID, read_id
 from services.connection_api.settings import ApiSettings
@@ -28,7 +29,7 @@ from services.connection_api.state import State
 from shared.api_keys import text_rules
 from shared.catalogue import DEFAULT_RESOURCES, RESOURCES
 from shared.destinations import DEFAULT_SCHEMA
-from shared.errors import AppError, PayloadError
+from shared.errors import AppError, NotFoundError, PayloadError
 from shared.http import Access, add_route
 from shared.key_check import Grant
 
@@ -113,7 +114,10 @@ class Finish:
 
     async def show(self, request: web.Request, problem: AppError | None = None, **values: Any) -> web.Response:
         """Everything that there is, and the resources that are synced unless told otherwise."""
-        setup = await self._state.setups.get(read_id(request))
+        try:
+            setup = await self._state.setups.get(read_id(request))
+        except SetupFinishedError as finished:  # such as by the browser's Back
+            return go(request, await self._card_address(finished.connection_id))
         form = await request.post()
         chosen = frozenset(map(str, form.getall("resources", ()))) if form else default_resources(setup)
         choice = choice_forms.form_values(chosen, {}) | {"omitted": form.get("omitted", "")}
@@ -143,20 +147,21 @@ class Finish:
             omitted_fields=omitted,
             by=actor_of(request),
         )
-        return go(request, await self._card_address(connection_id))
+        return go(request, await self._card_address(connection_id, notice="connected"))
 
     async def discard(self, request: web.Request) -> web.Response:
         """Forget the set-up and its key."""
-        await self._state.setups.discard(read_id(request), by=actor_of(request))
+        with suppress(NotFoundError):  # it is gone already, which is what was asked for
+            await self._state.setups.discard(read_id(request), by=actor_of(request))
         return go(request, "/?notice=setup_discarded")
 
-    async def _card_address(self, connection_id: str) -> str:
-        """Return the page on which the card is: the first one, else a search for it."""
+    async def _card_address(self, connection_id: str, *, notice: str | None = None) -> str:
+        """Return the page on which the card is: the first one, else a search for it; `notice` is said there."""
         first = await self._overview.read(self._state.pool, AccountFilter(), now=self._now())
         wanted = AccountFilter()
         if connection_id not in {card.id for card in first.cards}:
             wanted = AccountFilter(q=(await self._state.connections.get(connection_id)).account_id)
-        return f"{wanted.address(notice='connected')}#{connection_id}"
+        return f"{wanted.address(notice=notice)}#{connection_id}"
 
 
 def default_resources(setup: Setup) -> frozenset[str]:

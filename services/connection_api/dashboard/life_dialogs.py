@@ -11,6 +11,7 @@ from aiohttp import web
 from services.connection_api.access.auth import actor_of
 from services.connection_api.dashboard import choice_forms, start_moments
 from services.connection_api.dashboard.dialogs import Dialogs, connection_of, done, go, is_htmx
+from services.connection_api.life.confirmation import names_to_type
 from services.connection_api.rest.requests import read_id
 from services.connection_api.state import State
 from shared.connections import Connection
@@ -144,6 +145,7 @@ class Removal:
             problem,
             connection=connection,
             preview=await self._state.removals.preview(connection.id),
+            accepted=names_to_type(connection.account_name, connection.account_id),
             values=await request.post(),
         )
 

@@ -12,7 +12,9 @@ from aiohttp import hdrs, web
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from services.connection_api.access.idempotency import FIELD
 from services.connection_api.status import Word
+from shared.crypto import make_id
 
 TEMPLATES = Path(__file__).parent / "templates"
 HEADERS = {hdrs.CACHE_CONTROL: "no-store"}
@@ -61,6 +63,7 @@ class Pages:
             "static": asset_url,
             "htmx_config": json.dumps(HTMX),
             "words": list(Word),
+            "once": once,
             "causes": causes,
         }
         self._environment.filters |= {
@@ -83,6 +86,11 @@ class Pages:
         )
         response.enable_compression()
         return response
+
+
+def once() -> Markup:
+    """Return the field by which a form acts once, however often its button is pressed."""
+    return Markup('<input type="hidden" name="{}" value="{}">').format(FIELD, make_id("form"))
 
 
 def exact_time(at: datetime) -> str:

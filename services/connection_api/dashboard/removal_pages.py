@@ -8,6 +8,8 @@ from datetime import datetime
 
 from aiohttp import web
 
+from services.connection_api.access.auth import actor_of
+from services.connection_api.dashboard.dialogs import Dialogs, go
 from services.connection_api.dashboard.filters import ListFilter, address, read_filter
 from services.connection_api.dashboard.pages import Pages
 from services.connection_api.dashboard.sync_pages import OVER, PAGE_SIZE
@@ -16,6 +18,8 @@ from services.connection_api.pace import duration_text
 from services.connection_api.rest.requests import make_cursor, read_cursor, read_id, read_time
 from services.connection_api.state import State
 from services.connection_api.status import Tone
+from shared.delays import Delay, Work
+from shared.errors import AppError
 from shared.http import Access, add_route
 from shared.removals import DoneStep, Removal, RemovalStore, Step
 
@@ -76,6 +80,12 @@ class RemovalView:
     """A removal as its page and the list show it."""
 
     removal: Removal
+    waits: Sequence[Delay] = ()
+
+    @property
+    def may_leave_rows(self) -> bool:
+        """Tell whether the rows that wait can be given up."""
+        return not self.removal.is_done and any(one.work is Work.CLEANUP for one in self.waits)
 
     @property
     def word(self) -> Word:
@@ -158,7 +168,33 @@ class RemovalPages:
         return self._pages.response("removal_progress.html", status=OVER if view.removal.is_done else 200, view=view)
 
     async def _read(self, request: web.Request) -> RemovalView:
-        return RemovalView(await RemovalStore(self._state.pool).get(read_id(request)))
+        return await read_removal(self._state, request)
+
+
+async def read_removal(state: State, request: web.Request) -> RemovalView:
+    """Return the removal that the address names; raise `NotFoundError`."""
+    store = RemovalStore(state.pool)
+    removal = await store.get(read_id(request))
+    return RemovalView(removal, await store.waits(removal))
+
+
+class LeaveRows:
+    """The dialog that asks before rows are left in a destination that can't be reached."""
+
+    def __init__(self, state: State, dialogs: Dialogs) -> None:
+        self._state = state
+        self._dialogs = dialogs
+
+    async def show(self, request: web.Request, problem: AppError | None = None) -> web.Response:
+        """Ask."""
+        view = await read_removal(self._state, request)
+        return self._dialogs.show(request, "removal_rows.html", problem, view=view)
+
+    async def submit(self, request: web.Request) -> web.Response:
+        """Leave them, and show how the removal goes on."""
+        removal_id = read_id(request)
+        await self._state.removals.give_up_rows(removal_id, by=actor_of(request))
+        return go(request, f"/removals/{removal_id}")
 
 
 def add_removal_pages(app: web.Application, state: State, pages: Pages, _now: Callable[[], datetime]) -> None:
@@ -167,3 +203,5 @@ def add_removal_pages(app: web.Application, state: State, pages: Pages, _now: Ca
     add_route(app, "GET", "/removals", removals.list, Access.READ)
     add_route(app, "GET", "/removals/{id}", removals.show, Access.READ)
     add_route(app, "GET", "/removals/{id}/progress", removals.progress, Access.READ)
+    dialogs = Dialogs(pages)
+    dialogs.add(app, "/removals/{id}/give-up-rows", LeaveRows(state, dialogs))

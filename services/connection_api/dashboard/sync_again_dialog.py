@@ -10,7 +10,8 @@ from aiohttp import web
 from services.connection_api.access.auth import actor_of
 from services.connection_api.dashboard.dialogs import Dialogs, connection_of, go
 from services.connection_api.labels import label_of
-from services.connection_api.rest.requests import STRIPE_ID, read_id
+from services.connection_api.rest.models.base import check_stripe_id
+from services.connection_api.rest.requests import read_id
 from services.connection_api.state import State
 from shared.catalogue import RESOURCES
 from shared.connections import Connection
@@ -72,9 +73,12 @@ async def read_wanted(request: web.Request) -> Wanted:
     form = await request.post()
     if form.get("what") == OBJECT:
         object_id = str(form.get("object_id", "")).strip()
-        if not STRIPE_ID.match(object_id):
+        if not object_id:
             raise PayloadError("Give the id of one object, such as in_1Qh9xK2mT4bVwL1.", field="object_id")
-        return Wanted(sought=(str(form.get("object", "")), object_id))
+        try:
+            return Wanted(sought=(str(form.get("object", "")), check_stripe_id(object_id)))
+        except ValueError as error:
+            raise PayloadError(f"{error}.", field="object_id") from error
     resources = [str(name) for name in form.getall("resources", ())]
     if not resources:
         raise PayloadError("Choose at least one resource.", field="resources")

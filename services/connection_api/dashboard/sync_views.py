@@ -77,7 +77,7 @@ class Account:
     @property
     def name(self) -> str:
         """What people call it."""
-        return self.account_name or self.account_id
+        return self.account_name.strip() or self.account_id
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,9 @@ from services.connection_api.settings import ApiSettings
 from shared.catalogue import BY_NAME, webhook_events
 from shared.connections import Connection, LiveBy
 from shared.db import Pool
-from shared.errors import KeyInvalidError, PayloadError, PermissionMissingError, StripeRefusedError
+from shared.errors import AppError, KeyInvalidError, PayloadError, PermissionMissingError, StripeRefusedError
 from shared.key_check import KeyPermissionsError, describe_missing_webhooks, explain_invalid
+from shared.log import get_logger
 from shared.stripe_api import StripeApi, Unlimited
 from shared.webhook_endpoints import WebhookEndpoints
 
@@ -67,10 +68,14 @@ class AtStripe:
             await self.endpoints.rotate(connection, api, events_of(connection.resources))
 
     async def sweep_probes(self) -> None:
-        """Delete what a key check that was cut off by a crash has left at Stripe."""
-        if self._settings.public_url:
-            for probe_id, key in await self.endpoints.left_probes():
+        """Delete what a key check that was cut off by a crash has left at Stripe, each by itself."""
+        if not self._settings.public_url:
+            return
+        for probe_id, key in await self.endpoints.left_probes():
+            try:
                 await self.endpoints.remove_probe(probe_id, self.client(key))
+            except AppError as error:
+                get_logger().warning("probe_left", endpoint=probe_id, code=error.code, reason=error.message)
 
 
 def events_of(resources: Sequence[str]) -> tuple[str, ...]:

@@ -115,12 +115,12 @@ class Connect:
         return connection_id
 
     async def resume_unfinished(self) -> None:
-        """Go on with set-ups that were cut off; what can't go on says why on its connection."""
+        """Go on with set-ups that were cut off, each by itself; what can't go on says why on its connection."""
         for connection in await self._connections.list_in_state(State.SETTING_UP):
             try:
                 await self._set_up(connection.id)
-            except TransientError:
-                raise
+            except TransientError as error:
+                get_logger().warning("set_up_delayed", connection=connection.id, reason=error.message)
             except AppError as error:
                 others = [state for state in State if state is not State.SETTING_UP]
                 await self._connections.set_state(

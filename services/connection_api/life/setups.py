@@ -35,7 +35,20 @@ SELECT EXISTS (SELECT FROM connection_destinations
                WHERE destination_id = ANY ($1::text[]) AND account_id = $2 AND livemode = $3)
 """
 DELETE = "DELETE FROM setups WHERE id = $1"
-EXPIRE = "DELETE FROM setups WHERE expires_at < now()"
+# The key goes as the connection learns where it came from, so that whoever comes back finds it.
+FINISH = """
+WITH finished AS (DELETE FROM setups WHERE id = $1) UPDATE connections SET setup_id = $1 WHERE id = $2
+"""
+FINISHED = "SELECT id FROM connections WHERE setup_id = $1"
+
+
+class SetupFinishedError(NotFoundError):
+    """This set-up is finished: the account is connected."""
+
+    def __init__(self, connection_id: str) -> None:
+        """Take the connection that it has led to."""
+        super().__init__()
+        self.connection_id = connection_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +97,14 @@ class Setups:
         return await self.get(setup_id)
 
     async def get(self, setup_id: str) -> Setup:
-        """Return the set-up; raise `NotFoundError` when it was finished, discarded or has expired."""
+        """Return the set-up; raise `SetupFinishedError`, or `NotFoundError` when it was discarded or has expired."""
         with database_errors():
             row = await self._pool.fetchrow(f"{SELECT} AND id = $1", setup_id)
+            connection_id = None if row else await self._pool.fetchval(FINISHED, setup_id)
+        if connection_id:
+            raise SetupFinishedError(connection_id)
         if row is None:
-            raise NotFoundError("This set-up was finished or discarded, or has expired. Begin a new one.")
+            raise NotFoundError("This set-up was discarded or has expired. Begin a new one.")
         return _setup(row)
 
     async def list(self) -> list[Setup]:
@@ -120,8 +136,14 @@ class Setups:
         omitted_fields: Omitted | None = None,
         by: Actor,
     ) -> str:
-        """Connect the account and return the connection's id; raise what `Connect.connect` raises."""
-        setup = await self.get(setup_id)
+        """Connect the account and return the connection's id; of a finished set-up, that of its connection.
+
+        Raises what `Connect.connect` raises.
+        """
+        try:
+            setup = await self.get(setup_id)
+        except SetupFinishedError as finished:
+            return finished.connection_id
         wanted = NewConnection(
             api_key=await self.api_key(setup_id),
             destination_ids=setup.destination_ids,
@@ -132,13 +154,8 @@ class Setups:
         )
         connection_id = await self._connect.connect(wanted, by=by)
         with database_errors():
-            await self._pool.execute(DELETE, setup_id)
+            await self._pool.execute(FINISH, setup_id, connection_id)
         return connection_id
-
-    async def expire(self) -> None:
-        """Destroy the keys of set-ups that nobody has finished within a day."""
-        with database_errors():
-            await self._pool.execute(EXPIRE)
 
     async def _require_free(
         self, destination_ids: Sequence[str], account_id: str, account_name: str, *, livemode: bool

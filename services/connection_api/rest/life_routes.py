@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from aiohttp import web
 
 from services.connection_api.access.auth import actor_of
@@ -17,8 +19,9 @@ from services.connection_api.rest.requests import (
 )
 from services.connection_api.state import State
 from shared.catalogue import RESOURCES, Resource
+from shared.delays import Delay
 from shared.http import Handler
-from shared.removals import RemovalStore
+from shared.removals import Removal, RemovalStore
 
 
 class ConnectionLife:
@@ -41,6 +44,7 @@ class ConnectionLife:
             "remove_connection": self.remove,
             "list_removals": self.list_removals,
             "get_removal": self.get_removal,
+            "give_up_removal_rows": self.give_up_removal_rows,
             "create_setup": self.create_setup,
             "list_setups": self.list_setups,
             "get_setup": self.get_setup,
@@ -109,8 +113,7 @@ class ConnectionLife:
         removal_id = await self._state.removals.request(
             connection_id, account_name=wanted.account_name, delete_rows=wanted.delete_rows, by=actor_of(request)
         )
-        removal = await RemovalStore(self._state.pool).get(removal_id)
-        return write(models.RemovalAnswer.model_validate(removal), status=202)
+        return write(await self._answer(removal_id), status=202)
 
     async def list_removals(self, request: web.Request) -> web.Response:
         """Show a page of removals."""
@@ -119,17 +122,29 @@ class ConnectionLife:
         found = await RemovalStore(self._state.pool).list_newest(
             before=(read_time(place[0]), place[1]) if place else None, limit=query.limit + 1
         )
+        store = RemovalStore(self._state.pool)
+        shown = [removal_answer(one, await store.waits(one)) for one in found]
         return write_page(
             models.Page[models.RemovalAnswer],
-            found,
+            shown,
             limit=query.limit,
             place=lambda last: [last.requested_at.isoformat(), last.id],
         )
 
     async def get_removal(self, request: web.Request) -> web.Response:
         """Show a removal, or its receipt."""
-        removal = await RemovalStore(self._state.pool).get(read_id(request))
-        return write(models.RemovalAnswer.model_validate(removal))
+        return write(await self._answer(read_id(request)))
+
+    async def give_up_removal_rows(self, request: web.Request) -> web.Response:
+        """Leave the rows that a removal has not deleted yet."""
+        removal_id = read_id(request)
+        await self._state.removals.give_up_rows(removal_id, by=actor_of(request))
+        return write(await self._answer(removal_id))
+
+    async def _answer(self, removal_id: str) -> models.RemovalAnswer:
+        store = RemovalStore(self._state.pool)
+        removal = await store.get(removal_id)
+        return removal_answer(removal, await store.waits(removal))
 
     async def create_setup(self, request: web.Request) -> web.Response:
         """Check a key and keep it for a day."""
@@ -186,3 +201,9 @@ def _describe_resource(row: Resource) -> models.ResourceAnswer:
         has_created_filter=row.has_created_filter,
         children=tuple(child.table for child in row.children),
     )
+
+
+def removal_answer(removal: Removal, waits: Sequence[Delay]) -> models.RemovalAnswer:
+    """Return a removal as it is told, with what it tries again."""
+    known = {name: getattr(removal, name) for name in models.RemovalAnswer.model_fields if name != "waits"}
+    return models.RemovalAnswer.model_validate(known | {"waits": waits})

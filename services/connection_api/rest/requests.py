@@ -14,12 +14,12 @@ from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
 from services.connection_api.rest.models import Page
+from services.connection_api.rest.models.base import check_stripe_id
 from shared.errors import NotFoundError, PayloadError
 
 M = TypeVar("M", bound=BaseModel)
 R = TypeVar("R")
 ID = re.compile(r"[a-z]{2,8}_[a-z0-9]{1,64}\Z")
-STRIPE_ID = re.compile(r"[A-Za-z0-9_\-]{1,255}\Z")
 LARGEST_NUMBER = 2**63 - 1  # Postgres' bigint
 LONGEST_FIELD = 100  # characters of a caller's own field name that an error repeats
 SENTENCES = {
@@ -64,10 +64,10 @@ def read_id(request: web.Request, *, name: str = "id") -> str:
 
 def read_stripe_id(request: web.Request) -> str:
     """Return the id of Stripe's in the path; raise `NotFoundError` for what can't be one."""
-    text = request.match_info["id"]
-    if not STRIPE_ID.match(text):
-        raise NotFoundError
-    return text
+    try:
+        return check_stripe_id(request.match_info["id"])
+    except ValueError as error:
+        raise NotFoundError from error
 
 
 def refusal(error: ValidationError) -> PayloadError:

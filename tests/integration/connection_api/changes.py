@@ -110,6 +110,12 @@ async def begin_setup(stage: Stage) -> dict[str, Any]:
     return await stage.call("create_setup", api_key=stage.stripe.simulation.first_key, destination_ids=wanted)
 
 
+async def give_up_removal_rows(stage: Stage) -> Any:
+    name = (await stage.call("get_connection", stage.connection_id))["account_name"]
+    removal = await stage.call("remove_connection", stage.connection_id, account_name=name, delete_rows=True)
+    return await stage.call("give_up_removal_rows", removal["id"])
+
+
 async def delete_setup(stage: Stage) -> Any:
     return await stage.call("delete_setup", (await begin_setup(stage))["id"])
 
@@ -189,6 +195,7 @@ CHANGES: dict[str, Callable[[Stage], Awaitable[Any]]] = {
         set_start_date,
         choose,
         remove_connection,
+        give_up_removal_rows,
         delete_setup,
         complete_setup,
         create_sync,

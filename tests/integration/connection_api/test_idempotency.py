@@ -10,7 +10,8 @@ import asyncpg
 import pytest
 from aiohttp import ClientResponse
 
-from services.connection_api.access.idempotency import HEADER, REPLAYED
+from services.connection_api.access.answers import REPLAYED
+from services.connection_api.access.idempotency import HEADER
 from services.connection_api.rest.operations import OPERATIONS
 from tests.eventually import eventually
 from tests.integration.connection_api.serving import execute, ready
@@ -143,3 +144,24 @@ async def test_table_holds_no_password(api: Client, database_url: str) -> None:
     await post(api, "/v1/destinations/test", url="postgresql://ada:hunter2@127.0.0.1:1/rows")
     [row] = await execute(database_url, "SELECT * FROM idempotency_keys")
     assert "hunter2" not in str(dict(row))
+
+
+async def test_answer_lies_sealed_and_names_whom_it_goes_with(api: Client, database_url: str) -> None:
+    answer = await post(api, "/v1/connections/con_9/pause")
+    assert answer.status == 404
+    [row] = await execute(database_url, "SELECT * FROM idempotency_keys")
+    assert row["names"] == ["con_9"]
+    assert b"There is no connection" not in row["answer"]
+    again = await post(api, "/v1/connections/con_9/pause")
+    assert (again.status, again.headers[REPLAYED]) == (404, "true")
+    assert await again.json() == await answer.json()
+
+
+async def test_answer_does_not_open_for_another_key_or_caller(api: Client, database_url: str) -> None:
+    assert (await post(api, "/v1/destinations/test", "k1", url=database_url)).status == 200
+    assert (await post(api, "/v1/destinations/test", "k2", url=database_url)).status == 200
+    moved = "UPDATE idempotency_keys SET answer = (SELECT answer FROM idempotency_keys WHERE key = 'k1')"
+    await execute(database_url, moved)
+    assert (await post(api, "/v1/destinations/test", "k1", url=database_url)).status == 200
+    refused = await post(api, "/v1/destinations/test", "k2", url=database_url)
+    assert await code_of(refused) == (409, "idempotency_answer_lost")

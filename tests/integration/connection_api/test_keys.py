@@ -9,6 +9,7 @@ import pytest
 from pydantic import SecretStr
 
 from shared.connections import State
+from shared.crypto import make_encryption_key, parse_key_ring
 from shared.errors import ConflictError, KeyRefusedError
 from shared.key_check import Grant
 from shared.syncs import Kind, Status
@@ -76,6 +77,25 @@ async def test_endpoint_of_a_check_that_was_cut_off_is_deleted_later(stage: Stag
     sealed = stage.settings.key_ring.encrypt(key.get_secret_value(), owner="whe_left", name="api_key")
     sql = "INSERT INTO endpoint_probes (id, api_key, created_at) VALUES ('whe_left', $1, now() - interval '1 hour')"
     await stage.pool.execute(sql, sealed)
+    assert made.id in stage.simulator.simulation.endpoints.by_id
+
+    await at_stripe.sweep_probes()
+
+    assert stage.endpoints_at_stripe() == 0
+    assert await stage.pool.fetchval("SELECT count(*) FROM endpoint_probes") == 0
+
+
+async def test_one_probe_that_can_not_be_cleaned_up_holds_up_no_other(stage: Stage) -> None:
+    key, at_stripe = new_key(stage), stage.at_stripe()
+    foreign = parse_key_ring(make_encryption_key("k9")).encrypt("rk", owner="whe_lost", name="api_key")
+    refused = new_key(stage, without="rak_webhook_write")
+    made = await at_stripe.endpoints._make("whe_left", at_stripe.client(key), ["account.updated"])
+    sql = "INSERT INTO endpoint_probes (id, api_key, created_at) VALUES ($1, $2, now() - interval '1 hour')"
+    ring = stage.settings.key_ring
+    await stage.pool.execute(sql, "whe_lost", foreign)
+    for probe_id, secret in (("whe_barred", refused), ("whe_left", key)):
+        sealed = ring.encrypt(secret.get_secret_value(), owner=probe_id, name="api_key")
+        await stage.pool.execute(sql, probe_id, sealed)
     assert made.id in stage.simulator.simulation.endpoints.by_id
 
     await at_stripe.sweep_probes()

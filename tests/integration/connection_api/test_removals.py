@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
 from shared.cleanups import CleanupStore
 from shared.connections import State
-from shared.errors import ConflictError, PayloadError
+from shared.errors import ConflictError, NotFoundError, PayloadError
 from shared.removals import RemovalStore
 from tests.integration.connection_api.stage import BY, Stage, set_up
 
+DATA = Path(__file__).parent / "data"
 ROWS = """
 CREATE SCHEMA copy;
 CREATE TABLE copy.charges (_account text, _livemode boolean, id text, data jsonb);
@@ -74,12 +77,80 @@ async def test_another_name_removes_nothing(stage: Stage) -> None:
     assert (await stage.connection(connection.id)).state is State.ACTIVE
 
 
-async def test_second_request_is_refused(stage: Stage) -> None:
+NAMES: list[tuple[str, str]] = [
+    (case["name"], typed)
+    for case in json.loads((DATA / "names.json").read_text(encoding="utf-8"))
+    for typed in case["typed"]
+]
+
+
+@pytest.mark.parametrize(("name", "typed"), NAMES)
+async def test_name_is_compared_as_it_is_seen(stage: Stage, name: str, typed: str) -> None:
+    connection = await stage.connected()
+    await stage.pool.execute("UPDATE connections SET account_name = $1", name)
+
+    typed = typed.replace("acct_…", connection.account_id)
+    await stage.use_cases().removals.request(connection.id, account_name=typed, delete_rows=False, by=BY)
+
+    assert (await stage.connection(connection.id)).state is State.REMOVING
+
+
+async def test_second_request_is_the_same_removal(stage: Stage) -> None:
+    connection = await stage.connected()
+    removals = stage.use_cases().removals
+    first = await removals.request(connection.id, account_name="Till Shop", delete_rows=False, by=BY)
+    assert await removals.request(connection.id, account_name="Till Shop", delete_rows=False, by=BY) == first
+    assert (await stage.audited()).count("connection.removal_requested") == 1
+
+
+async def test_second_request_changes_the_choice_about_rows(stage: Stage) -> None:
+    connection = await stage.connected()
+    removals, store, cleanups = stage.use_cases().removals, RemovalStore(stage.pool), CleanupStore(stage.pool)
+    removal_id = await removals.request(connection.id, account_name="Till Shop", delete_rows=False, by=BY)
+
+    await removals.request(connection.id, account_name="Till Shop", delete_rows=True, by=BY)
+    assert (await store.get(removal_id)).deletes_rows
+    assert [one.is_done for one in await cleanups.of_connection(connection.id)] == [False]
+
+    await removals.request(connection.id, account_name="Till Shop", delete_rows=False, by=BY)
+    assert [one.is_done for one in await cleanups.of_connection(connection.id)] == [True]
+    assert (await stage.audited())[-2:] == ["removal.choice_changed", "removal.rows_given_up"]
+
+
+async def test_rows_that_were_kept_can_not_be_deleted_any_more(stage: Stage) -> None:
     connection = await stage.connected()
     removals = stage.use_cases().removals
     await removals.request(connection.id, account_name="Till Shop", delete_rows=False, by=BY)
-
-    with pytest.raises(ConflictError, match="being removed already"):
+    step = [{"name": "rows", "at": "2026-11-25T12:00:00+00:00", "counts": {}, "note": None}]
+    await stage.pool.execute("UPDATE removals SET steps = $1", step)
+    with pytest.raises(ConflictError, match="The rows were kept"):
         await removals.request(connection.id, account_name="Till Shop", delete_rows=True, by=BY)
 
-    assert await CleanupStore(stage.pool).of_connection(connection.id) == []
+
+async def test_rows_in_a_destination_that_is_gone_can_be_given_up(stage: Stage) -> None:
+    connection = await stage.connected()
+    removals, store, cleanups = stage.use_cases().removals, RemovalStore(stage.pool), CleanupStore(stage.pool)
+    removal_id = await removals.request(connection.id, account_name="Till Shop", delete_rows=True, by=BY)
+    await stage.pool.execute("UPDATE cleanups SET not_before = now()")
+    cleanup = await cleanups.claim()
+    assert cleanup
+    for _ in range(3):
+        await cleanups.postpone(cleanup.id, seconds=60, code="destination_unavailable", cause="It is away.")
+    [wait] = await store.waits(await store.get(removal_id))
+    assert (wait.cause, wait.code, wait.attempts) == ("It is away.", "destination_unavailable", 3)
+    assert (wait.destination_id, wait.next_try_at > wait.since) == (stage.destination_id, True)
+
+    await removals.give_up_rows(removal_id, by=BY)
+    await removals.give_up_rows(removal_id, by=BY)  # it is so already
+
+    assert await store.waits(await store.get(removal_id)) == []
+    await cleanups.finish(cleanup.id)  # the writer that was at it
+    [left] = await cleanups.of_connection(connection.id)
+    assert left.is_done
+    assert left.cause == f"A person gave up taking rows out of {stage.destination_id}, so they were left there."
+    assert (await stage.audited()).count("removal.rows_given_up") == 1
+
+
+async def test_rows_of_no_removal_can_not_be_given_up(stage: Stage) -> None:
+    with pytest.raises(NotFoundError):
+        await stage.use_cases().removals.give_up_rows("rem_none", by=BY)

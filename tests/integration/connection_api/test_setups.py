@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 from pydantic import SecretStr
 
+from services.connection_api.life.setups import SetupFinishedError
 from shared.errors import ConflictError, KeyRefusedError, NotFoundError, PayloadError
 from simulator.resources import PERMISSIONS
 from tests.integration.connection_api.stage import BY, Stage, set_up
@@ -41,6 +42,19 @@ async def test_set_up_is_kept_and_taken_up_again(stage: Stage) -> None:
     assert await stage.audited() == ["setup.begun", "connection.created"]
 
 
+async def test_set_up_that_is_finished_leads_to_its_connection(stage: Stage) -> None:
+    setups = stage.use_cases().setups
+    begun = await setups.begin(key_of(stage), [stage.destination_id], by=BY)
+    connection_id = await setups.complete(begun.id, by=BY)
+
+    assert await setups.complete(begun.id, by=BY) == connection_id
+    with pytest.raises(SetupFinishedError) as finished:
+        await setups.get(begun.id)
+    assert finished.value.connection_id == connection_id
+    assert len(await stage.connections()) == 1
+    assert await stage.pool.fetchval("SELECT count(*) FROM setups") == 0
+
+
 async def test_discarded_set_up_is_gone_with_its_key(stage: Stage) -> None:
     setups = stage.use_cases().setups
     begun = await setups.begin(key_of(stage), [stage.destination_id], by=BY)
@@ -60,8 +74,6 @@ async def test_set_up_that_nobody_finishes_expires(stage: Stage) -> None:
     assert await setups.list() == []
     with pytest.raises(NotFoundError, match="has expired"):
         await setups.get(begun.id)
-    await setups.expire()
-    assert await stage.pool.fetchval("SELECT count(*) FROM setups") == 0
 
 
 async def test_key_that_lacks_something_begins_nothing(stage: Stage) -> None:

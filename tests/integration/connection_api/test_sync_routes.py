@@ -91,7 +91,11 @@ async def test_resources_and_objects_are_read_anew(api: Client) -> None:
     [
         ({"resources": ["charge"]}, "resources"),
         ({"object": {"resource": "charge", "id": "ch_1"}}, "object"),
-        ({"object": {"resource": "customer", "id": "../../x"}}, "object.id"),
+        ({"object": {"resource": "customer", "id": ".."}}, "object.id"),
+        ({"object": {"resource": "customer", "id": "."}}, "object.id"),
+        ({"object": {"resource": "customer", "id": "a\x00b"}}, "object.id"),
+        ({"object": {"resource": "customer", "id": "a" * 256}}, "object.id"),
+        ({"object": {"resource": "customer", "id": ""}}, "object.id"),
         ({"resources": []}, "resources"),
         ({"resources": ["customer"], "object": {"resource": "customer", "id": "cus_1"}}, None),
     ],
@@ -102,6 +106,26 @@ async def test_what_cannot_be_read_anew_is_named(
     status, problem = await post(api, "/v1/connections/con_1/syncs", body)
     assert (status, problem.get("field")) == (422, field)
     assert await walk(api, "/v1/syncs", "id", limit=5) == []
+
+
+CHOSEN = [
+    *("SUMMER 50%/é", "SUMMER/50", "A B", "100%", "100%25", "a+b", "x#y", "q?z=1", "é✓", "a%2Fb", "735*%24"),
+    *("Pro plan $699/month", "semi;colon", "a&b=c", "../../x", "..."),
+]
+
+
+@pytest.mark.parametrize("object_id", CHOSEN)
+async def test_id_that_a_merchant_chose_is_taken_as_it_is(api: Client, pool: Pool, object_id: str) -> None:
+    sought = {"resource": "customer", "id": object_id}
+    status, sync = await post(api, "/v1/connections/con_1/syncs", {"object": sought})
+    assert (status, sync["object_id"]) == (202, object_id)
+    sql = """
+    INSERT INTO event_log (connection_id, event_id, type, resource, object_id, created, outcome)
+    VALUES ('con_1', 'evt_1', 'coupon.updated', 'coupon', $1, 1700000000, 'updated')
+    """
+    await pool.execute(sql, object_id)
+    events = (await get(api, "/v1/events", object_id=object_id))["data"]
+    assert [event["object_id"] for event in events] == [object_id]
 
 
 async def test_sync_is_paused_resumed_and_cancelled(api: Client, pool: Pool) -> None:

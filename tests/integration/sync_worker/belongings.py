@@ -126,7 +126,8 @@ async def numbers(here: World) -> dict[str, int]:
         "event_log", "dead_letters", "parked_records", "refetches", "delivery_gaps", "delivery_hours", "syncs",
         "slices", "list_tails", "resource_faults", "delays", "dead_letter_replays", "cleanups", "leases", "connections",
     )  # fmt: skip
-    return {table: int(await here.pool.fetchval(f"SELECT count(*) FROM {table}")) for table in tables}
+    found = {table: int(await here.pool.fetchval(f"SELECT count(*) FROM {table}")) for table in tables}
+    return found | {"kept_answers": int(await here.pool.fetchval("SELECT count(*) FROM idempotency_keys"))}
 
 
 async def free(here: World) -> None:

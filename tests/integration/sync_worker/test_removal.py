@@ -8,9 +8,10 @@ from datetime import timedelta
 import pytest
 
 from shared.audit import AuditLog
-from shared.cleanups import CleanupStore
+from shared.cleanups import CleanupStore, give_up_cleanups
 from shared.connections import State
 from shared.crypto import hash_token
+from shared.db import transaction
 from shared.errors import ConflictError, NotFoundError
 from shared.removals import Step
 from shared.syncs import Kind
@@ -218,7 +219,7 @@ async def test_rows_are_waited_for_and_counted(here: World) -> None:
     assert waiting.cause == "Rows are being taken out of one destination."
     cleanups = CleanupStore(here.pool)
     [cleanup] = await cleanups.of_connection(CONNECTION)
-    await cleanups.postpone(cleanup.id, seconds=0, cause="The destination does not answer.")
+    await cleanups.postpone(cleanup.id, seconds=0, code="away", cause="The destination does not answer.")
     await free(here)
     await here.removing().carry_out_one()
     assert (await receipt(here)).cause == (
@@ -229,7 +230,53 @@ async def test_rows_are_waited_for_and_counted(here: World) -> None:
     await cleanups.finish(cleanup.id)
     await free(here)
     await here.removing().carry_out_one()
-    assert counts(await receipt(here))[Step.ROWS] == {"customers": 7, "charges": 2}
+    done = await receipt(here)
+    assert (counts(done)[Step.ROWS], notes(done)) == ({"customers": 7, "charges": 2}, [])
+    assert await here.pool.fetchval("SELECT count(*) FROM delays") == 0
+
+
+async def test_rows_that_were_given_up_are_noted_and_their_destination_can_be_forgotten(here: World) -> None:
+    await ask(here, deletes_rows=True)
+    await here.removing().carry_out_one()
+    [cleanup] = await CleanupStore(here.pool).of_connection(CONNECTION)
+    await CleanupStore(here.pool).postpone(cleanup.id, seconds=60, code="away", cause="It is away.")
+    async with transaction(here.pool) as db:
+        assert await give_up_cleanups(db, CONNECTION) == [cleanup.destination_id]
+    await free(here)
+    await here.removing().carry_out_one()
+    done = await receipt(here)
+    assert done.is_done
+    assert notes(done) == [
+        f"A person gave up taking rows out of {cleanup.destination_id}, so they were left there.",
+    ]
+    await here.pool.execute("DELETE FROM destinations WHERE id = $1", cleanup.destination_id)
+
+
+async def test_receipt_says_until_when_kafka_holds_records(here: World) -> None:
+    await ask(here)
+    assert (await receipt(here)).leftovers == ()
+    await here.removing().carry_out_one()
+    done = await receipt(here)
+    assert done.finished_at
+    held = {one.topic: one.until - done.finished_at for one in done.leftovers}
+    assert held == {
+        "events": timedelta(days=8, hours=1),
+        "snapshots": timedelta(days=3, hours=1),
+        "commands": timedelta(days=8, hours=1),
+        "dead-letters": timedelta(days=8, hours=1),
+    }
+
+
+async def test_answers_that_name_the_connection_go_with_it(here: World) -> None:
+    sql = """
+    INSERT INTO idempotency_keys (caller, key, request_hash, status, answer, names) VALUES ('me', $1, '', 200, '', $2)
+    """
+    for key, names in (("a", [CONNECTION]), ("b", [here.simulation.platform.account_id]), ("c", ["con_other"])):
+        await here.pool.execute(sql, key, names)
+    await ask(here)
+    await here.removing().carry_out_one()
+    assert counts(await receipt(here))[Step.HISTORY]["kept_answers"] == 2
+    assert [row["key"] for row in await here.pool.fetch("SELECT key FROM idempotency_keys")] == ["c"]
 
 
 @pytest.mark.parametrize("state", ["setting_up", "paused", "action_required"])

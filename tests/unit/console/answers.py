@@ -243,6 +243,11 @@ REMOVAL = {
         {"name": "history", "at": "2026-11-25T12:00:04Z", "counts": {"syncs": 12, "events": 40_321}, "note": None},
     ],
     "cause": None,
+    "waits": [],
+    "leftovers": [
+        {"topic": "events", "until": "2026-12-03T13:00:04Z"},
+        {"topic": "snapshots", "until": "2026-11-28T13:00:04Z"},
+    ],
     "requested_at": "2026-11-25T12:00:00Z",
     "finished_at": "2026-11-25T12:00:04Z",
 }

@@ -8,6 +8,8 @@ from tests.unit.console.answers import PREVIEW, REMOVAL, connection
 from tests.unit.console.playing import PlayedApi, page
 from tests.unit.console.terminal import Terminal, run
 
+ACCOUNT = connection()["account_id"]
+
 
 @pytest.fixture(autouse=True)
 def _acme(request: pytest.FixtureRequest) -> None:
@@ -34,7 +36,7 @@ def test_without_a_terminal_yes_is_needed(api: PlayedApi) -> None:
 def test_yes_names_the_account_by_itself(api: PlayedApi, option: str, deletes: bool) -> None:
     ended = run("connections", "remove", "con_5f3kacmeacmeacmeacme2", option, "--yes")
     assert ended.code == 0
-    assert api.called("remove_connection").body == {"account_name": "Acme Inc", "delete_rows": deletes}
+    assert api.called("remove_connection").body == {"account_name": ACCOUNT, "delete_rows": deletes}
     assert "tillstream connections removals rmv_aaaaabbbbbcccccddddd1" in ended.out
 
 
@@ -46,9 +48,9 @@ def test_person_sees_what_goes_and_types_the_name(api: PlayedApi) -> None:
         assert "Old database does not answer" in terminal.text
         terminal.type("y\n")
         terminal.wait_for("Type the account's name (Acme Inc) to remove it")
-        terminal.type("Acme Inc\n")
+        terminal.type(" Acme  Inc \n")
         assert terminal.end() == 0
-        assert api.called("remove_connection").body == {"account_name": "Acme Inc", "delete_rows": True}
+        assert api.called("remove_connection").body == {"account_name": ACCOUNT, "delete_rows": True}
 
 
 def test_another_name_changes_nothing(api: PlayedApi) -> None:
@@ -82,3 +84,38 @@ def test_removals_are_listed(api: PlayedApi) -> None:
     assert "! waiting" in ended.out
     api.give("list_removals", page())
     assert "No connection has been removed." in run("connections", "removals").out
+
+
+WAIT = {
+    "code": "destination_unavailable",
+    "cause": "The destination does not answer.",
+    "destination_id": "dst_1",
+    "since": "2026-11-25T12:00:01Z",
+    "attempts": 7,
+    "next_try_at": "2026-11-25T12:10:00Z",
+}
+WAITING = {
+    "is_done": False,
+    "finished_at": None,
+    "cause": "Rows are being taken out.",
+    "leftovers": [],
+    "waits": [WAIT],
+}
+
+
+def test_a_removal_that_waits_says_since_when_and_how_often(api: PlayedApi) -> None:
+    api.give("get_removal", REMOVAL | WAITING)
+    ended = run("connections", "removals", REMOVAL["id"])
+    assert ended.code == 0
+    assert "tried 7 times" in ended.out
+    assert "The destination does not answer." in ended.out
+
+
+def test_rows_are_left_after_consent(api: PlayedApi) -> None:
+    api.give("get_removal", REMOVAL | WAITING)
+    api.give("give_up_removal_rows", REMOVAL | WAITING | {"waits": []})
+    refused = run("connections", "give-up-rows", REMOVAL["id"])
+    assert (refused.code, "give_up_removal_rows" in api.names) == (2, False)
+    ended = run("connections", "give-up-rows", REMOVAL["id"], "--yes")
+    assert (ended.code, "give_up_removal_rows" in api.names) == (0, True)
+    assert "The rows stay where they are" in ended.out

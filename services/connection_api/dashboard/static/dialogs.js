@@ -2,6 +2,7 @@
 // The server ends a dialog with the event `done`, whose message is said in the toast.
 (() => {
   const SAID = 6000; // milliseconds
+  const TOGETHER = 2000; // milliseconds
   const dialog = document.getElementById("dialog");
   const toast = document.getElementById("toast");
   let opener = null;
@@ -18,7 +19,16 @@
     opener = from;
     htmx.ajax("GET", href, { target: dialog, swap: "innerHTML" });
   };
-  const act = (action) => htmx.ajax("POST", action, { target: dialog, swap: "none" });
+  // What is pressed twice within a moment, such as by a double click, is meant once: the server knows it by this key.
+  const acted = new Map();
+  const keyOf = (action) => {
+    const known = acted.get(action);
+    const isAgain = known && Date.now() - known.at < TOGETHER;
+    const key = isAgain ? known.key : [...crypto.getRandomValues(new Uint32Array(4))].join("-");
+    acted.set(action, { key, at: Date.now() });
+    return key;
+  };
+  const act = (action) => htmx.ajax("POST", action, { target: dialog, swap: "none", values: { once: keyOf(action) } });
 
   document.addEventListener("click", (event) => {
     if (event.button || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
@@ -57,6 +67,12 @@
   document.addEventListener("htmx:beforeRequest", (event) => {
     for (const problem of event.target.closest?.("form")?.querySelectorAll(".problem") ?? []) problem.replaceChildren();
     for (const field of document.querySelectorAll("[aria-invalid]")) field.removeAttribute("aria-invalid");
+  });
+  // A button that was disabled while the server was asked has lost the focus.
+  let pressed = null;
+  document.addEventListener("htmx:beforeSend", () => (pressed = document.activeElement));
+  document.addEventListener("htmx:afterOnLoad", () => {
+    if (dialog.open && document.activeElement === document.body && dialog.contains(pressed)) pressed.focus();
   });
   document.addEventListener("htmx:afterSwap", (event) => {
     const target = event.detail.target;

@@ -26,7 +26,12 @@
     form.querySelector("#problem")?.replaceChildren();
     setDisabled(form, "pass", true);
   };
-  const compare = (field) => setDisabled(field.form, "match", field.value.trim() !== field.dataset.match);
+  // As services/connection_api/life/confirmation.py does: a name counts as it is seen.
+  const asSeen = (text) => text.normalize("NFC").replace(/\p{Cf}/gu, "").trim().replace(/\s+/gu, " ");
+  const compare = (field) => {
+    const isMeant = JSON.parse(field.dataset.match).some((name) => asSeen(name) === asSeen(field.value));
+    setDisabled(field.form, "match", !isMeant);
+  };
 
   // A password is not left to be read in the address: it moves to its own field as soon as the address is whole.
   const ADDRESS = /^(\s*postgres(?:ql)?:\/\/[^:@/?#]*):([^]*)@([^@]*)$/i;

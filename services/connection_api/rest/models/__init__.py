@@ -38,6 +38,7 @@ from services.connection_api.rest.models.connections import (
     FreshnessAnswer,
     GroupAnswer,
     KeyCheckAnswer,
+    LeftoverAnswer,
     NewChoice,
     NewConnectionBody,
     NewKey,
@@ -56,6 +57,7 @@ from services.connection_api.rest.models.connections import (
     StatusAnswer,
     StepAnswer,
     TableRowsAnswer,
+    WaitAnswer,
 )
 from services.connection_api.rest.models.dead_letters import (
     DiscardAnswer,
@@ -129,6 +131,7 @@ __all__ = [
     "GroupAnswer",
     "Input",
     "KeyCheckAnswer",
+    "LeftoverAnswer",
     "LetterAnswer",
     "LetterChoice",
     "LetterDetailAnswer",
@@ -179,4 +182,5 @@ __all__ = [
     "TableRowsAnswer",
     "TokenAnswer",
     "VerificationAnswer",
+    "WaitAnswer",
 ]

@@ -108,7 +108,9 @@ class NewChoice(Input):
 class NewRemoval(Input):
     """The consent to remove a connection for good."""
 
-    account_name: str = Field(max_length=500, description="The account's name, as a proof that it is the right one.")
+    account_name: str = Field(
+        max_length=500, description="The account's name or id, as a proof that it is the right one."
+    )
     delete_rows: bool = Field(description="Whether its rows are deleted from the destinations too.")
 
 
@@ -304,6 +306,24 @@ class StepAnswer(Answer):
     note: str | None
 
 
+class WaitAnswer(Answer):
+    """Something that a removal tries again until it succeeds."""
+
+    code: str
+    cause: str
+    destination_id: str | None = Field(description="The destination that holds it up, if one does.")
+    since: datetime
+    attempts: int = Field(description="How often it was tried.")
+    next_try_at: datetime
+
+
+class LeftoverAnswer(Answer):
+    """Records of the connection on a topic of Kafka: nobody reads them any more."""
+
+    topic: str
+    until: datetime = Field(description="Then Kafka has deleted them, as Tillstream has made the topic.")
+
+
 class RemovalAnswer(Answer):
     """A removal, and in the end its receipt."""
 
@@ -315,6 +335,8 @@ class RemovalAnswer(Answer):
     is_done: bool
     steps: tuple[StepAnswer, ...]
     cause: str | None = Field(description="Why the current step waits.")
+    waits: tuple[WaitAnswer, ...] = Field(description="What is tried again, since when and how often.")
+    leftovers: tuple[LeftoverAnswer, ...] = Field(description="Of one that is done: what Kafka may still hold.")
     requested_at: datetime
     finished_at: datetime | None
 

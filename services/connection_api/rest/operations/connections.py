@@ -157,6 +157,14 @@ CONNECTIONS = (
         answer=models.RemovalAnswer,
     ),
     Operation(
+        name="give_up_removal_rows",
+        method="POST",
+        path="/v1/removals/{id}/give-up-rows",
+        summary="Leave the rows that a removal has not deleted yet, such as those in a destination that is gone.",
+        access=Access.MANAGE,
+        answer=models.RemovalAnswer,
+    ),
+    Operation(
         name="create_setup",
         method="POST",
         path="/v1/setups",
