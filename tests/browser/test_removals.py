@@ -2,9 +2,12 @@ from __future__ import annotations
 
 from playwright.async_api import expect
 
+from shared.cleanups import CleanupStore
 from shared.db import Pool
 from tests.browser.history_sample import add_history, add_removal
+from tests.browser.managed import Managed
 from tests.browser.visit import OVERFLOW, Look, axe_violations
+from tests.integration.connection_api.stage import BY
 
 PAGES = ("/removals", "/removals/rmv_done", "/removals/rmv_open", "/removals/rmv_kept")
 FINISH = """
@@ -77,3 +80,25 @@ async def test_a_phone_shows_removals_without_sideways_scrolling(pool: Pool, loo
     for path in PAGES:
         async with look(path, width=320) as page:
             assert await page.evaluate(OVERFLOW) == 0, path
+
+
+async def test_rows_in_a_destination_that_is_gone_are_left(managed: Managed) -> None:
+    connection = await managed.connected()
+    removals, cleanups = managed.stage.use_cases().removals, CleanupStore(managed.pool)
+    removal_id = await removals.request(connection.id, account_name="Till Shop", delete_rows=True, by=BY)
+    [cleanup] = await cleanups.of_connection(connection.id)
+    for _ in range(2):
+        away = {"code": "destination_unavailable", "cause": "The destination does not answer."}
+        await cleanups.postpone(cleanup.id, seconds=600, **away)
+    sql = "UPDATE removals SET cause = 'Rows are being taken out of one destination. The destination does not answer.'"
+    await managed.pool.execute(sql)
+    async with managed.look(f"/removals/{removal_id}") as page:
+        await expect(page.get_by_role("list", name="Steps")).to_contain_text("tried 2 times")
+        assert await axe_violations(page) == []
+        await page.get_by_role("link", name="Leave the rows").click()
+        await expect(page.get_by_role("dialog")).to_contain_text("The removal goes on")
+        await page.get_by_role("button", name="Leave the rows").click()
+        await expect(page.get_by_role("link", name="Leave the rows")).to_have_count(0)
+    [left] = await cleanups.of_connection(connection.id)
+    assert left.is_done
+    assert left.cause == f"A person gave up taking rows out of {cleanup.destination_id}, so they were left there."

@@ -11,28 +11,29 @@ from tests.integration.sync_worker.worlds import CONNECTION, World
 ROWS = {
     "event_log": """
     INSERT INTO event_log (connection_id, event_id, type, created, outcome, written_at)
-    VALUES ('con_1', $1, 'x', 0, 'updated', now() - $2::interval)
+    VALUES ('con_1', $1, 'x', 0, 'updated', now() - $2::text::interval)
     """,
     "idempotency_keys": """
-    INSERT INTO idempotency_keys (caller, key, request_hash, created_at) VALUES ('me', $1, '', now() - $2::interval)
+    INSERT INTO idempotency_keys (caller, key, request_hash, created_at)
+    VALUES ('me', $1, '', now() - $2::text::interval)
     """,
-    "sessions": "INSERT INTO sessions (hash, expires_at) VALUES (convert_to($1, 'UTF8'), now() - $2::interval)",
+    "sessions": "INSERT INTO sessions (hash, expires_at) VALUES (convert_to($1, 'UTF8'), now() - $2::text::interval)",
     "sign_in_links": """
-    INSERT INTO sign_in_links (hash, expires_at) VALUES (convert_to($1, 'UTF8'), now() - $2::interval)
+    INSERT INTO sign_in_links (hash, expires_at) VALUES (convert_to($1, 'UTF8'), now() - $2::text::interval)
     """,
     "setups": """
     INSERT INTO setups
       (id, destination_ids, api_key, key_hint, account_id, account_name, livemode, key_check, expires_at)
-    VALUES ($1, '{}', '', '', 'acct_1', '', true, '{}', now() - $2::interval)
+    VALUES ($1, '{}', '', '', 'acct_1', '', true, '{}', now() - $2::text::interval)
     """,
     "webhook_secrets": """
     INSERT INTO webhook_secrets (endpoint_id, secret, expires_at)
-    SELECT id, convert_to($1, 'UTF8'), now() - $2::interval FROM webhook_endpoints LIMIT 1
+    SELECT id, convert_to($1, 'UTF8'), now() - $2::text::interval FROM webhook_endpoints LIMIT 1
     """,
     "stripe_budgets": """
-    INSERT INTO stripe_budgets (scope, next_at) VALUES ($1, now() - $2::interval)
+    INSERT INTO stripe_budgets (scope, next_at) VALUES ($1, now() - $2::text::interval)
     """,
-    "leases": "INSERT INTO leases (name, owner, until) VALUES ($1, 'me', now() - $2::interval)",
+    "leases": "INSERT INTO leases (name, owner, until) VALUES ($1, 'me', now() - $2::text::interval)",
 }
 AGES = {
     "event_log": ("34 days", "36 days"),

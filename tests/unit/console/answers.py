@@ -242,12 +242,8 @@ REMOVAL = {
         {"name": "rows", "at": "2026-11-25T12:00:03Z", "counts": {"charges": 10_400, "customers": 1}, "note": None},
         {"name": "history", "at": "2026-11-25T12:00:04Z", "counts": {"syncs": 12, "events": 40_321}, "note": None},
     ],
-    "cause": None,
-    "waits": [],
-    "leftovers": [
-        {"topic": "events", "until": "2026-12-03T13:00:04Z"},
-        {"topic": "snapshots", "until": "2026-11-28T13:00:04Z"},
-    ],
+    **{"cause": None, "waits": []},
+    "leftovers": [{"topic": "events", "until": "2026-12-03T13:00:04Z"}],
     "requested_at": "2026-11-25T12:00:00Z",
     "finished_at": "2026-11-25T12:00:04Z",
 }
