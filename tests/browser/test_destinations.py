@@ -55,6 +55,25 @@ async def test_what_is_wrong_is_said_step_by_step_and_nothing_is_kept(pool: Pool
     assert await pool.fetchval("SELECT count(*) FROM destinations") == 0
 
 
+async def test_password_moves_out_of_the_address_into_a_masked_field(pool: Pool, look: Look) -> None:
+    await add_destination(pool)
+    for path, label in (
+        ("/destinations/new", "Address of the Postgres database"),
+        ("/destinations/dst_1", "New address"),
+    ):
+        async with look(path) as page:
+            address, password = page.get_by_label(label), page.get_by_label("Password")
+            await expect(password).to_have_attribute("type", "password")
+            for written, moved in (("p%40ss%2Fword", "p@ss/word"), ("p@s:s/w#rd", "p@s:s/w#rd"), ("100%", "100%")):
+                await address.fill(f"postgresql://ada:{written}@db.example.com:5432/rows?sslmode=require")
+                await password.focus()
+                await expect(address).to_have_value("postgresql://ada@db.example.com:5432/rows?sslmode=require")
+                await expect(password).to_have_value(moved)
+            await address.fill("postgresql://ada@db.example.com:5432/rows")
+            await address.blur()
+            await expect(password).to_have_value("100%")  # what was typed there stays
+
+
 async def test_a_name_that_is_taken_is_refused(database_url: str, pool: Pool, look: Look) -> None:
     await add_destination(pool)
     async with look("/destinations/new") as page:

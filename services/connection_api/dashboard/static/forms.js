@@ -33,7 +33,8 @@
     setDisabled(field.form, "match", !isMeant);
   };
 
-  // A password is not left to be read in the address: it moves to its own field as soon as the address is whole.
+  // A password is not left to be read in the address: it moves to its own field once the address was pasted or left.
+  // While somebody still types, an @ may be of the password.
   const ADDRESS = /^(\s*postgres(?:ql)?:\/\/[^:@/?#]*):([^]*)@([^@]*)$/i;
   const movePassword = (field) => {
     const [, start, password, place] = field.value.match(ADDRESS) ?? [];
@@ -89,12 +90,13 @@
     }
   };
 
-  document.addEventListener("input", ({ target }) => {
+  document.addEventListener("input", ({ target, inputType }) => {
     if (target.matches("[data-rules]")) {
       forgetCheck(target.form);
       lookAtKey(target);
-    } else if (target.matches("[data-address]")) movePassword(target);
-    else if (target.matches("[data-match]")) compare(target);
+    } else if (target.matches("[data-address]")) {
+      if (inputType === "insertFromPaste") movePassword(target);
+    } else if (target.matches("[data-match]")) compare(target);
     else if (target.id === "custom") takeMoment(target);
   });
   document.addEventListener("click", ({ target }) => {
@@ -107,6 +109,7 @@
     field.dispatchEvent(new Event("change", { bubbles: true }));
   });
   document.addEventListener("change", ({ target }) => {
+    if (target.matches("[data-address]")) movePassword(target);
     if (target.matches("[data-custom]")) document.getElementById("custom").focus();
   });
   // As long as no moment is given there is nothing to ask.
