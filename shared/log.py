@@ -6,10 +6,13 @@ import logging
 import re
 import sys
 import time
+import traceback
 from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any
 
 import structlog
+
+from shared.postgres_words import tell
 
 SECRET = re.compile(
     r"\b((?:rk|sk|pk)_(?:live|test)_|whsec_|tst_|tls_|(?:link|ses)_(?=[a-z2-7]{39}))[A-Za-z0-9_]+"
@@ -18,6 +21,8 @@ SECRET = re.compile(
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # C0, DEL and C1
 OF_SEVERAL_LINES = {"exception"}  # what we render ourselves
 KINDS_KNOWN = 1000
+
+MOST_CAUSES = 20  # of one error that are told
 
 
 def mask(text: str) -> str:
@@ -30,9 +35,25 @@ def make_visible(text: str, *, keep: str = "") -> str:
     return CONTROL.sub(lambda match: match[0] if match[0] in keep else f"\\x{ord(match[0]):02x}", text)
 
 
+def render_error(error: BaseException, *, depth: int = 0) -> str:
+    """Return the traceback of an error and of what led to it. Of an error of Postgres no words: they quote values."""
+    before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    parts = [render_error(before, depth=depth + 1), "It led to:"] if before and depth < MOST_CAUSES else []
+    parts += ["Traceback (most recent call last):", *traceback.format_tb(error.__traceback__), tell(error)]
+    if isinstance(error, BaseExceptionGroup) and depth < MOST_CAUSES:
+        parts += [f"One of them:\n{render_error(one, depth=depth + 1)}" for one in error.exceptions]
+    return "\n".join(part.rstrip("\n") for part in parts)
+
+
+def _render_exc_info(exc_info: Any) -> str:
+    return render_error(exc_info[1])
+
+
 def _mask_value(value: Any, *, keep: str = "") -> Any:
     if isinstance(value, str):
         return make_visible(mask(value), keep=keep)
+    if isinstance(value, BaseException):
+        return _mask_value(tell(value))
     if isinstance(value, Mapping):
         return {_mask_value(key): _mask_value(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
@@ -80,7 +101,7 @@ def configure(*, service: str, level: str, form: str) -> None:
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.format_exc_info,
+        structlog.processors.ExceptionRenderer(_render_exc_info),
         redact,
     ]
     structlog.configure(

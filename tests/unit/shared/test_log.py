@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import asyncpg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from shared.log import KINDS_KNOWN, Ration, mask, redact
+from shared.dead_letters import describe
+from shared.log import KINDS_KNOWN, Ration, mask, redact, render_error
 
 KEY = "rk_live_51AbCdEfGhIjKlMnOp"
 
@@ -79,3 +81,51 @@ def test_kinds_that_strangers_make_up_take_no_memory() -> None:
     for number in range(10 * KINDS_KNOWN):
         ration.take(str(number))
     assert len(ration._kinds) <= KINDS_KNOWN
+
+
+def refusal() -> asyncpg.PostgresError:
+    """Return what Postgres says of a row that breaks a constraint."""
+    fields = {
+        "S": "ERROR",
+        "C": "23514",
+        "M": 'new row for relation "dead_letters" violates check "c", value "canary-a"',
+        "D": "Failing row contains (1, canary-b\n\ncanary-c).",
+        "H": "canary-d",
+        "t": "dead_letters",
+        "n": "letters_fit",
+    }
+    error: asyncpg.PostgresError = asyncpg.PostgresError.new(fields)
+    return error
+
+
+def unfit() -> asyncpg.DataError:
+    return asyncpg.DataError("invalid input for query argument $1: 'canary-e' (value out of int64 range)")
+
+
+def test_of_an_error_of_postgres_only_where_it_happened_is_told() -> None:
+    try:
+        try:
+            raise ExceptionGroup("several", [refusal(), unfit()])
+        except ExceptionGroup as error:
+            raise RuntimeError("The batch failed.") from error
+    except RuntimeError as error:
+        text = render_error(error)
+    assert "canary" not in text
+    for told in ("The batch failed.", "in test_of", "CheckViolationError (SQLSTATE 23514, table dead_letters", "fit)"):
+        assert told in text
+    assert "canary" not in repr(redact(None, "error", {"error": refusal()}))
+    assert describe(refusal()) == (
+        "bug",
+        "CheckViolationError (SQLSTATE 23514, table dead_letters, constraint letters_fit)",
+    )
+
+
+def test_error_that_was_caught_and_let_go_is_told_with_what_it_led_to() -> None:
+    try:
+        try:
+            raise KeyError("id")
+        except KeyError:
+            raise ValueError("odd")  # noqa: B904 - its context is what is tested
+    except ValueError as error:
+        text = render_error(error)
+    assert text.index("KeyError: 'id'") < text.index("ValueError: odd")
