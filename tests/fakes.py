@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,9 +15,11 @@ from services.destination_writer.destinations import Account, Cleaned, Older, Sp
 from services.destination_writer.omission import Tree, strip
 from services.destination_writer.records import ChildPart, Record
 from services.destination_writer.routing import made_at
+from shared.bounds import is_ahead
 from shared.catalogue import BY_NAME, Child, Resource
 from shared.errors import AppError, DestinationRejectedError, DestinationUnavailableError, MessageError
 from shared.kafka import MAX_RECORD_BYTES, Outgoing
+from shared.messages import Origin
 from shared.topics import Topic
 
 
@@ -124,7 +127,7 @@ class MemoryDestination:
         row = table.get((account.id, account.livemode, record.object_id))
         body = json.loads(record.body)
         state = row and RowState(row["stamp"], row["deleted"], row["data"] == body, json.dumps(row["data"]))
-        found = compare(record, state or None)
+        found = compare(record, state or None, now=time.time())
         if found.finding not in (Finding.EQUAL, Finding.DIFFERENT) or record.is_deleted:
             return found
         wrong = [child for child in record.resource.children if self._has_other_children(account, child, record, body)]
@@ -173,7 +176,8 @@ class MemoryDestination:
         key = (account.id, account.livemode, record.object_id)
         old = table.get(key)
         trail, ask = winner.trail, winner.ask_stripe
-        if old is None or old["stamp"] < record.stamp:
+        is_false = old is not None and is_ahead(old["stamp"], time.time())
+        if old is None or old["stamp"] < record.stamp or (is_false and record.origin is not Origin.EVENT):
             verdict = Verdict.WRITE
         elif old["stamp"] > record.stamp:
             verdict = Verdict.OLDER
@@ -200,6 +204,7 @@ class MemoryDestination:
             current_stamp=old["stamp"],
             incoming=record,
         )
+        ask |= is_false and verdict is not Verdict.WRITE
         ask |= doubtful and old is not None and old["data"] != json.loads(record.body)
         reason = reason_of(outcome, ask=ask, is_buried=old is not None and old["deleted"])
         return Written(outcome, ask, is_cut, reason)
@@ -221,12 +226,13 @@ class MemoryDestination:
     def _put_child(self, account: Account, table: str, parent: str, body: dict[str, Any], stamp: int) -> None:
         rows = self.tables.setdefault(table, {})
         key = (account.id, account.livemode, body["id"])
-        if key not in rows or rows[key]["stamp"] <= stamp:
+        if key not in rows or rows[key]["stamp"] <= stamp or is_ahead(rows[key]["stamp"], time.time()):
             rows[key] = {"stamp": stamp, "deleted": False, "listed": False, "data": body, "parent": parent, "trail": ()}
 
     def _sweep(self, account: Account, table: str, parent: str, stamp: int, *, kept: set[str] | None) -> None:
         for key, row in self.tables.get(table, {}).items():
             is_older = row["stamp"] <= stamp if kept is not None else row["stamp"] < stamp
+            is_older |= is_ahead(row["stamp"], time.time())
             is_gone = kept is None or key[2] not in kept
             if key[:2] == (account.id, account.livemode) and row["parent"] == parent and is_older and is_gone:
                 row |= {"deleted": True, "stamp": stamp}
@@ -240,7 +246,8 @@ def _is_older(row: dict[str, Any], second: int | None) -> bool:
 def _is_among(row: dict[str, Any], older: Older) -> bool:
     made = made_at(json.dumps(row["data"]).encode())
     is_after = made is None or older.made_until is None or made < older.made_until
-    is_old = row["stamp"] < older.stamp and not row["deleted"] and row["data"].get("test_clock") is None
+    is_old = row["stamp"] < older.stamp or is_ahead(row["stamp"], time.time())
+    is_old = is_old and not row["deleted"] and row["data"].get("test_clock") is None
     return is_old and is_after and not _is_older(row, older.made_from)
 
 

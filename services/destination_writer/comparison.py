@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from services.destination_writer.records import Record
+from shared.bounds import is_ahead
 
 MOST_FIELDS = 20  # that are named of one difference
 
@@ -47,8 +48,14 @@ class RowState:
     body: str | bytes | None = None
 
 
-def compare(record: Record, row: RowState | None) -> Compared:
-    """Compare a record with the row that should hold it."""
+def compare(record: Record, row: RowState | None, *, now: float) -> Compared:
+    """Compare a record with the row that should hold it; `now` is in Unix seconds.
+
+    A stamp that lies ahead of the clock is of no event of Stripe's: such a row is wrong, also where it says the same,
+    since no event would change it any more.
+    """
+    if row is not None and is_ahead(row.stamp, now):
+        return _compare_ahead(record, row)
     if row is None or row.is_deleted:
         is_newer = row is not None and row.stamp >= record.stamp  # of one second, the deletion is the later
         if record.is_deleted:
@@ -61,6 +68,15 @@ def compare(record: Record, row: RowState | None) -> Compared:
     if record.is_deleted:
         return Compared(Finding.EXTRA)
     return Compared(Finding.DIFFERENT, differing_fields(record.body, row.body or b"null"))
+
+
+def _compare_ahead(record: Record, row: RowState) -> Compared:
+    if row.is_deleted:
+        return Compared(Finding.EQUAL if record.is_deleted else Finding.MISSING)
+    if record.is_deleted:
+        return Compared(Finding.EXTRA)
+    fields = () if row.is_same else differing_fields(record.body, row.body or b"null")
+    return Compared(Finding.DIFFERENT, (*fields, "_stamp"))
 
 
 def differing_fields(one: bytes, other: str | bytes) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from shared.postgres_probe import probe
 from shared.postgres_rows import count_rows
 from tests.contracts import ACCOUNT, CleanupContract, DestinationContract
 from tests.factories import lines, make_winner
+from tests.future_contract import FutureContract
 from tests.integration.destination_writer.postgres_rows import InspectedPostgres
 from tests.lookup_contract import LookupContract
 from tests.pooler import pooled
@@ -41,7 +42,7 @@ async def destination(database_url: str, pooler_url: str) -> AsyncIterator[Inspe
     await destination.close()
 
 
-class TestPooledDestination(DestinationContract, CleanupContract, LookupContract):
+class TestPooledDestination(DestinationContract, CleanupContract, LookupContract, FutureContract):
     """The contract, and what only a pooler can spoil."""
 
     async def test_no_change_fails_and_none_is_stale(self, destination: InspectedPostgres, pooler_url: str) -> None:

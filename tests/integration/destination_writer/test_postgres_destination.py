@@ -14,6 +14,7 @@ from shared.errors import DestinationUnavailableError
 from tests.contracts import ACCOUNT, CleanupContract, DestinationContract, invoice
 from tests.eventually import eventually
 from tests.factories import make_winner
+from tests.future_contract import FutureContract
 from tests.integration.destination_writer.postgres_rows import InspectedPostgres
 from tests.lookup_contract import LookupContract
 
@@ -25,7 +26,7 @@ async def destination(database_url: str) -> AsyncIterator[InspectedPostgres]:
     await destination.close()
 
 
-class TestPostgresDestination(DestinationContract, CleanupContract, LookupContract):
+class TestPostgresDestination(DestinationContract, CleanupContract, LookupContract, FutureContract):
     """The contract, and what only Postgres has."""
 
     async def test_typed_columns_follow_the_object(self, destination: InspectedPostgres) -> None:

@@ -16,6 +16,7 @@ from shared.messages import Origin
 from tests.contracts import ACCOUNT, CleanupContract, DestinationContract, walk
 from tests.factories import CONNECTION, lines, make_record, make_winner
 from tests.fakes import MemoryDestination
+from tests.future_contract import FutureContract
 from tests.integration.destination_writer.office import Office
 from tests.integration.destination_writer.postgres_rows import InspectedPostgres
 from tests.integration.destination_writer.state import State
@@ -32,7 +33,7 @@ async def ids(destination: InspectedPostgres, table: str = "customers") -> list[
     return [row["id"] for row in await destination.query(f"SELECT id FROM stripe_copy.{table} ORDER BY 1")]
 
 
-class TestRemovingPostgres(DestinationContract, CleanupContract):
+class TestRemovingPostgres(DestinationContract, CleanupContract, FutureContract):
     """The contract, and what only removing has."""
 
     keeps_deleted = False

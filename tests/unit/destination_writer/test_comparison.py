@@ -31,12 +31,12 @@ def row(stamp: int = 90, *, is_deleted: bool = False, **fields: Any) -> RowState
     ],
 )
 def test_object_that_stripe_has(state: RowState | None, finding: Finding) -> None:
-    assert compare(RECORD, state) == Compared(finding)
+    assert compare(RECORD, state, now=1000.0) == Compared(finding)
 
 
 @pytest.mark.parametrize("stamp", [90, 100])
 def test_object_that_differs_names_its_fields(stamp: int) -> None:
-    assert compare(RECORD, row(stamp, name="Eve", email="e@x.example")) == Compared(
+    assert compare(RECORD, row(stamp, name="Eve", email="e@x.example"), now=1000.0) == Compared(
         Finding.DIFFERENT, ("email", "name")
     )
 
@@ -51,7 +51,7 @@ def test_object_that_differs_names_its_fields(stamp: int) -> None:
     ],
 )
 def test_object_that_stripe_does_not_have(state: RowState | None, finding: Finding) -> None:
-    assert compare(GONE, state) == Compared(finding)
+    assert compare(GONE, state, now=1000.0) == Compared(finding)
 
 
 def test_fields_are_named_down_to_where_they_differ() -> None:
@@ -62,3 +62,21 @@ def test_fields_are_named_down_to_where_they_differ() -> None:
 
 def test_the_number_of_named_fields_is_bounded() -> None:
     assert len(differing_fields(json.dumps({f"f{n}": n for n in range(100)}).encode(), "{}")) == 20
+
+
+FUTURE = 1000 + 3601  # seconds
+
+
+@pytest.mark.parametrize(
+    ("record", "state", "expected"),
+    [
+        (RECORD, row(FUTURE, name="Eve"), Compared(Finding.DIFFERENT, ("name", "_stamp"))),
+        (RECORD, row(FUTURE, name="Ada"), Compared(Finding.DIFFERENT, ("_stamp",))),
+        (RECORD, row(FUTURE, name="Ada", is_deleted=True), Compared(Finding.MISSING)),
+        (GONE, row(FUTURE), Compared(Finding.EXTRA)),
+        (GONE, row(FUTURE, is_deleted=True), Compared(Finding.EQUAL)),
+        (RECORD, row(FUTURE - 1, name="Eve"), Compared(Finding.NEWER)),
+    ],
+)
+def test_row_from_the_future_never_passes(record: Any, state: RowState, expected: Compared) -> None:
+    assert compare(record, state, now=1000.0) == expected

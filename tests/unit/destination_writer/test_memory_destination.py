@@ -6,6 +6,7 @@ import pytest
 
 from tests.contracts import CleanupContract, DestinationContract
 from tests.fakes import MemoryDestination
+from tests.future_contract import FutureContract
 from tests.lookup_contract import LookupContract
 
 
@@ -14,5 +15,5 @@ def destination() -> MemoryDestination:
     return MemoryDestination()
 
 
-class TestMemoryDestination(DestinationContract, CleanupContract, LookupContract):
+class TestMemoryDestination(DestinationContract, CleanupContract, LookupContract, FutureContract):
     pass

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from itertools import groupby
@@ -28,6 +29,7 @@ from services.destination_writer.destinations.postgres.children import Sets, col
 from services.destination_writer.destinations.postgres.tombstones import Tombstones
 from services.destination_writer.omission import Tree
 from services.destination_writer.records import ChildPart, Record
+from shared.bounds import AHEAD
 from shared.catalogue import BY_NAME, RESOURCES, Child, Resource
 from shared.db import Connection, Pool, Row
 from shared.destination_sessions import destination_sessions
@@ -52,9 +54,11 @@ class PostgresDestination:
         *,
         removes_deleted: bool = False,
         networks: Networks = ANYWHERE,
+        now: Callable[[], float] = time.time,
     ) -> None:
         """With `removes_deleted` the row of an object that is deleted goes, and leaves a tombstone."""
         self._removes_deleted = removes_deleted
+        self._now = now
         self._tombstones = Tombstones(address.schema)
         self._has_tombstones = False  # they hold whatever the choice is by now
         self._address = address
@@ -96,7 +100,9 @@ class PostgresDestination:
                 return False
             if self._has_tombstones:
                 stamps = dict.fromkeys(ids, part.stamp)
-                out = await self._tombstones.keep_out(db, account, part.child.table, stamps)
+                out = await self._tombstones.keep_out(
+                    db, account, part.child.table, stamps, last_true=self._last_true()
+                )
                 rows = [row for row in rows if row[0] not in out]
             await db.execute(
                 upsert.write_children_sql(schema, part.child.table),
@@ -106,10 +112,11 @@ class PostgresDestination:
                 [part.parent_id] * len(rows),
                 [part.stamp] * len(rows),
                 [row[1].decode() for row in rows],
+                self._last_true(),
             )
             if part.is_complete:
                 sql = upsert.sweep_older_sql(schema, part.child.table)
-                await db.execute(sql, account.id, account.livemode, part.parent_id, part.stamp)
+                await db.execute(sql, account.id, account.livemode, part.parent_id, part.stamp, self._last_true())
             if part.is_complete and self._removes_deleted:
                 await self._tombstones.bury_children(db, account, part.child.table, [part.parent_id])
         return True
@@ -138,14 +145,16 @@ class PostgresDestination:
         """Compare records with their rows."""
         async with self._transaction() as db:
             return await lookup.compare_rows(
-                db, self._address.schema, account, records, has_tombstones=self._has_tombstones
+                db, self._address.schema, account, records, has_tombstones=self._has_tombstones, now=self._now()
             )
 
     async def find_older(self, account: Account, resource: Resource, older: Older, *, after: str | None = None) -> Span:
         """Return the live rows of a span that a list has not shown."""
         with destination_errors():
             async with _transaction_in(await self._opened()) as db:
-                return await lookup.find_older(db, self._address.schema, account, resource, older, after=after)
+                return await lookup.find_older(
+                    db, self._address.schema, account, resource, older, after=after, last_true=self._last_true()
+                )
 
     async def bury_deleted(self, account: Account, source: Resource | Child, *, after: str | None = None) -> Cleaned:
         """Put tombstones in the place of a span of the marked rows of a table, where deleted rows go."""
@@ -161,6 +170,10 @@ class PostgresDestination:
         if pool is not None:
             with suppress(TimeoutError):
                 await asyncio.wait_for(pool.close(), 2.0)
+
+    def _last_true(self) -> int:
+        """Return the last stamp that Stripe's clock can have given."""
+        return int(self._now()) + AHEAD
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[Connection]:
@@ -178,7 +191,7 @@ class PostgresDestination:
             return await self._write_rows(db, account, batch)
         table = batch[0].record.resource.table
         await self._tombstones.take_turn(db, account, table)
-        buried = await self._tombstones.meet(db, account, table, batch)
+        buried = await self._tombstones.meet(db, account, table, batch, last_true=self._last_true())
         left = [winner for place, winner in enumerate(batch) if place not in buried]
         answers = iter(await self._write_rows(db, account, left) if left else ())
         deleted = [winner.record.object_id for winner in left if winner.record.is_deleted]
@@ -189,7 +202,8 @@ class PostgresDestination:
     async def _write_rows(self, db: Connection, account: Account, batch: Sequence[Winner]) -> list[Written]:
         resource = batch[0].record.resource
         rows = await self._upsert(db, account, batch)
-        answers = [_answer(winner, row) for winner, row in zip(batch, rows, strict=True)]
+        last_true = self._last_true()
+        answers = [_answer(winner, row, last_true) for winner, row in zip(batch, rows, strict=True)]
         ties = [i for i, row in enumerate(rows) if _is_tie(batch[i], row)]
         if ties:
             settled = await self._settle_ties(db, account, [batch[i] for i in ties])
@@ -218,6 +232,7 @@ class PostgresDestination:
                 [r.is_deleted for r in records],
                 [r.body.decode() for r in records],
                 [_trail_text(winner.trail) for winner in batch],
+                self._last_true(),
             )
             if all(_is_explained(r.stamp, row) for r, row in zip(records, rows, strict=True)):
                 break
@@ -249,12 +264,15 @@ class PostgresDestination:
                 shown = sets
                 if self._has_tombstones:
                     stamps = dict(zip(sets.ids, sets.stamps, strict=True))
-                    shown = sets.without(await self._tombstones.keep_out(db, account, child.table, stamps))
+                    out = await self._tombstones.keep_out(db, account, child.table, stamps, last_true=self._last_true())
+                    shown = sets.without(out)
                 sql = upsert.write_children_sql(self._address.schema, child.table)
-                await db.execute(sql, *key, shown.ids, shown.parents, shown.stamps, shown.bodies)
+                await db.execute(sql, *key, shown.ids, shown.parents, shown.stamps, shown.bodies, self._last_true())
             if sets.complete:
                 sql = upsert.sweep_sql(self._address.schema, child.table)
-                await db.execute(sql, *key, list(sets.complete), list(sets.complete.values()), sets.ids)
+                await db.execute(
+                    sql, *key, list(sets.complete), list(sets.complete.values()), sets.ids, self._last_true()
+                )
                 if self._removes_deleted:
                     await self._tombstones.bury_children(db, account, child.table, sets.complete)
             cut |= sets.cut
@@ -327,7 +345,7 @@ def _is_tie(winner: Winner, row: Row) -> bool:
     return not (row["same"] and row["deleted"] == record.is_deleted and row["tells_nothing_new"])
 
 
-def _answer(winner: Winner, row: Row) -> Written:
+def _answer(winner: Winner, row: Row, last_true: int) -> Written:
     record = winner.record
     doubtful = row["stamp"] is not None and is_doubtful(
         is_silent=record.resource.changes_silently,
@@ -335,7 +353,9 @@ def _answer(winner: Winner, row: Row) -> Written:
         current_stamp=row["stamp"],
         incoming=record,
     )
-    ask = winner.ask_stripe or (doubtful and not row["same"])
+    # A row whose stamp can't be true is no measure: Stripe's answer replaces it.
+    is_false = not row["written"] and row["stamp"] is not None and row["stamp"] > last_true
+    ask = winner.ask_stripe or is_false or (doubtful and not row["same"])
     outcome = _outcome(record.is_deleted, row)
     return Written(outcome, ask, reason=reason_of(outcome, ask=ask, is_buried=bool(row["deleted"])))
 

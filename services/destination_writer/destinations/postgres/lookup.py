@@ -24,8 +24,8 @@ WITH span AS MATERIALIZED (
 )
 SELECT (SELECT max(id) FROM span) AS last_id, (SELECT count(*) FROM span) AS looked, ARRAY(
     SELECT t.id FROM {table} t JOIN span s ON t._account = $1 AND t._livemode = $2 AND t.id = s.id
-    WHERE NOT t._deleted AND t._stamp < $4 AND ({made_before_start}) IS NOT TRUE AND ({made_before_end}) IS NOT FALSE
-      AND t.data ->> 'test_clock' IS NULL
+    WHERE NOT t._deleted AND (t._stamp < $4 OR t._stamp > $7)
+      AND ({made_before_start}) IS NOT TRUE AND ({made_before_end}) IS NOT FALSE AND t.data ->> 'test_clock' IS NULL
     ORDER BY t.id) AS ids
 """
 
@@ -53,7 +53,7 @@ WHERE t.id IS NULL OR i.id IS NULL OR t.data <> i.body::jsonb
 
 
 async def compare_rows(
-    db: Connection, schema: str, account: Account, records: Sequence[Record], *, has_tombstones: bool
+    db: Connection, schema: str, account: Account, records: Sequence[Record], *, has_tombstones: bool, now: float
 ) -> list[Compared]:
     """Compare records of any resources with their rows, and whole child sets with theirs; answer in their order."""
     by_resource: dict[str, list[int]] = defaultdict(list)
@@ -63,13 +63,17 @@ async def compare_rows(
     for indices in by_resource.values():
         batch = [records[index] for index in indices]
         answers.update(
-            zip(indices, await _compare_table(db, schema, account, batch, has_tombstones=has_tombstones), strict=True)
+            zip(
+                indices,
+                await _compare_table(db, schema, account, batch, has_tombstones=has_tombstones, now=now),
+                strict=True,
+            )
         )
     return [answers[index] for index in range(len(records))]
 
 
 async def _compare_table(
-    db: Connection, schema: str, account: Account, batch: Sequence[Record], *, has_tombstones: bool
+    db: Connection, schema: str, account: Account, batch: Sequence[Record], *, has_tombstones: bool, now: float
 ) -> list[Compared]:
     resource = batch[0].resource
     table = f"{quote(schema)}.{quote(resource.table)}"
@@ -78,7 +82,7 @@ async def _compare_table(
     sql = _COMPARE.format(table=table, tombstones=tombstones)
     rows = await db.fetch(sql, account.id, account.livemode, *values, resource.table)
     states = [None if row["stamp"] is None else RowState(**dict(row)) for row in rows]
-    answers = [compare(record, state) for record, state in zip(batch, states, strict=True)]
+    answers = [compare(record, state, now=now) for record, state in zip(batch, states, strict=True)]
     for child in resource.children:
         shown = {Finding.EQUAL, Finding.DIFFERENT}
         pairs = zip(batch, answers, strict=True)
@@ -107,7 +111,14 @@ async def _compare_children(
 
 
 async def find_older(
-    db: Connection, schema: str, account: Account, resource: Resource, older: Older, *, after: str | None
+    db: Connection,
+    schema: str,
+    account: Account,
+    resource: Resource,
+    older: Older,
+    *,
+    after: str | None,
+    last_true: int,
 ) -> Span:
     """Return the live rows of the next span that are older than the list that should have shown them."""
     table = f"{quote(schema)}.{quote(resource.table)}"
@@ -120,5 +131,7 @@ async def find_older(
         made_before_start=made_before("$5::bigint", data="t.data"),
         made_before_end=made_before("$6::bigint", data="t.data"),
     )
-    row = await db.fetchrow(sql, account.id, account.livemode, after, older.stamp, older.made_from, older.made_until)
+    row = await db.fetchrow(
+        sql, account.id, account.livemode, after, older.stamp, older.made_from, older.made_until, last_true
+    )
     return Span(tuple(row["ids"]), row["last_id"] if row["looked"] == ROWS else None)

@@ -15,6 +15,7 @@ from services.destination_writer.destinations import Account, Cleaned, Written, 
 from services.destination_writer.destinations.postgres.ddl import quote
 from shared.catalogue import Child, Resource
 from shared.db import Connection
+from shared.messages import Origin
 from shared.postgres_rows import OF_ACCOUNT, PARENT_TABLES
 
 TABLE = "_tombstones"
@@ -86,9 +87,14 @@ class Tombstone:
     is_listed: bool  # Stripe was asked; no event told it
 
 
-def judge_buried(winner: Winner, tombstone: Tombstone) -> Written | None:
-    """Say what becomes of a version that meets a tombstone; `None` for one that brings the object back."""
+def judge_buried(winner: Winner, tombstone: Tombstone, *, last_true: int) -> Written | None:
+    """Say what becomes of a version that meets a tombstone; `None` for one that brings the object back.
+
+    `last_true` is the last stamp that can be true: what Stripe answers counts more than a later one.
+    """
     record = winner.record
+    if tombstone.stamp > last_true and record.origin is not Origin.EVENT:
+        return None
     if record.stamp > tombstone.stamp and not record.is_deleted:
         return None
     is_known = record.is_deleted and record.stamp >= tombstone.stamp
@@ -122,7 +128,7 @@ class Tombstones:
         await db.execute(TURN, f"{self._schema}.{table} {account.id} {account.livemode}")
 
     async def meet(
-        self, db: Connection, account: Account, table: str, batch: Sequence[Winner]
+        self, db: Connection, account: Account, table: str, batch: Sequence[Winner], *, last_true: int
     ) -> Mapping[int, Written]:
         """Say, by place in the batch, what becomes of those that stay deleted; the others' tombstones are lifted."""
         ids = [winner.record.object_id for winner in batch]
@@ -137,7 +143,7 @@ class Tombstones:
             tombstone = found.get(record.object_id)
             if tombstone is None:
                 continue
-            answer = judge_buried(winner, tombstone)
+            answer = judge_buried(winner, tombstone, last_true=last_true)
             if answer is None:
                 lifted.append(record.object_id)
                 continue
@@ -165,11 +171,11 @@ class Tombstones:
         await db.execute(self._sql(_EXPIRE))
 
     async def keep_out(
-        self, db: Connection, account: Account, table: str, stamps: Mapping[str, int]
+        self, db: Connection, account: Account, table: str, stamps: Mapping[str, int], *, last_true: int
     ) -> Collection[str]:
         """Return the children that stay deleted, since they went later than their set; lift the others' tombstones."""
         rows = await db.fetch(self._sql(_FIND), account.id, account.livemode, table, list(stamps))
-        out = {row["id"] for row in rows if row["stamp"] > stamps[row["id"]]}
+        out = {row["id"] for row in rows if stamps[row["id"]] < row["stamp"] <= last_true}
         if lifted := [row["id"] for row in rows if row["id"] not in out]:
             await db.execute(self._sql(_LIFT), account.id, account.livemode, table, lifted)
         return out

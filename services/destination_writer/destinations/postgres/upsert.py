@@ -30,7 +30,7 @@ WITH input AS MATERIALIZED (
         _deleted = excluded._deleted,
         _deleted_at = CASE WHEN excluded._deleted THEN coalesce(t._deleted_at, excluded._deleted_at) END,
         _synced_at = now()
-    WHERE t._stamp {wins} excluded._stamp
+    WHERE t._stamp {wins} excluded._stamp OR (excluded._listed AND t._stamp > $9)
     RETURNING t.id
 )
 SELECT old._stamp AS stamp, old._deleted AS deleted, old._listed AS listed, old.same, old.tells_nothing_new,
@@ -62,7 +62,7 @@ FROM unnest($3::text[], $4::text[], $5::bigint[], $6::text[]) AS u (id, parent, 
 ON CONFLICT (_account, _livemode, id) DO UPDATE SET
     data = CASE WHEN t.data = excluded.data THEN t.data ELSE excluded.data END,
     _parent = excluded._parent, _stamp = excluded._stamp, _deleted = false, _deleted_at = NULL, _synced_at = now()
-WHERE t._stamp < excluded._stamp
+WHERE t._stamp < excluded._stamp OR t._stamp > $7
    OR (t._stamp = excluded._stamp AND (t._deleted OR t.data <> excluded.data))
 """
 
@@ -70,13 +70,15 @@ WHERE t._stamp < excluded._stamp
 _SWEEP = """
 UPDATE {table} t SET _deleted = true, _deleted_at = now(), _stamp = s.since, _synced_at = now()
 FROM unnest($3::text[], $4::bigint[]) AS s (parent, since)
-WHERE t._account = $1 AND t._livemode = $2 AND t._parent = s.parent AND t._stamp <= s.since AND NOT t._deleted
+WHERE t._account = $1 AND t._livemode = $2 AND t._parent = s.parent AND (t._stamp <= s.since OR t._stamp > $6)
+  AND NOT t._deleted
   AND NOT t.id = ANY ($5::text[])
 """
 
 _SWEEP_OLDER = """
 UPDATE {table} t SET _deleted = true, _deleted_at = now(), _stamp = $4, _synced_at = now()
-WHERE t._account = $1 AND t._livemode = $2 AND t._parent = $3 AND t._stamp < $4 AND NOT t._deleted
+WHERE t._account = $1 AND t._livemode = $2 AND t._parent = $3 AND (t._stamp < $4 OR t._stamp > $5)
+  AND NOT t._deleted
 """
 
 
@@ -85,8 +87,9 @@ def _for_table(statement: str, schema: str, table: str, **others: str) -> str:
 
 
 def write_sql(schema: str, table: str, *, wins_tie: bool = False) -> str:
-    """Account, livemode, then arrays: id, stamp, listed, deleted, body, trail. Returns a row per record, in order.
+    """Account, livemode, arrays: id, stamp, listed, deleted, body, trail; then the last stamp that can be true.
 
+    Returns a row per record, in order. What Stripe answered overwrites a row whose stamp can't be true.
     `wins_tie` writes records of the row's own second too: those that the rule has settled.
     """
     return _for_table(_WRITE, schema, table, wins="<=" if wins_tie else "<")
@@ -108,15 +111,15 @@ def hold_parent_sql(schema: str, table: str) -> str:
 
 
 def write_children_sql(schema: str, table: str) -> str:
-    """Account, livemode, then arrays: id, parent, stamp, body."""
+    """Account, livemode, then arrays: id, parent, stamp, body; and the last stamp that can be true."""
     return _for_table(_WRITE_CHILDREN, schema, table)
 
 
 def sweep_sql(schema: str, table: str) -> str:
-    """Account, livemode, parents, stamps of their complete sets, ids of all children that are in a set."""
+    """Account, livemode, parents, stamps of their complete sets, ids of all children in a set, last true stamp."""
     return _for_table(_SWEEP, schema, table)
 
 
 def sweep_older_sql(schema: str, table: str) -> str:
-    """Account, livemode, parent, stamp: removes what a complete walk of the parent's children did not show."""
+    """Account, livemode, parent, stamp, last true stamp: removes what a complete walk of the children did not show."""
     return _for_table(_SWEEP_OLDER, schema, table)
