@@ -79,3 +79,14 @@ BATCHES_RETRIED = Counter(
     ["topic"],
     registry=REGISTRY,
 )
+RECORDS_HELD = Gauge(
+    "tillstream_consumer_held_records",
+    "Records that fail and may not become dead letters for now, since nearly all do, or since they are dead letters.",
+    ["topic"],
+    registry=REGISTRY,
+)
+LEDGER_ROWS_REFUSED = Counter(
+    "tillstream_writer_ledger_rows_refused_total",
+    "Rows of the writers' reports that the state database refused; what they tell of was written all the same.",
+    registry=REGISTRY,
+)

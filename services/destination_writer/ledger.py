@@ -6,8 +6,11 @@ One transaction per batch. The progress guards the counts, so a batch that comes
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any, Protocol, TypeVar
 
 from services.destination_writer import replayed
 from services.destination_writer.delivery import Outcome, Report
@@ -17,7 +20,11 @@ from services.destination_writer.lifeline import ASKED, log_answers, log_events,
 from services.destination_writer.records import Parsed, Position, Refetch, positions
 from shared.catalogue import RESOURCES
 from shared.connections import hold
+from shared.consumers import settle
 from shared.db import Connection, Pool, database_errors, in_transaction
+from shared.dead_letters import describe
+from shared.log import get_logger
+from shared.metrics import LEDGER_ROWS_REFUSED
 from shared.stripe_api import STAMP_MARGIN
 from shared.sync_progress import COUNT_FIELDS
 
@@ -25,6 +32,9 @@ ASK_AFTER_MARGIN = 2  # seconds: stamps are whole seconds, so an answer asked la
 CLOCKS_APART = 10  # seconds by which our clock may be ahead of Stripe's
 COUNTED = frozenset(COUNT_FIELDS)
 TELLING = frozenset(event for row in RESOURCES for _, event in row.told_by)
+T = TypeVar("T")
+Write = Callable[[Connection, Sequence[T]], Awaitable[None]]
+Work = Callable[[Connection], Awaitable[None]]
 UNTOLD = [Outcome.FAILED, Outcome.LEFT_OUT, Outcome.NOT_SYNCED, ASKED]  # an event that is in no row tells nothing
 
 
@@ -106,7 +116,7 @@ DELETE FROM refetches r USING (
 WHERE (r.connection_id, r.resource, r.object_id) = (told.connection_id, told.resource, told.object_id)
 """
 SEEN = """
-UPDATE connections c SET last_event_at = greatest(c.last_event_at, seen.at)
+UPDATE connections c SET last_event_at = least(greatest(c.last_event_at, seen.at), now())
 FROM (SELECT o.id, u.at FROM unnest($1::text[], $2::timestamptz[]) AS u (id, at) JOIN connections o USING (id)
       ORDER BY o.id FOR NO KEY UPDATE OF o) seen
 WHERE c.id = seen.id
@@ -119,6 +129,23 @@ FROM (SELECT o.connection_id, o.destination_id FROM unnest($1::text[], $2::text[
       JOIN connection_destinations o USING (connection_id, destination_id) ORDER BY 1, 2 FOR NO KEY UPDATE OF o) w
 WHERE l.connection_id = w.connection_id AND l.destination_id = w.destination_id
 """
+
+
+class Step(Protocol):
+    """How rows are written by one of the parts of the ledger."""
+
+    async def __call__(self, db: Connection, write: Write[Any], rows: Sequence[Any]) -> None:
+        """Write the rows within the caller's transaction."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """What is to be written of a batch."""
+
+    batch: Sequence[Parsed]
+    reports: Sequence[Report]
+    refetches: Sequence[Refetch]
+    comparisons: Sequence[ComparisonReport]
 
 
 class Ledger:
@@ -137,42 +164,60 @@ class Ledger:
         comparisons: Sequence[ComparisonReport] = (),
     ) -> None:
         """Write what became of `batch`, once, however often the batch comes."""
-        following = positions(batch)
-        topics, partitions = [topic for topic, _ in following], [partition for _, partition in following]
-
-        async def work(db: Connection) -> None:
-            await hold(db, (item.connection_id for item in batch))
-            before = await db.fetch(BEFORE, self._cluster_id, topics, partitions)
-            known = {(row["topic"], row["partition"]): row["next_offset"] for row in before}
-            await note_gaps(db, self._cluster_id, known, batch)
-            fresh = [r for r in reports if _is_fresh(r.position, known)]
-            await _count(db, fresh)
-            await _count_live(db, fresh)
-            await log_events(db, batch, fresh)
-            await log_answers(db, fresh)
-            await note_comparisons(db, [one for one in comparisons if _is_fresh(one.record.position, known)])
-            await ask_stripe(db, refetches)
-            await replayed.settle(db, batch, reports)
-            await _note_connections(db, batch)
-            await _note_written(db, reports)
-            await db.execute(PROGRESS, self._cluster_id, topics, partitions, list(following.values()))
-
-        await in_transaction(self._pool, work)
+        reported = Reported(batch, reports, refetches, comparisons)
+        await self._write(lambda step: partial(self._record, reported, step))
         await self._forget_told(batch, refetches)
+
+    async def _record(self, told: Reported, step: Step, db: Connection) -> None:
+        batch, following = told.batch, positions(told.batch)
+        topics, partitions = [topic for topic, _ in following], [partition for _, partition in following]
+        await hold(db, (item.connection_id for item in batch))
+        before = await db.fetch(BEFORE, self._cluster_id, topics, partitions)
+        known = {(row["topic"], row["partition"]): row["next_offset"] for row in before}
+        await note_gaps(db, self._cluster_id, known, batch)
+        fresh = [r for r in told.reports if _is_fresh(r.position, known)]
+        await step(db, _count_slices, fresh)
+        await step(db, _count_hours, fresh)
+        await step(db, _count_live, _by_position(fresh))
+        await step(db, partial(log_events, reports=fresh), batch)
+        await step(db, log_answers, fresh)
+        compared = [one for one in told.comparisons if _is_fresh(one.record.position, known)]
+        await step(db, note_comparisons, compared)
+        await step(db, ask_stripe, told.refetches)
+        await step(db, partial(replayed.settle, reports=told.reports), batch)
+        await step(db, _note_connections, batch)
+        await step(db, _note_written, told.reports)
+        await db.execute(PROGRESS, self._cluster_id, topics, partitions, list(following.values()))
 
     async def record_late(self, reports: Sequence[Report], refetches: Sequence[Refetch]) -> None:
         """Write what became of records that were parked: their batch is long past."""
 
-        async def work(db: Connection) -> None:
+        async def record(step: Step, db: Connection) -> None:
             await hold(db, (report.connection_id for report in reports))
-            await _count(db, reports)
-            await _count_live(db, reports, are_late=True)
-            await log_late(db, reports)
-            await ask_stripe(db, refetches)
-            await replayed.settle_late(db, reports)
-            await _note_written(db, reports)
+            await step(db, _count_slices, reports)
+            await step(db, _count_hours, reports)
+            await step(db, partial(_count_live, are_late=True), _by_position(reports))
+            await step(db, log_late, reports)
+            await step(db, ask_stripe, refetches)
+            await step(db, replayed.settle_late, reports)
+            await step(db, _note_written, reports)
 
-        await in_transaction(self._pool, work)
+        await self._write(lambda step: partial(record, step))
+
+    async def _write(self, work_by: Callable[[Step], Work]) -> None:
+        """Write a report at once, or without the rows that the database refuses.
+
+        One such row costs neither the others of its batch nor a second delivery of them.
+        """
+
+        async def write(steps: Sequence[Step]) -> None:
+            await in_transaction(self._pool, work_by(steps[0]))
+
+        async def write_by_rows(_: Step, error: Exception) -> None:
+            get_logger().warning("ledger_by_rows", reason=describe(error)[1])
+            await in_transaction(self._pool, work_by(by_rows))
+
+        await settle([at_once], write, write_by_rows)
 
     async def _forget_told(self, batch: Sequence[Parsed], refetches: Sequence[Refetch]) -> None:
         """Drop the questions about objects of this batch to which events hold the answer.
@@ -214,28 +259,60 @@ async def ask_stripe(db: Connection, refetches: Sequence[Refetch]) -> None:
     )
 
 
-async def _count(db: Connection, reports: Iterable[Report]) -> None:
-    counted = [report for report in reports if report.outcome in COUNTED]
-    by_slice = Counter((r.slice_id, r.destination_id, r.outcome) for r in counted if r.slice_id is not None)
-    by_hour = Counter((r.connection_id, r.destination_id, r.resource, r.outcome) for r in counted)
+async def at_once(db: Connection, write: Write[T], rows: Sequence[T]) -> None:
+    """Write the rows by one call."""
+    await write(db, rows)
+
+
+async def by_rows(db: Connection, write: Write[T], rows: Sequence[T]) -> None:
+    """Write the rows but for those that the database refuses: they are named in the log, and left out."""
+
+    async def attempt(some: Sequence[T]) -> None:
+        with database_errors():
+            async with db.transaction():
+                await write(db, some)
+
+    async def leave_out(row: T, error: Exception) -> None:
+        LEDGER_ROWS_REFUSED.inc()
+        first = row[0] if isinstance(row, list) else row
+        connection_id = getattr(first, "connection_id", None)
+        get_logger().error("ledger_row_refused", connection_id=connection_id, reason=describe(error)[1])
+
+    await settle(rows, attempt, leave_out)
+
+
+async def _count_slices(db: Connection, reports: Iterable[Report]) -> None:
+    counted = (r for r in reports if r.outcome in COUNTED and r.slice_id is not None)
+    by_slice = Counter((r.slice_id, r.destination_id, r.outcome) for r in counted)
     if by_slice:
         await db.execute(SLICE_COUNTS, *map(list, zip(*by_slice, strict=True)), list(by_slice.values()))
+
+
+async def _count_hours(db: Connection, reports: Iterable[Report]) -> None:
+    counted = (r for r in reports if r.outcome in COUNTED)
+    by_hour = Counter((r.connection_id, r.destination_id, r.resource, r.outcome) for r in counted)
     if by_hour:
         await db.execute(HOURS, *map(list, zip(*by_hour, strict=True)), list(by_hour.values()))
 
 
-async def _count_live(db: Connection, reports: Iterable[Report], *, are_late: bool = False) -> None:
+def _by_position(reports: Iterable[Report]) -> list[list[Report]]:
+    """Return the reports of events, those of one record together: it counts once, wherever it went."""
+    found: dict[Position, list[Report]] = defaultdict(list)
+    for report in reports:
+        if report.is_live and report.outcome is not Outcome.NOT_SYNCED:
+            found[report.position].append(report)
+    return list(found.values())
+
+
+async def _count_live(db: Connection, records: Sequence[Sequence[Report]], *, are_late: bool = False) -> None:
     """Add to the hour of each connection; records that come late were counted as records when they came."""
-    live = [report for report in reports if report.is_live and report.outcome is not Outcome.NOT_SYNCED]
-    if not live:
+    if not records:
         return
-    positions_of: dict[str, set[Position]] = defaultdict(set)
-    for report in live:
-        positions_of[report.connection_id].add(report.position)
-    records = [0 if are_late else len(found) for found in positions_of.values()]
-    by_outcome = Counter((r.connection_id, r.resource, r.outcome) for r in live)
+    numbers = Counter(reports[0].connection_id for reports in records)
+    by_outcome = Counter((r.connection_id, r.resource, r.outcome) for reports in records for r in reports)
     columns = map(list, zip(*by_outcome, strict=True))
-    await db.execute(LIVE, *columns, list(by_outcome.values()), list(positions_of), records)
+    counted = [0 if are_late else number for number in numbers.values()]
+    await db.execute(LIVE, *columns, list(by_outcome.values()), list(numbers), counted)
 
 
 async def _note_connections(db: Connection, batch: Sequence[Parsed]) -> None:

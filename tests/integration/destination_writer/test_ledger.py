@@ -345,3 +345,51 @@ async def test_event_whose_object_is_not_wanted_is_logged_as_not_synced(
     dropped = replace(event(0), record=make_record(), refetches=hint)
     await ledger.record([dropped], [], hint)
     assert await state.value("SELECT outcome FROM event_log") == "not_synced"
+
+
+REFUSING = {
+    "the event log": "ALTER TABLE event_log ADD CHECK (event_id <> 'evt_odd')",
+    "hours": "ALTER TABLE delivery_hours ADD CHECK (resource <> 'odd')",
+    "counts of slices": "ALTER TABLE slice_counts ADD CHECK (destination_id <> 'dst_odd')",
+    "questions": "ALTER TABLE refetches ADD CHECK (object_id <> 'odd')",
+}
+
+
+@pytest.mark.parametrize("place", REFUSING)
+async def test_row_that_the_database_refuses_costs_nothing_else_of_its_batch(
+    ledger: Ledger, state: State, slice_id: int, place: str
+) -> None:
+    """As a schema of another release would: what its records did at the destination has happened all the same."""
+    await state.pool.execute(REFUSING[place])
+    items = [event(offset, f"evt_{offset}") for offset in range(6)]
+    items[3] = event(3, "evt_odd")
+    found = reports(items, slice_id)
+    found[3] = replace(found[3], resource="odd", destination_id="dst_odd")
+    questions = [Refetch("con_1", "customer", one, "tie", 0) for one in ("cus_1", "odd", "cus_2")]
+    for _ in range(2):  # and it is counted once, as ever
+        await ledger.record(items, found, questions)
+    assert await state.value("SELECT next_offset FROM writer_progress") == 6
+    assert await state.value("SELECT count(*) FROM event_log") == 6 - (place == "the event log")
+    assert await state.value("SELECT sum(inserted) FROM delivery_hours") == 6 - (place == "hours")
+    assert await state.value("SELECT sum(inserted) FROM slice_counts") == 6 - (place == "counts of slices")
+    asked = await state.rows("SELECT object_id FROM refetches ORDER BY 1")
+    assert asked == [("cus_1",), ("cus_2",)] + [("odd",)] * (place != "questions")
+
+
+async def test_row_of_a_late_report_that_is_refused_costs_nothing_else(
+    ledger: Ledger, state: State, slice_id: int
+) -> None:
+    await state.pool.execute(REFUSING["hours"])
+    found = reports(batch(0, 1, 2), slice_id)
+    found[1] = replace(found[1], resource="odd")
+    await ledger.record_late(found, [])
+    assert await counted(state, slice_id) == [(3, 0, 0, 0, 0, 0)]
+    assert await state.value("SELECT sum(inserted) FROM delivery_hours") == 2
+
+
+async def test_time_of_the_newest_event_is_never_ahead_of_the_clock(
+    ledger: Ledger, state: State, slice_id: int
+) -> None:
+    await state.pool.execute("UPDATE connections SET last_event_at = '2100-01-01'")
+    await ledger.record([event(0)], [], [])
+    assert await state.value("SELECT last_event_at <= now() FROM connections")
