@@ -12,6 +12,7 @@ from typing import Protocol
 
 import msgspec
 
+from shared.bounds import OutOfBoundsError, require_past
 from shared.catalogue import dependents, resource_for_event
 from shared.catalogue.lookups import WITHOUT_ID
 from shared.errors import MessageError
@@ -87,12 +88,13 @@ class _Kind(msgspec.Struct):
 _KIND = msgspec.json.Decoder(_Kind)
 
 
-def find_key(body: bytes, owner: Owner) -> bytes | None:
+def find_key(body: bytes, owner: Owner, *, now: float) -> bytes | None:
     """Return the key under which the event is to be published, or `None` where there is nothing to keep.
 
-    Raises the kind of `MessageError` that says why the body can't be used.
+    `now` is in Unix seconds. Raises the kind of `MessageError` that says why the body can't be used.
     """
     event = _parse(body)
+    require_past(event.created, now)
     if event.livemode != owner.livemode:
         raise WrongModeError
     if event.account not in (None, owner.account_id):
@@ -105,6 +107,8 @@ def find_key(body: bytes, owner: Owner) -> bytes | None:
 def _parse(body: bytes) -> Event:
     try:
         return parse_event(body)
+    except OutOfBoundsError:
+        raise
     except MessageError as error:
         if _kind(body).startswith("v2."):
             raise ThinEventError from error
@@ -121,11 +125,14 @@ def _kind(body: bytes) -> str:
 
 
 def _object_id(event: Event) -> str:
-    """Return the id of the event's object; the event's own one where it only hints that something changed."""
+    """Return the id of the event's object; the event's own one where it only hints that something changed.
+
+    So too where such objects are not kept: the event log tells that the event came.
+    """
     subject = event.subject
     if subject.id:
         return subject.id
     resource = resource_for_event(event.type, subject.object)
-    if (resource and not resource.has_id) or dependents(event.type):
+    if resource is None or not resource.has_id or dependents(event.type):
         return event.id
     raise ObjectIdMissingError

@@ -1,7 +1,8 @@
 """Kafka consumers: FastStream reads, one classifier decides the outcome of every batch, and commits come last.
 
 Done → commit. Transient → wait, try again, then hand the batch back. Anything else → halve the batch down to the
-culprit, which becomes a dead letter.
+culprit, which becomes a dead letter. One that may not become one is held: the others are done, and it alone is tried
+again.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import TypeVar
 
@@ -24,7 +26,7 @@ from shared.errors import TransientError
 from shared.heartbeat import beat, heart
 from shared.kafka import MAX_RECORD_BYTES, UNREACHABLE, Outgoing, Producer
 from shared.log import get_logger
-from shared.metrics import BATCHES_RETRIED
+from shared.metrics import BATCHES_RETRIED, RECORDS_HELD
 from shared.metrics import DEAD_LETTERS as DEAD_LETTERS_TOTAL
 from shared.retries import pause_seconds
 from shared.settings import Settings
@@ -37,9 +39,86 @@ SHUTDOWN_GRACE = 5.0  # seconds for a batch that is under way; one that is not d
 STOP_TIMEOUT = SHUTDOWN_GRACE + 3.0  # seconds until a consumer that does not stop is left behind
 LONGEST_PAUSE = 5.0  # seconds, the longest pause between two tries
 
+LAST = 200  # records by which is judged whether the topic's dead letters are too many
+LEAST = 100  # records without which is not judged
+MOST_DEAD = 0.9  # share
+TRICKLE = 60.0  # seconds between two dead letters while they are too many
+
 R = TypeVar("R")
 BatchHandler = Callable[[Sequence[ConsumerRecord]], Awaitable[None]]
 Reject = Callable[[ConsumerRecord, Exception], Awaitable[None]]
+
+
+class HeldError(TransientError):
+    """These records can't be used, and may not become dead letters for now: they wait. All others are done."""
+
+    code = "held"
+
+    def __init__(self, message: str, records: Iterable[ConsumerRecord]) -> None:
+        """Take why, and which."""
+        super().__init__(message)
+        self.records = tuple(records)
+
+
+class Rejection:
+    """Turns records of a topic into dead letters, as long as not nearly all of them end so.
+
+    When the records of every connection fail, it is hardly their fault: a release has a bug, or something of ours can't
+    be read. Then they are held, but for one a minute, and are delivered once the fault is mended. What one connection's
+    records suffer alone holds no other's up. No record of the topic of dead letters becomes a dead letter.
+    """
+
+    def __init__(self, producer: Producer, topic: Topic, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.topic = topic
+        self._producer = producer
+        self._clock = clock
+        self._window: deque[tuple[str, bool]] = deque(maxlen=LAST)  # of each record its connection, and if it is dead
+        self._known: set[str] = set()  # connections
+        self._ended: set[tuple[int, int]] = set()  # partitions and offsets: what a handler has rejected of its batch
+        self._next_at = float("-inf")
+
+    async def reject(self, record: ConsumerRecord, error: Exception, *, stage: str | None = None) -> None:
+        """Publish the record's dead letter; raise `HeldError` if it may not become one now.
+
+        `stage` is where the record ended, by default the topic. Raises `KafkaUnavailableError`.
+        """
+        if self.topic is DEAD_LETTERS:
+            raise HeldError(f"A dead letter can't be kept ({describe(error)[1]}).", [record])
+        if self._are_too_many() and self._clock() < self._next_at:
+            raise HeldError(f"Nearly all records of `{self.topic.noun}` fail ({describe(error)[1]}).", [record])
+        letter = dead_letter_of(record, error, stage=stage or self.topic.noun)
+        await publish_dead_letter(self._producer, letter, cause=error)
+        self._note(letter.connection_id, is_dead=True)
+        self._ended.add((record.partition, record.offset))
+        self._next_at = self._clock() + TRICKLE
+
+    async def watch(self, handle: BatchHandler, records: Sequence[ConsumerRecord]) -> None:
+        """Let `handle` deal with records, and note what passed; raises what it raises."""
+        try:
+            await handle(records)
+        except HeldError as error:
+            self._pass(records, held=error.records)
+            raise
+        self._pass(records)
+
+    def _pass(self, records: Sequence[ConsumerRecord], *, held: Sequence[ConsumerRecord] = ()) -> None:
+        ended = self._ended | {(record.partition, record.offset) for record in held}
+        for record in records:
+            if (record.partition, record.offset) not in ended:
+                self._note(dict(record.headers).get("connection", b"").decode("utf-8", "replace"), is_dead=False)
+        self._ended.clear()
+
+    def _note(self, connection_id: str, *, is_dead: bool) -> None:
+        self._window.append((connection_id, is_dead))
+        self._known.add(connection_id)
+
+    def _are_too_many(self) -> bool:
+        failing = {connection_id for connection_id, is_dead in self._window if is_dead}
+        dead = sum(is_dead for _, is_dead in self._window)
+        if len(self._window) < LEAST or dead < MOST_DEAD * len(self._window):
+            return False
+        are_all = failing == {connection_id for connection_id, _ in self._window}
+        return are_all and (len(failing) > 1 or failing == self._known)
 
 
 def make_broker(settings: Settings) -> KafkaBroker:
@@ -77,26 +156,25 @@ async def _undecoded(message: KafkaMessage) -> KafkaMessage:
 def subscribe(
     broker: KafkaBroker,
     settings: Settings,
-    topic: Topic,
     handle: BatchHandler,
     *,
-    producer: Producer,
+    rejection: Rejection,
     batch_size: int = 1000,
     life: int = 1,
 ) -> Membership:
-    """Let `handle` see every batch of `topic`, in order, one at a time; commit when it returns.
+    """Let `handle` see every batch of the topic of `rejection`, in order, one at a time; commit when it returns.
 
     `life` is that of the broker's log: each has a group of its own, which begins where the log begins. Returns what
     tells whether the consumer has joined it.
     """
-    membership = Membership()
+    membership, topic = Membership(), rejection.topic
 
-    async def reject(record: ConsumerRecord, error: Exception) -> None:
-        await publish_dead_letter(producer, dead_letter_of(record, error, stage=topic.noun), cause=error)
+    async def watched(records: Sequence[ConsumerRecord]) -> None:
+        await rejection.watch(handle, records)
 
     async def consume(message: KafkaMessage) -> None:
         with heart(f"consumer of {topic.noun}"):
-            await settle_message(message, handle, reject)
+            await settle_message(message, watched, rejection.reject)
 
     broker.subscriber(
         topic.name(settings.topic_prefix),
@@ -142,12 +220,16 @@ async def settle_message(
 ) -> None:
     """Commit, try again, or hand the batch back: the one classifier of outcomes."""
     records: Sequence[ConsumerRecord] = message.raw_message
-    topic = records[0].topic
+    left, topic = records, records[0].topic
     deadline = clock() + HAND_BACK_AFTER
     for attempt in itertools.count():
         try:
-            await settle(records, handle, reject)
-            break
+            held = await _settle_all_but_held(left, handle, reject)
+            RECORDS_HELD.labels(topic).set(len(held.records) if held else 0)
+            if held is None:
+                break
+            left = held.records
+            raise held
         except Exception as error:
             BATCHES_RETRIED.labels(topic).inc()
             _log_delay(topic, attempt, error)
@@ -161,6 +243,28 @@ async def settle_message(
     except (KafkaError, IllegalStateError) as error:
         # The partitions moved, or the broker is away: the records come again, which changes no row.
         get_logger().info("commit_refused", topic=topic, reason=type(error).__name__)
+
+
+async def _settle_all_but_held(
+    records: Sequence[ConsumerRecord], handle: BatchHandler, reject: Reject
+) -> HeldError | None:
+    """Settle `records`; return those that are held and why, if there are any. Raises what `settle` raises."""
+    held: list[HeldError] = []
+
+    async def attend(some: Sequence[ConsumerRecord]) -> None:
+        try:
+            await handle(some)
+        except HeldError as error:
+            held.append(error)
+
+    async def end(record: ConsumerRecord, error: Exception) -> None:
+        try:
+            await reject(record, error)
+        except HeldError as refused:
+            held.append(refused)
+
+    await settle(records, attend, end)
+    return HeldError(held[0].message, [record for one in held for record in one.records]) if held else None
 
 
 def _log_delay(topic: str, attempt: int, error: Exception) -> None:

@@ -5,6 +5,7 @@ Dead letters travel on a topic of their own and end in the state database, where
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -15,11 +16,14 @@ from shared.db import Connection
 from shared.errors import AppError, MessageError
 from shared.log import mask
 from shared.messages import Headers, parse_event
+from shared.postgres_words import tell
 
 MAX_REASON = 500  # characters
+MAX_KEY = 1000  # characters; keys that are longer are refused for that
 _PREFIX = "dead-letter-"  # sets our headers apart from those of the record
 REPLAY_HEADER = "replay"
 TAKE_TURN = "SELECT pg_advisory_xact_lock(hashtext('tillstream.dead_letters'))"
+PARTITION, OFFSET, LETTER_ID = re.compile("[0-9]{1,9}"), re.compile("[0-9]{1,18}"), re.compile("[0-9]{1,18}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +52,7 @@ class DeadLetter:
             "topic": self.source_topic,
             "partition": str(self.source_partition),
             "offset": str(self.source_offset),
-            "key": self.key.decode("utf-8", "replace"),
+            "key": self.key.decode("utf-8", "replace")[:MAX_KEY],
         }
         return [
             *self.headers,
@@ -72,7 +76,7 @@ def find_replay(headers: Iterable[tuple[str, bytes]]) -> Replay | None:
     """Return which dead letter a record comes from, if any."""
     told = dict(headers).get(REPLAY_HEADER, b"").decode("utf-8", "replace")
     letter_id, _, destination_id = told.partition(".")
-    return Replay(int(letter_id), destination_id) if letter_id.isascii() and letter_id.isdecimal() else None
+    return Replay(int(letter_id), destination_id) if LETTER_ID.fullmatch(letter_id) else None
 
 
 async def take_turn(db: Connection) -> None:
@@ -87,7 +91,7 @@ def describe(error: Exception) -> tuple[str, str]:
     """Return code and reason of what ended a record; an unexpected error is a bug of ours and says so."""
     if isinstance(error, AppError):
         return error.code, mask(error.message)[:MAX_REASON]
-    return "bug", mask(f"{type(error).__name__}: {error}")[:MAX_REASON]
+    return "bug", mask(tell(error))[:MAX_REASON]
 
 
 def dead_letter_of(record: ConsumerRecord, error: Exception, *, stage: str, destination_id: str = "") -> DeadLetter:
@@ -112,7 +116,8 @@ def dead_letter_of(record: ConsumerRecord, error: Exception, *, stage: str, dest
 def parse_dead_letter(record: ConsumerRecord) -> DeadLetter:
     """Return the dead letter that `encode` wrote; one without a source is known by its own position."""
     described = {n[len(_PREFIX) :]: v.decode("utf-8", "replace") for n, v in record.headers if n.startswith(_PREFIX)}
-    has_source = bool(described.get("topic"))
+    partition, offset = described.get("partition", ""), described.get("offset", "")
+    has_source = bool(described.get("topic") and PARTITION.fullmatch(partition) and OFFSET.fullmatch(offset))
     return DeadLetter(
         stage=described.get("stage", "unknown"),
         code=described.get("code", "unknown"),
@@ -121,8 +126,8 @@ def parse_dead_letter(record: ConsumerRecord) -> DeadLetter:
         connection_id=(record.key or b"").decode("utf-8", "replace"),
         destination_id=described.get("destination", ""),
         source_topic=described["topic"] if has_source else record.topic,
-        source_partition=int(described["partition"]) if has_source else record.partition,
-        source_offset=int(described["offset"]) if has_source else record.offset,
+        source_partition=int(partition) if has_source else record.partition,
+        source_offset=int(offset) if has_source else record.offset,
         key=described.get("key", "").encode(),
         headers=tuple((n, v) for n, v in record.headers if not n.startswith(_PREFIX)),
     )

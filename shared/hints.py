@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from shared.bounds import is_object_id
 from shared.catalogue import RESOURCES, Resource
 
 EACH = "*"
@@ -21,7 +22,7 @@ def named_by(resource: Resource) -> tuple[Resource, ...]:
 def named_ids(row: Resource, body: bytes) -> list[str]:
     """Return the ids of `row`'s objects that the JSON object in `body` names, each once."""
     found = (value for value in _follow(msgspec.json.decode(body), row.named_in) if isinstance(value, str))
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(one for one in found if is_object_id(one)))
 
 
 def _follow(value: Any, path: tuple[str, ...]) -> Iterator[Any]:

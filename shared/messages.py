@@ -13,6 +13,15 @@ from typing import Literal
 import msgspec
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from shared.bounds import (
+    require_connection_id,
+    require_event_id,
+    require_json,
+    require_moment,
+    require_number,
+    require_object_id,
+    require_type,
+)
 from shared.errors import MessageError
 
 Headers = list[tuple[str, bytes]]
@@ -81,7 +90,7 @@ _SUBJECT = msgspec.json.Decoder(EventObject)
 
 
 def parse_event(body: bytes) -> Event:
-    """Return the envelope of a Stripe event; raise `MessageError` saying what is missing."""
+    """Return the envelope of a Stripe event; raise `MessageError` saying what is missing or out of bounds."""
     try:
         event = _EVENT.decode(body)
         subject = event.subject
@@ -91,6 +100,11 @@ def parse_event(body: bytes) -> Event:
         raise MessageError(f"The body is no Stripe event but `{event.object[:50]}`.")
     if not subject.object:
         raise MessageError("The event's object has no type.")
+    require_event_id(event.id)
+    require_type(event.type)
+    if subject.id:
+        require_object_id(subject.id)
+    require_json(body)
     return event
 
 
@@ -129,13 +143,13 @@ class RecordHeaders:
         found = {name: value.decode("utf-8", "replace") for name, value in headers}
         try:
             return cls(
-                connection_id=found["connection"],
+                connection_id=require_connection_id(found["connection"]),
                 resource=found["resource"],
                 stamp=int(found["stamp"]),
                 origin=Origin(found["origin"]),
-                slice_id=int(found["slice"]) if "slice" in found else None,
+                slice_id=require_number(int(found["slice"])) if "slice" in found else None,
                 is_deleted="deleted" in found,
-                parent_id=found.get("parent"),
+                parent_id=require_object_id(found["parent"]) if "parent" in found else None,
                 is_complete="complete" in found,
                 is_compared="compare" in found,
                 account_id=found.get("account"),
@@ -167,9 +181,11 @@ class EventHeaders:
         """Return the parsed headers; raise `MessageError` naming one that is missing or wrong."""
         found = {name: value.decode("utf-8", "replace") for name, value in headers}
         try:
+            received_at_ms = int(found.get("received_at_ms", "0"))
+            require_moment(received_at_ms // 1000)
             return cls(
-                connection_id=found["connection"],
-                received_at_ms=int(found.get("received_at_ms", "0")),
+                connection_id=require_connection_id(found["connection"]),
+                received_at_ms=received_at_ms,
                 account_id=found.get("account"),
                 livemode=_livemode(found.get("mode")),
             )

@@ -30,7 +30,7 @@ from services.destination_writer.settings import WriterSettings
 from shared.background import open_state, run_beside, until_available
 from shared.broker_log import Log, find_log
 from shared.cleanups import CleanupStore
-from shared.consumers import Membership, consuming, make_broker, publish_dead_letter, subscribe
+from shared.consumers import Membership, Rejection, consuming, make_broker, publish_dead_letter, subscribe
 from shared.db import Pool, is_ready
 from shared.dead_letters import DeadLetter, describe
 from shared.destinations import DeletedRows, DestinationStore
@@ -102,11 +102,13 @@ class Writer:
         With the log the consumers end, and what they had read ahead: its offsets must not count as of the next log.
         """
         settings = self._settings
+        rejections = {topic: Rejection(producer, topic) for topic in (EVENTS, SNAPSHOTS, DEAD_LETTERS)}
         handlers = Handlers(
             dispatch,
             Ledger(pool, log.id),
             graveyard,
-            producer,
+            events=rejections[EVENTS],
+            snapshots=rejections[SNAPSHOTS],
             event_deadline_seconds=settings.write_deadline_seconds,
         )
         # A broker for each topic: their consumers keep their own pace, and a backfill never delays a live event.
@@ -120,7 +122,8 @@ class Writer:
                 broker = make_broker(settings)
                 # Dead letters are kept once each, so they are not read again with the rest.
                 life = 1 if topic is DEAD_LETTERS else log.life
-                self._memberships.append(subscribe(broker, settings, topic, handle, producer=producer, life=life))
+                membership = subscribe(broker, settings, handle, rejection=rejections[topic], life=life)
+                self._memberships.append(membership)
                 consumers.append(tasks.create_task(consuming(broker)))
             following = await self._next_log(pool, log)
             for consumer in consumers:

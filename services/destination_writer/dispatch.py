@@ -18,10 +18,10 @@ from services.destination_writer.destinations import Written
 from services.destination_writer.findings import ComparisonReport
 from services.destination_writer.outlets import Outlets
 from services.destination_writer.parking import Parking
-from services.destination_writer.records import ChildPart, Parsed, Record, Refetch, has_nul, is_odd
+from services.destination_writer.records import ChildPart, Parsed, Position, Record, Refetch, has_nul
 from services.destination_writer.routing import Route, Routes
-from shared.consumers import halve, settle
-from shared.errors import DestinationUnavailableError
+from shared.consumers import settle
+from shared.errors import DestinationRejectedError, DestinationUnavailableError, TerminalError
 from shared.messages import Origin
 from shared.metrics import RECORDS_WRITTEN
 
@@ -36,6 +36,7 @@ class Result:
     reports: list[Report] = field(default_factory=list)
     refetches: list[Refetch] = field(default_factory=list)
     comparisons: list[ComparisonReport] = field(default_factory=list)
+    refused_parts: dict[Position, TerminalError] = field(default_factory=dict)  # parts of child sets
     now: Callable[[], float] = time.time
 
     def add(self, destination_id: str, winner: Winner, written: Written) -> None:
@@ -181,8 +182,8 @@ class Dispatch:
         async def reject(winner: Winner, error: Exception) -> None:
             await self.reject(destination_id, winner.record, error, result)
 
-        for part in _apart(winners, has_nul):
-            await settle(part, write, reject, split=_split)
+        for part in _apart(winners):
+            await settle(part, write, reject)
         for loser, reason in _losers(records, winners):
             result.note(destination_id, loser, Outcome.IGNORED, reason)
 
@@ -259,17 +260,13 @@ class Dispatch:
                 result.refetches.append(
                     Refetch(part.connection_id, part.parent_resource, part.parent_id, "cut list", part.stamp)
                 )
+            except DestinationRejectedError as error:
+                result.refused_parts[part.position] = error
 
 
-def _split(winners: Sequence[Winner]) -> Sequence[Sequence[Winner]]:
-    """Part a batch that was refused: those that look like the culprits alone, else by halves."""
-    parts = _apart(winners, is_odd)
-    return parts if len(parts) > 1 else halve(winners)
-
-
-def _apart(winners: Sequence[Winner], is_suspect: Callable[[bytes], bool]) -> Sequence[Sequence[Winner]]:
-    """Return the suspects each alone behind the others, so that many good records are written at once."""
-    suspects = [winner for winner in winners if is_suspect(winner.record.body)]
+def _apart(winners: Sequence[Winner]) -> Sequence[Sequence[Winner]]:
+    """Return those that are likely refused each alone behind the others, so that many good ones are written at once."""
+    suspects = [winner for winner in winners if has_nul(winner.record.body)]
     if not suspects:
         return [winners]
     named = {id(winner) for winner in suspects}

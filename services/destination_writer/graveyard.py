@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+from shared.bounds import LONGEST_ID, LONGEST_TYPE
 from shared.db import Connection, Pool, affected, database_errors, in_transaction
-from shared.dead_letters import REPLAY_HEADER, DeadLetter, find_replay, subject_of, take_turn
+from shared.dead_letters import MAX_REASON, REPLAY_HEADER, DeadLetter, find_replay, subject_of, take_turn
 from shared.errors import TransientError
 from shared.log import get_logger
 
@@ -14,6 +15,8 @@ KEPT_DAYS = 35
 MOST_KEPT = 100_000  # letters of one connection; beyond them the oldest go
 SWEEP_INTERVAL = 300.0  # seconds
 SWEEP_BATCH = 5_000  # letters
+LONGEST_KEY = 64 + 1 + LONGEST_ID  # characters: of a key, and of a header; what is longer was refused for that
+MOST_HEADERS = 30
 
 # A replay that failed again is its letter once more, at the place where it was published last.
 INSERT = """
@@ -110,24 +113,25 @@ class Graveyard:
 
 def _row(letter: DeadLetter) -> tuple[object, ...]:
     subject, replay = subject_of(letter), find_replay(letter.headers)
+    headers = [(name, value) for name, value in letter.headers if name != REPLAY_HEADER][:MOST_HEADERS]
     return (
         _clean(letter.stage),
         _clean(letter.code),
-        _clean(letter.reason),
+        _clean(letter.reason, MAX_REASON),
         _clean(letter.connection_id),
         _clean(letter.destination_id),
         _clean(letter.source_topic),
         letter.source_partition,
         letter.source_offset,
-        _clean(letter.key.decode("utf-8", "replace")),
-        {_clean(n): _clean(value.decode("utf-8", "replace")) for n, value in letter.headers if n != REPLAY_HEADER},
+        _clean(letter.key.decode("utf-8", "replace"), LONGEST_KEY),
+        {_clean(name): _clean(value.decode("utf-8", "replace"), LONGEST_KEY) for name, value in headers},
         letter.body,
-        _clean(subject.resource) if subject.resource else None,
-        _clean(subject.object_id) if subject.object_id else None,
+        _clean(subject.resource, LONGEST_TYPE) if subject.resource else None,
+        _clean(subject.object_id, LONGEST_ID) if subject.object_id else None,
         replay.letter_id if replay else None,
     )
 
 
-def _clean(text: str) -> str:
-    """Return the text without what Postgres can't hold: a dead letter that can't be kept would come again for ever."""
-    return text.replace("\x00", "")
+def _clean(text: str, longest: int = LONGEST_ID) -> str:
+    """Return the text as Postgres can keep and index it: a letter that can't be kept would come again for ever."""
+    return text.replace("\x00", "")[:longest]

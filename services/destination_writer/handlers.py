@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from aiokafka import ConsumerRecord
 
 from services.destination_writer.dispatch import Dispatch
 from services.destination_writer.graveyard import Graveyard
 from services.destination_writer.ledger import Ledger
-from services.destination_writer.records import Parsed, Position, parse_live, parse_snapshot
-from shared.consumers import publish_dead_letter
-from shared.dead_letters import DeadLetter, dead_letter_of, parse_dead_letter
-from shared.errors import MessageError
-from shared.kafka import Producer
+from services.destination_writer.records import Parsed, Position, parse_live, parse_snapshot, require_timely
+from shared.consumers import HeldError, Rejection
+from shared.dead_letters import parse_dead_letter
+from shared.errors import MessageError, TerminalError
 from shared.metrics import EVENT_TO_ROW_SECONDS
 
 SNAPSHOT_DEADLINE = 10.0  # seconds: a backfill's batch is large, and no live event waits behind it
@@ -29,51 +28,85 @@ class Handlers:
         dispatch: Dispatch,
         ledger: Ledger,
         graveyard: Graveyard,
-        producer: Producer,
         *,
+        events: Rejection,
+        snapshots: Rejection,
         event_deadline_seconds: float,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._dispatch = dispatch
         self._ledger = ledger
         self._graveyard = graveyard
-        self._producer = producer
+        self._events = events
+        self._snapshots = snapshots
         self._event_deadline = event_deadline_seconds
         self._now = now
 
     async def deliver_events(self, messages: Sequence[ConsumerRecord]) -> None:
-        """Deliver live events."""
-        batch = await self._parse(messages, parse_live)
-        await self._deliver(batch, self._event_deadline)
+        """Deliver live events; raise `HeldError` with those that can't be used and wait, once the others are done."""
+        batch = await self._deliver(messages, parse_live, self._events, self._event_deadline)
         now_ms = self._now() * 1000
         for item in batch:
             if item.event and item.event.received_at_ms and not item.replay:
                 EVENT_TO_ROW_SECONDS.observe(max(0.0, now_ms - item.event.received_at_ms) / 1000)
 
     async def deliver_snapshots(self, messages: Sequence[ConsumerRecord]) -> None:
-        """Deliver listed and refetched objects."""
-        await self._deliver(await self._parse(messages, parse_snapshot), SNAPSHOT_DEADLINE)
+        """Deliver listed and refetched objects; raise as `deliver_events` does."""
+        await self._deliver(messages, parse_snapshot, self._snapshots, SNAPSHOT_DEADLINE)
 
     async def keep_dead_letters(self, messages: Sequence[ConsumerRecord]) -> None:
         """Keep dead letters where people see them."""
         await self._graveyard.keep([parse_dead_letter(message) for message in messages])
 
-    async def _deliver(self, batch: Sequence[Parsed], deadline_seconds: float) -> None:
-        result = await self._dispatch.deliver(batch, deadline_seconds=deadline_seconds)
-        await self._ledger.record(batch, result.reports, result.refetches, result.comparisons)
-
-    async def _parse(
-        self, messages: Sequence[ConsumerRecord], parse: Callable[[ConsumerRecord], Parsed]
+    async def _deliver(
+        self,
+        messages: Sequence[ConsumerRecord],
+        parse: Callable[[ConsumerRecord], Parsed],
+        rejection: Rejection,
+        deadline_seconds: float,
     ) -> list[Parsed]:
         batch: list[Parsed] = []
-        ended: list[tuple[DeadLetter, MessageError]] = []
+        failed: dict[Position, TerminalError] = {}
         for message in messages:
             try:
-                batch.append(parse(message))
+                batch.append(require_timely(parse(message), self._now()))
             except MessageError as error:
-                letter = dead_letter_of(message, error, stage="parse")
-                ended.append((letter, error))
                 # It asks for nothing, but its offset counts: a slice is confirmed once all of its records are done.
-                batch.append(Parsed(letter.connection_id, Position(message.topic, message.partition, message.offset)))
-        await asyncio.gather(*(publish_dead_letter(self._producer, one, cause=error) for one, error in ended))
+                batch.append(_nothing(message))
+                failed[batch[-1].position] = error
+        held = await _reject(messages, failed, rejection, stage="parse")
+        batch = [item for item in batch if item.position not in held]
+        result = await self._dispatch.deliver(batch, deadline_seconds=deadline_seconds)
+        held |= await _reject(messages, result.refused_parts, rejection, stage="write")
+        batch = [item for item in batch if item.position not in held]
+        await self._ledger.record(batch, result.reports, result.refetches, result.comparisons)
+        if held:
+            raise HeldError(str(next(iter(held.values()))), [one for one in messages if _position(one) in held])
         return batch
+
+
+async def _reject(
+    messages: Sequence[ConsumerRecord], failed: Mapping[Position, TerminalError], rejection: Rejection, *, stage: str
+) -> dict[Position, HeldError]:
+    """Let the records at these positions end as dead letters; return those that may not for now, and why."""
+    held: dict[Position, HeldError] = {}
+
+    async def reject(message: ConsumerRecord, position: Position) -> None:
+        try:
+            await rejection.reject(message, failed[position], stage=stage)
+        except HeldError as error:
+            held[position] = error
+
+    ended = (
+        [(message, position) for message in messages if (position := _position(message)) in failed] if failed else ()
+    )
+    await asyncio.gather(*(reject(message, position) for message, position in ended))
+    return held
+
+
+def _position(message: ConsumerRecord) -> Position:
+    return Position(message.topic, message.partition, message.offset)
+
+
+def _nothing(message: ConsumerRecord) -> Parsed:
+    return Parsed("", _position(message))  # whatever its headers say: nobody is to be looked for by that

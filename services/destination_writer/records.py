@@ -9,16 +9,17 @@ from typing import TypeVar
 import msgspec
 from aiokafka import ConsumerRecord
 
+from shared.bounds import is_object_id, require_json, require_moment, require_object_id, require_past
 from shared.catalogue import BY_NAME, CHILDREN, Child, Resource, dependents, is_deletion, resource_for_event
 from shared.dead_letters import Replay, find_replay
 from shared.errors import MessageError
 from shared.hints import named_ids
 from shared.messages import Event, EventHeaders, Origin, RecordHeaders, parse_event
 from shared.stripe_api import API_VERSION
+from shared.stripe_pages import parse_item
 
 CHILD_BY_NAME: dict[str, tuple[Resource, Child]] = {child.name: (parent, child) for parent, child in CHILDREN}
 T = TypeVar("T")
-LAST_SECOND = 253_402_300_799  # of the year 9999: what is later is no moment
 NEWEST_OF_LIST = "*"  # instead of an object's id: the newest part of the resource's list
 
 
@@ -124,7 +125,7 @@ def parse_snapshot(message: ConsumerRecord) -> Parsed:
             child,
             parent.name,
             headers.parent_id,
-            _moment(headers.stamp),
+            require_moment(headers.stamp),
             _split_children(_text(message.value or b"")),
             headers.is_complete,
             position,
@@ -133,8 +134,8 @@ def parse_snapshot(message: ConsumerRecord) -> Parsed:
     record = Record(
         headers.connection_id,
         _known(BY_NAME, headers.resource),
-        (message.key or b"").decode("utf-8", "replace").partition(":")[2],
-        _moment(headers.stamp),
+        require_object_id((message.key or b"").decode("utf-8", "replace").partition(":")[2]),
+        require_moment(headers.stamp),
         _object(message.value or b"", is_deleted=headers.is_deleted),
         headers.origin,
         position,
@@ -165,7 +166,7 @@ def parse_live(message: ConsumerRecord) -> Parsed:
         headers.connection_id,
         event.id,
         event.type,
-        _moment(event.created),
+        require_moment(event.created),
         resource.name if resource else None,
         subject.id,
         headers.received_at_ms,
@@ -199,6 +200,20 @@ def _why_to_ask(event: Event, resource: Resource) -> str | None:
     return "fields that no event has" if resource.expand and not is_deletion(event.type) else None
 
 
+def require_timely(parsed: Parsed, now: float) -> Parsed:
+    """Return what a record asks for, if it does not claim to come from the future; raise `MessageError`.
+
+    `now` is in Unix seconds.
+    """
+    for moment in (
+        parsed.record.stamp if parsed.record else 0,
+        parsed.part.stamp if parsed.part else 0,
+        parsed.event.created if parsed.event else 0,
+    ):
+        require_past(moment, now)
+    return parsed
+
+
 def _previous(event: Event) -> bytes | None:
     told = bytes(event.data.previous_attributes)
     return told if told.startswith(b"{") else None
@@ -230,14 +245,18 @@ def _named_id(row: Resource, fields: dict[str, msgspec.Raw]) -> str:
     if row.has_created_filter and not row.events:
         return NEWEST_OF_LIST  # one page of the list costs less than a call for each object
     named = bytes(fields.get(row.object, msgspec.Raw(b"null")))
-    return msgspec.json.decode(named, type=str) if named.startswith(b'"') else NEWEST_OF_LIST
+    object_id = msgspec.json.decode(named, type=str) if named.startswith(b'"') else ""
+    return object_id if is_object_id(object_id) else NEWEST_OF_LIST
 
 
 def _split_children(value: bytes) -> tuple[bytes, ...]:
     try:
-        return tuple(bytes(raw) for raw in _CHILDREN.decode(value).data)
+        bodies = tuple(bytes(raw) for raw in _CHILDREN.decode(require_json(value)).data)
+        for body in bodies:
+            require_object_id(parse_item(body).id or "")
     except (msgspec.DecodeError, RecursionError) as error:
         raise MessageError(f"The part of a child set does not parse: {error}.") from error
+    return bodies
 
 
 def _text(body: bytes) -> bytes:
@@ -250,16 +269,12 @@ def _text(body: bytes) -> bytes:
 
 def _object(body: bytes, *, is_deleted: bool) -> bytes:
     """Return the body of an object; of one that is gone it may be empty."""
-    if not body.lstrip().startswith(b"{") and not (is_deleted and not body):
-        _text(body)
+    _text(body)
+    if is_deleted and not body:
+        return body
+    if not body.lstrip().startswith(b"{"):
         raise MessageError("The body is no JSON object.")
-    return _text(body)
-
-
-def _moment(second: int) -> int:
-    if not 0 <= second <= LAST_SECOND:
-        raise MessageError(f"{str(second)[:30]} is no moment in Unix seconds.")
-    return second
+    return require_json(body)
 
 
 def _known(rows: Mapping[str, T], name: str) -> T:
@@ -272,17 +287,6 @@ def _known(rows: Mapping[str, T], name: str) -> T:
 def has_nul(body: bytes) -> bool:
     """Tell whether a text of the body may hold a NUL, which most destinations can't keep."""
     return b"\\u0000" in body
-
-
-def is_odd(body: bytes) -> bool:
-    """Tell whether a body has what destinations are known to refuse: a NUL, or what is no JSON."""
-    if has_nul(body):
-        return True
-    try:
-        _FIELDS.decode(body)
-    except (msgspec.DecodeError, RecursionError):
-        return bool(body)
-    return False
 
 
 def positions(parsed: Iterable[Parsed]) -> dict[tuple[str, int], int]:

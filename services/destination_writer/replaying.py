@@ -133,7 +133,7 @@ class Replaying:
             plan = plan_of(letter, topic_prefix=self._prefix, now=self._now())
             owner = owners.get(letter.connection_id or "")
             if plan.way is Way.ACCEPT and owner:
-                _accept(letter, owner, tally)
+                _accept(letter, owner, tally, self._now())
             else:
                 _follow(plan, letter, tally)
         return tally
@@ -162,10 +162,10 @@ class Replaying:
         )
 
 
-def _accept(letter: KeptLetter, owner: KnownOwner, tally: Tally) -> None:
+def _accept(letter: KeptLetter, owner: KnownOwner, tally: Tally, now: float) -> None:
     """Judge a webhook as the gateway does."""
     try:
-        key = find_key(letter.body, owner)
+        key = find_key(letter.body, owner, now=now)
     except MessageError as error:
         tally.refused.append((letter.id, *describe(error)))
         return

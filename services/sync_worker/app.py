@@ -36,7 +36,7 @@ from services.sync_worker.slices import Slices
 from shared.background import open_state, run_beside, until_available
 from shared.broker_log import CurrentLog
 from shared.connections import ConnectionStore
-from shared.consumers import Membership, consuming, make_broker, subscribe
+from shared.consumers import Membership, Rejection, consuming, make_broker, subscribe
 from shared.crypto import make_id
 from shared.db import Pool, is_ready
 from shared.heartbeat import watched
@@ -104,7 +104,7 @@ class Worker:
         schedule = Schedule(pool, connections, syncs, interval_seconds=settings.reconcile_seconds)
         broker = make_broker(settings)
         commands = Handlers(completion, wake).take_commands
-        self._membership = subscribe(broker, settings, COMMANDS, commands, producer=producer)
+        self._membership = subscribe(broker, settings, commands, rejection=Rejection(producer, COMMANDS))
         async with asyncio.TaskGroup() as tasks:
             for _ in range(settings.fetchers):
                 tasks.create_task(watched(backfill.run(wake)))

@@ -128,7 +128,7 @@ class Intake:
             livemode=endpoint.livemode,
         )
         try:
-            key = find_key(body, endpoint)
+            key = find_key(body, endpoint, now=received_at)
         except MessageError as error:
             await self._quarantine(body, headers, error)
             return "quarantined"

@@ -8,6 +8,7 @@ from typing import Any
 
 from services.connection_api.rest.models import LetterAnswer, LetterChoice, LetterDetailAnswer, LetterGroupAnswer
 from shared.audit import Actor, append
+from shared.bounds import LONGEST_ID
 from shared.db import Pool, Row, affected, database_errors, transaction
 from shared.dead_letters import take_turn
 from shared.errors import NotFoundError
@@ -15,8 +16,10 @@ from shared.letter_choice import OF_SYNC, PREFIX, condition_of, number_of
 from shared.log import mask
 
 LONGEST_BODY = 64 * 1024  # bytes that are shown
-COLUMNS = """id, group_id, stage, code, reason, connection_id, destination_id, resource, object_id, topic, partition,
-             record_offset, attempts, first_seen_at, last_seen_at, replay_id"""
+# Letters that were kept before ids were bounded may have very long ones.
+COLUMNS = f"""id, group_id, stage, code, reason, connection_id, destination_id, resource,
+              left(object_id, {LONGEST_ID}) AS object_id, topic, partition, record_offset, attempts, first_seen_at,
+              last_seen_at, replay_id"""
 LETTERS = "SELECT " + COLUMNS + " FROM dead_letters WHERE {filters} ORDER BY id DESC LIMIT $1"
 LETTER = f"""
 SELECT {COLUMNS}, headers, length(body) AS size, substr(body, 1, {LONGEST_BODY}) AS body FROM dead_letters WHERE id = $1

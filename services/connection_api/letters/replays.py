@@ -95,16 +95,16 @@ class Replays:
         if plan.way is Way.NONE:
             raise NotReplayableError(plan.reason)
         if plan.way is Way.ACCEPT:
-            await _require_acceptable(db, letters[0])
+            await _require_acceptable(db, letters[0], self._now())
 
 
-async def _require_acceptable(db: Connection, letter: KeptLetter) -> None:
+async def _require_acceptable(db: Connection, letter: KeptLetter, now: float) -> None:
     """Judge a webhook as the gateway does; raise `NotReplayableError` with its reason."""
     owner = await db.fetchrow(OWNER, letter.connection_id)
     if owner is None:
         raise NotReplayableError("Its connection is gone.")
     try:
-        find_key(letter.body, KnownOwner(**owner))
+        find_key(letter.body, KnownOwner(**owner), now=now)
     except MessageError as error:
         raise NotReplayableError(f"It still can't be used: {error.message}") from error
 

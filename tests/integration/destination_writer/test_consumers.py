@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from faststream.kafka import KafkaBroker
 
 from services.destination_writer.settings import WriterSettings
-from shared.consumers import BatchHandler, consuming, make_broker, subscribe
+from shared.consumers import BatchHandler, Rejection, consuming, make_broker, subscribe
 from shared.dead_letters import parse_dead_letter
 from shared.errors import DatabaseUnavailableError, MessageError
 from shared.kafka import Outgoing, Producer, ensure_topics
@@ -47,7 +47,7 @@ async def publish(producer: Producer, first: int, count: int) -> None:
 async def member(settings: WriterSettings, producer: Producer, handle: BatchHandler) -> AsyncIterator[KafkaBroker]:
     """Run one member of the group."""
     broker = make_broker(settings)
-    subscribe(broker, settings, EVENTS, handle, producer=producer, batch_size=10)
+    subscribe(broker, settings, handle, rejection=Rejection(producer, EVENTS), batch_size=10)
     task = asyncio.create_task(consuming(broker))
     try:
         yield broker

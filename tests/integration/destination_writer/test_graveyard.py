@@ -110,3 +110,23 @@ async def test_first_pages_of_a_hundred_thousand_letters_come_at_once(graveyard:
         started = time.perf_counter()
         await state.pool.fetch(sql)
         assert time.perf_counter() - started < 0.1, sql
+
+
+async def test_letter_with_values_beyond_every_bound_is_kept_cut(graveyard: Graveyard, state: State) -> None:
+    odd = DeadLetter(
+        "p" * 5000,
+        "c" * 5000,
+        "r\0" * 5000,
+        b"{",
+        "con_1",
+        "d" * 5000,
+        "t" * 5000,
+        0,
+        1,
+        b"con_1:" + b"i" * 300_000,
+        (("connection", b"con_1"), ("resource", b"x" * 300_000), *((f"h{n}", b"y" * 5000) for n in range(100))),
+    )
+    await graveyard.keep([odd, letter(2)])
+    assert await state.value("SELECT count(*) FROM dead_letters") == 2
+    assert await state.value("SELECT max(length(d::text)) FROM dead_letters d") < 20_000
+    assert await state.value("SELECT max(length(object_id)) FROM dead_letters") == 255

@@ -13,11 +13,12 @@ from services.destination_writer.graveyard import Graveyard
 from services.destination_writer.handlers import SNAPSHOT_DEADLINE, Handlers
 from services.destination_writer.ledger import Ledger
 from services.destination_writer.records import Parsed, positions
+from shared.consumers import Rejection
 from shared.dead_letters import DeadLetter, parse_dead_letter
 from shared.errors import DatabaseUnavailableError, KafkaUnavailableError
 from shared.kafka import Producer
 from shared.messages import Origin, RecordHeaders
-from shared.topics import DEAD_LETTERS
+from shared.topics import DEAD_LETTERS, EVENTS, SNAPSHOTS
 from tests.factories import make_message
 from tests.fakes import FakeProducer
 
@@ -66,7 +67,8 @@ def handlers(parts: Parts, producer: FakeProducer) -> Handlers:
         cast(Dispatch, parts),
         cast(Ledger, parts),
         cast(Graveyard, parts),
-        cast(Producer, producer),
+        events=Rejection(cast(Producer, producer), EVENTS),
+        snapshots=Rejection(cast(Producer, producer), SNAPSHOTS),
         event_deadline_seconds=0.5,
     )
 

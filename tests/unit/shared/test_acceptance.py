@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from contextlib import suppress
 from typing import Any
@@ -12,10 +13,11 @@ from hypothesis import strategies as st
 
 from shared.acceptance import find_key
 from shared.errors import MessageError
-from tests.unit.webhook_gateway.webhooks import ENDPOINT, make_body, make_event
+from tests.unit.webhook_gateway.webhooks import ENDPOINT, NOW, make_body, make_event
 
 THIN = {"id": "evt_1", "object": "v2.core.event", "type": "v1.customer.created", "created": "2026-11-01T00:00:00Z"}
 DEEP = b"[" * 100_000 + b"]" * 100_000
+NESTED: Any = functools.reduce(lambda inner, _: [inner], range(300), 1)
 
 
 def with_object(**fields: Any) -> bytes:
@@ -23,7 +25,7 @@ def with_object(**fields: Any) -> bytes:
 
 
 def test_versions_of_an_object_meet_under_one_key() -> None:
-    assert find_key(make_body(), ENDPOINT) == b"con_1:cus_1"
+    assert find_key(make_body(), ENDPOINT, now=NOW) == b"con_1:cus_1"
 
 
 @pytest.mark.parametrize(
@@ -37,17 +39,33 @@ def test_versions_of_an_object_meet_under_one_key() -> None:
     ],
 )
 def test_what_is_new_or_unknown_is_published_like_the_rest(fields: dict[str, Any]) -> None:
-    assert find_key(make_body(**fields), ENDPOINT) == b"con_1:cus_1"
+    assert find_key(make_body(**fields), ENDPOINT, now=NOW) == b"con_1:cus_1"
 
 
 def test_preview_of_an_invoice_is_not_kept() -> None:
     body = make_body(type="invoice.upcoming", data={"object": {"object": "invoice"}})
-    assert find_key(body, ENDPOINT) is None
+    assert find_key(body, ENDPOINT, now=NOW) is None
 
 
 @pytest.mark.parametrize("subject", [{"object": "balance"}, {"object": "tax.settings"}])
 def test_event_about_what_has_no_id_is_published_as_a_hint(subject: dict[str, Any]) -> None:
-    assert find_key(make_body(type="balance.available", data={"object": subject}), ENDPOINT) == b"con_1:evt_1"
+    assert find_key(make_body(type="balance.available", data={"object": subject}), ENDPOINT, now=NOW) == b"con_1:evt_1"
+
+
+@pytest.mark.parametrize("subject", [{"object": "brand_new_thing"}, {"object": "refund_destination", "id": None}])
+def test_event_about_what_is_not_kept_needs_no_id(subject: dict[str, Any]) -> None:
+    assert find_key(make_body(type="brand.new", data={"object": subject}), ENDPOINT, now=NOW) == b"con_1:evt_1"
+
+
+@pytest.mark.parametrize("object_id", ["SUMMER 26 %", "Größe/XL", "夏" * 255, ".", "a:b", "x" * 255])
+def test_ids_that_merchants_choose_pass(object_id: str) -> None:
+    body = with_object(object="coupon", id=object_id)
+    assert find_key(body, ENDPOINT, now=NOW) == f"con_1:{object_id}".encode()
+
+
+@pytest.mark.parametrize("created", [0, int(NOW) - 3 * 86_400, int(NOW) + 300, int(NOW) + 3600])
+def test_an_old_event_and_a_clock_that_is_a_little_ahead_pass(created: int) -> None:
+    assert find_key(make_body(created=created), ENDPOINT, now=NOW)
 
 
 @pytest.mark.parametrize(
@@ -73,14 +91,27 @@ def test_event_about_what_has_no_id_is_published_as_a_hint(subject: dict[str, An
         ("thin_event", json.dumps(THIN).encode()),
         ("object_id_missing", with_object(object="customer")),
         ("object_id_missing", with_object(object="customer", id="")),
-        ("object_id_missing", with_object(object="brand_new_thing")),
+        ("out_of_bounds", make_body(id="evt_" + "7" * 252)),
+        ("out_of_bounds", make_body(id="evt_1\0")),
+        ("out_of_bounds", make_body(id="evt 1")),
+        ("out_of_bounds", make_body(type="x" * 101)),
+        ("out_of_bounds", make_body(type="customer updated")),
+        ("out_of_bounds", make_body(type="")),
+        ("out_of_bounds", with_object(object="customer", id="c" * 256)),
+        ("out_of_bounds", with_object(object="coupon", id="ab\0c")),
+        ("out_of_bounds", with_object(object="coupon", id="ab\nc")),
+        ("out_of_bounds", make_body(created=int(NOW) + 3602)),
+        ("out_of_bounds", make_body(created=4_102_444_800)),
+        ("out_of_bounds", make_body(created=-1)),
+        ("out_of_bounds", make_body(created=10**20)),
+        ("out_of_bounds", with_object(id="cus_1", object="customer", metadata=NESTED)),
         ("wrong_mode", make_body(livemode=False)),
         ("wrong_account", make_body(account="acct_2")),
     ],
 )
 def test_unusable_body_is_told_by_its_code(code: str, body: bytes) -> None:
     with pytest.raises(MessageError) as raised:
-        find_key(body, ENDPOINT)
+        find_key(body, ENDPOINT, now=NOW)
     assert raised.value.code == code
     assert raised.value.message
 
@@ -95,7 +126,7 @@ json_values = st.recursive(
 @given(st.one_of(st.binary(), json_values.map(json.dumps).map(str.encode)))
 def test_any_body_is_either_used_or_refused_with_a_reason(body: bytes) -> None:
     with suppress(MessageError):
-        find_key(body, ENDPOINT)
+        find_key(body, ENDPOINT, now=NOW)
 
 
 @given(
@@ -103,4 +134,4 @@ def test_any_body_is_either_used_or_refused_with_a_reason(body: bytes) -> None:
 )
 def test_any_field_of_an_event_may_be_odd(fields: dict[str, Any]) -> None:
     with suppress(MessageError):
-        find_key(json.dumps(make_event(**fields)).encode(), ENDPOINT)
+        find_key(json.dumps(make_event(**fields)).encode(), ENDPOINT, now=NOW)

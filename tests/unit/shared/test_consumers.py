@@ -11,9 +11,12 @@ from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError
 from faststream.kafka.message import KafkaMessage
 
-from shared.consumers import HAND_BACK_AFTER, settle, settle_message
+from shared.consumers import HAND_BACK_AFTER, LEAST, TRICKLE, HeldError, Rejection, settle, settle_message
 from shared.errors import DatabaseUnavailableError, KafkaUnavailableError, MessageError, StripeRateLimitedError
+from shared.kafka import Producer
+from shared.topics import DEAD_LETTERS, EVENTS
 from tests.factories import make_message
+from tests.fakes import FakeProducer
 
 
 class FakeMessage:
@@ -203,3 +206,119 @@ async def test_nothing_is_handled_of_an_empty_batch() -> None:
         raise AssertionError
 
     await settle([], fail, fail)
+
+
+def sent_by(connection_id: str, offset: int) -> ConsumerRecord:
+    return make_message(offset=offset, headers=[("connection", connection_id.encode())])
+
+
+class Topic:
+    """A topic whose records of the connections in `broken` can't be used."""
+
+    def __init__(self, *broken: str) -> None:
+        self.broken = set(broken)
+        self.time = Time()
+        self.producer = FakeProducer()
+        self.rejection = Rejection(cast(Producer, self.producer), EVENTS, clock=self.time)
+        self.handled: list[int] = []
+        self.offset = 0
+
+    async def handle(self, records: Sequence[ConsumerRecord]) -> None:
+        if any(dict(record.headers)["connection"].decode() in self.broken for record in records):
+            raise MessageError
+        self.handled += [record.offset for record in records]
+
+    async def watched(self, records: Sequence[ConsumerRecord]) -> None:
+        await self.rejection.watch(self.handle, records)
+
+    async def take(self, *connections: str) -> FakeMessage:
+        """Settle a batch with a record of each of the connections."""
+        records = [sent_by(one, self.offset + number) for number, one in enumerate(connections)]
+        self.offset += len(records)
+        message = FakeMessage(records, [])
+        await settle_message(
+            cast(KafkaMessage, message), self.watched, self.rejection.reject, clock=self.time, sleep=self.time.sleep
+        )
+        return message
+
+    @property
+    def letters(self) -> int:
+        return len(self.producer.records(DEAD_LETTERS))
+
+
+async def test_topic_whose_records_nearly_all_fail_waits_instead_of_becoming_dead_letters() -> None:
+    topic = Topic("con_1", "con_2")
+    for _ in range(LEAST):
+        await topic.take("con_1", "con_2")
+    assert topic.letters <= LEAST + topic.time.now / TRICKLE + 1  # and not one for each of the 200 records
+    topic.time.now += TRICKLE
+    message = await topic.take("con_1")
+    assert message.log == ["commit"]  # one a minute still ends, so that nothing stands still for ever
+    message = await topic.take("con_1")
+    assert (message.log, message.positions) == ([], {TopicPartition("events", 0): topic.offset - 1})
+
+
+async def test_what_waited_is_delivered_once_the_fault_is_mended() -> None:
+    topic = Topic("con_1", "con_2")
+    for _ in range(LEAST):
+        await topic.take("con_1", "con_2")
+    letters = topic.letters
+    topic.broken.clear()
+    message = await topic.take("con_1", "con_2")
+    assert (message.log, topic.letters) == (["commit"], letters)
+
+
+@pytest.mark.parametrize("broken", [["con_1"], ["con_1", "con_2"]])
+async def test_connections_whose_records_fail_hold_nobody_else_up(broken: list[str]) -> None:
+    topic = Topic(*broken)
+    for _ in range(3 * LEAST):
+        message = await topic.take(*broken, *broken, "con_9", *broken)
+        assert message.log == ["commit"]
+    assert len(topic.handled) == 3 * LEAST
+
+
+async def test_a_record_that_can_be_used_passes_while_others_are_held() -> None:
+    topic = Topic("con_1", "con_2")
+    for _ in range(LEAST):
+        await topic.take("con_1", "con_2")
+    message = await topic.take("con_1", "con_9", "con_2")
+    assert message.log == ["commit"]  # con_9 shows that not every connection fails, so the others may end
+    assert topic.handled == [topic.offset - 2]
+
+
+async def test_only_connection_there_is_waits_too_until_another_one_comes() -> None:
+    topic = Topic("con_1")
+    for _ in range(LEAST + 20):
+        await topic.take("con_1")
+    assert topic.letters < LEAST + 20
+    await topic.take("con_1", "con_2")
+    assert (await topic.take("con_1")).log == ["commit"]
+
+
+async def test_handler_that_holds_some_records_has_the_others_done_and_those_alone_tried_again(run: Run) -> None:
+    tried: list[list[int]] = []
+
+    async def handle(records: Sequence[ConsumerRecord]) -> None:
+        tried.append([record.offset for record in records])
+        if len(tried) < 3:
+            raise HeldError("They wait.", records[1:2])
+
+    run.message = FakeMessage([make_message(offset=offset) for offset in range(3)], run.log)
+    await settle_message(cast(KafkaMessage, run.message), handle, run.reject, clock=run.time, sleep=run.time.sleep)
+    assert (tried, run.log) == ([[0, 1, 2], [1]], ["commit"])
+
+
+async def test_dead_letter_that_can_not_be_kept_waits_and_becomes_no_other_one() -> None:
+    producer, kept, log = FakeProducer(), list[int](), list[str]()
+    rejection = Rejection(cast(Producer, producer), DEAD_LETTERS)
+
+    async def keep(records: Sequence[ConsumerRecord]) -> None:
+        if any(record.offset == 2 for record in records):
+            raise ValueError("It can't be kept.")
+        kept.extend(record.offset for record in records)
+
+    time = Time()
+    message = FakeMessage([make_message(offset=offset, topic="dead") for offset in range(5)], log)
+    await settle_message(cast(KafkaMessage, message), keep, rejection.reject, clock=time, sleep=time.sleep)
+    assert (kept, producer.published, log) == ([0, 1, 3, 4], [], [])
+    assert message.positions == {TopicPartition("dead", 0): 0}

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.bounds import LAST_NUMBER, LAST_SECOND, is_object_id
 from shared.errors import MessageError
 from shared.messages import EventHeaders, Origin, RecordHeaders, RequestSync, parse_command, parse_event
 from shared.stripe_pages import parse_item
@@ -21,6 +22,7 @@ EVENT: dict[str, Any] = {
     "created": 1_750_000_000,
     "data": {"object": {"id": "ch_1", "object": "charge"}},
 }
+CONNECTIONS = st.from_regex(r"con_[a-z0-9]{1,20}", fullmatch=True)
 NAMES = st.text(alphabet=st.characters(exclude_categories=["Cs"]), min_size=1)
 
 
@@ -82,13 +84,13 @@ def test_a_deleted_object_says_so() -> None:
 @given(
     st.builds(
         RecordHeaders,
-        NAMES,
+        CONNECTIONS,
         NAMES,
         st.integers(),
         st.sampled_from(Origin),
-        slice_id=st.none() | st.integers(),
+        slice_id=st.none() | st.integers(0, LAST_NUMBER),
         is_deleted=st.booleans(),
-        parent_id=st.none() | NAMES,
+        parent_id=st.none() | NAMES.filter(is_object_id),
         is_complete=st.booleans(),
     )
 )
@@ -96,7 +98,7 @@ def test_the_headers_of_a_record_come_back(headers: RecordHeaders) -> None:
     assert RecordHeaders.decode(headers.encode()) == headers
 
 
-@given(NAMES, st.integers())
+@given(CONNECTIONS, st.integers(0, LAST_SECOND * 1000))
 def test_the_headers_of_an_event_come_back(connection_id: str, received_at_ms: int) -> None:
     headers = EventHeaders(connection_id, received_at_ms)
     assert EventHeaders.decode(headers.encode()) == headers
