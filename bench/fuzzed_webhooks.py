@@ -43,6 +43,7 @@ ENDPOINT = "INSERT INTO webhook_endpoints (id, connection_id, url) VALUES ('we_1
 SIGNING = "INSERT INTO webhook_secrets (endpoint_id, secret) VALUES ('we_1', $1)"
 REPORTED = "SELECT coalesce(sum(next_offset), 0)::bigint FROM writer_progress WHERE topic = $1"
 LETTERS = "SELECT code, sum(letters)::bigint FROM dead_letter_groups GROUP BY 1 ORDER BY 2 DESC"
+PREPARED = "SELECT to_regclass('copy.customers') IS NOT NULL"
 GOOD = "SELECT count(*) FROM copy.customers WHERE id LIKE 'cus_good%'"
 
 
@@ -88,6 +89,7 @@ async def run(world: World, webhooks: int, seed: int) -> bool:
         TestServer(create_app(settings)) as server,
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as session,
     ):
+        await eventually(world.has(PREPARED, True), within=PATIENCE)
         started = time.monotonic()
         answers, good = await send(session, server.make_url("/"), webhooks, seed)
         took = time.monotonic() - started

@@ -14,8 +14,8 @@ from services.destination_writer.records import parse_live, require_timely
 from services.webhook_gateway.app import create_app
 from services.webhook_gateway.endpoints import EndpointCache
 from shared.bounds import LONGEST_ID
+from shared.endpoint_secrets import Endpoint
 from shared.topics import DEAD_LETTERS, EVENTS
-from shared.webhook_endpoints import Endpoint
 from tests.factories import make_message
 from tests.fakes import FakeProducer
 from tests.fuzzed_webhooks import make_webhook
