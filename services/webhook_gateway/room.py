@@ -34,5 +34,9 @@ class Room:
 
     def require(self, size: int) -> None:
         """Raise `CrowdedError` where there is no room for `size` bytes."""
-        if self._taken + size > self._size:
+        if not self.has(size):
             raise CrowdedError
+
+    def has(self, size: int) -> bool:
+        """Tell whether there is room for `size` bytes."""
+        return self._taken + size <= self._size

@@ -1,14 +1,14 @@
 """The one route: read the bytes, verify them, publish them, answer.
 
 A stranger costs as little as can be, and learns nothing: what can't be signed by Stripe is refused before its body is
-read, the body for an endpoint that does not exist is read and thrown away, and only bodies of endpoints that do exist
-take room in memory.
+read, the body for an endpoint that does not exist is read like any other and thrown away, and such bodies take little
+room in memory, however many there are.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from aiohttp import web
 from pydantic import SecretStr
@@ -32,6 +32,7 @@ from shared.topics import EVENTS
 PATH = "/webhooks/stripe/{endpoint}"
 SIGNATURE_HEADER = "Stripe-Signature"
 ROOM = 64 * 1024 * 1024  # bytes of bodies that are under way
+ROOM_ASIDE = 8 * 1024 * 1024  # bytes of bodies for endpoints that don't exist
 NOBODYS_SECRET = SecretStr("whsec_of_nobody")
 
 
@@ -60,6 +61,7 @@ class Intake:
         self._now = now
         self._counts = counts
         self._room = Room(room_bytes)
+        self._room_aside = Room(ROOM_ASIDE)
         self._ration = Ration()
         self._body_timeout = body_timeout_seconds
 
@@ -89,10 +91,10 @@ class Intake:
         try:
             claim = read_claim(request.headers.get(SIGNATURE_HEADER, ""), received_at)
             if endpoint is None:
-                await self._read_through(request, claim, size)
+                await self._read_for_nobody(request, claim, size)
                 raise SignatureError
             with self._room.taken(size):
-                body = await self._read_signed(request, claim, endpoint)
+                body = await self._read_signed(request, claim, endpoint.secrets)
                 self._counts.accept(endpoint.id)
                 return await self._pass_on(body, endpoint, received_at)
         except UnverifiedError as error:
@@ -102,9 +104,9 @@ class Intake:
             # Always the same, so that nobody learns which endpoints exist.
             raise SignatureError from error
 
-    async def _read_signed(self, request: web.Request, claim: Claim, endpoint: Endpoint) -> bytes:
-        """Return the body, if a secret of the endpoint signed it; raise `UnverifiedError`."""
-        proof, parts = Proof(claim, endpoint.secrets), list[bytes]()
+    async def _read_signed(self, request: web.Request, claim: Claim, secrets: Iterable[SecretStr]) -> bytes:
+        """Return the body, if one of the secrets signed it; raise `UnverifiedError`."""
+        proof, parts = Proof(claim, secrets), list[bytes]()
 
         def take(part: bytes) -> None:
             proof.feed(part)
@@ -114,10 +116,14 @@ class Intake:
         proof.require()
         return b"".join(parts)
 
-    async def _read_through(self, request: web.Request, claim: Claim, size: int) -> None:
-        """Do as for an endpoint that exists, so that no time tells that there is none; but keep nothing."""
+    async def _read_for_nobody(self, request: web.Request, claim: Claim, size: int) -> None:
+        """Do as for an endpoint that exists, so that no time tells that there is none; where many do, keep nothing."""
         self._room.require(size)
-        await read_body(request, self._body_timeout, Proof(claim, [NOBODYS_SECRET]).feed)
+        if self._room_aside.has(size):
+            with self._room_aside.taken(size):
+                await self._read_signed(request, claim, [NOBODYS_SECRET])
+        else:
+            await read_body(request, self._body_timeout, Proof(claim, [NOBODYS_SECRET]).feed)
 
     async def _pass_on(self, body: bytes, endpoint: Endpoint, received_at: float) -> str:
         """Publish what Stripe has signed; return what became of it."""

@@ -12,6 +12,7 @@ import pytest
 from services.webhook_gateway.bodies import MAX_BODY
 from services.webhook_gateway.endpoints import EndpointCache
 from services.webhook_gateway.refusing import Counts
+from services.webhook_gateway.room import Room
 from services.webhook_gateway.routes import PATH, Intake
 from shared.endpoint_secrets import Endpoint
 from shared.http import Access, add_route, make_app
@@ -137,7 +138,11 @@ async def test_bodies_of_an_endpoint_take_room_and_beyond_it_everybody_is_asked_
         await caller.close()
 
 
-async def test_bodies_for_nobody_take_no_room(gateway: Gateway) -> None:
+@pytest.mark.parametrize("aside", [0, 50_000_000])
+async def test_bodies_for_nobody_take_no_room_of_others(
+    gateway: Gateway, aside: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gateway.intake, "_room_aside", Room(aside))
     body = make_body().ljust(ROOM - 1000)
     strangers = [await gateway.open(STRANGER, body, sent=len(body) - 1) for _ in range(20)]
     small = make_body()
