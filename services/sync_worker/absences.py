@@ -9,10 +9,12 @@ from datetime import timedelta
 
 from services.sync_worker.clients import Clients
 from services.sync_worker.objects import Objects
+from services.sync_worker.retrying import ABSENT, Retrying
 from shared.background import repeat
 from shared.catalogue import BY_NAME
 from shared.connections import ConnectionStore
 from shared.db import Pool, Row, database_errors
+from shared.delays import Work
 from shared.errors import (
     KeyInvalidError,
     NotFoundError,
@@ -69,16 +71,26 @@ class Absences:
         return len(rows)
 
     async def _ask_all(self, connection_id: str, sync_id: str, rows: Sequence[Row]) -> None:
+        retrying = Retrying(
+            *(self._pool, Work.QUESTION, ABSENT + sync_id),
+            connection_id=connection_id,
+            sync_id=sync_id,
+            is_delayed=True,
+        )
         try:
             connection = await self._connections.get(connection_id)
-            async with self._clients.calling(connection) as api:
+            async with self._clients.calling(connection, on_failure=retrying.call_failed) as api:
                 try:
                     await asyncio.gather(*(self._ask(api, row) for row in rows))
                 finally:
                     with database_errors():
                         await self._pool.execute(COST, sync_id, api.calls.made, api.calls.rate_limited)
-        except (NotFoundError, TerminalError, TransientError) as error:
+            await retrying.went_on()
+        except TransientError as error:
             get_logger().warning("absences_delayed", connection=connection_id, reason=error.message)
+            await retrying.failed(error, LEASE.total_seconds())
+        except (NotFoundError, TerminalError) as error:
+            get_logger().warning("absences_left", connection=connection_id, reason=error.message)
 
     async def _ask(self, api: StripeApi, row: Row) -> None:
         try:

@@ -10,7 +10,7 @@ import aiohttp
 from aiohttp import web
 
 from services.sync_worker.absences import Absences
-from services.sync_worker.backfill import Backfill
+from services.sync_worker.backfill import URGENT, Backfill
 from services.sync_worker.broker import Broker
 from services.sync_worker.broker_watch import BrokerWatch
 from services.sync_worker.clients import Clients
@@ -48,6 +48,8 @@ from shared.syncs import SyncStore
 from shared.topics import COMMANDS
 from shared.webhook_endpoints import WebhookEndpoints
 
+KEPT_FOR_FEEDS = 2  # fetchers beside those of the settings: a long backfill never holds up what heals a gap
+
 
 class Worker:
     """What runs beside the probes."""
@@ -63,7 +65,7 @@ class Worker:
         settings = self._settings
         producer = Producer(settings)
         async with (
-            open_state(settings, pool_size=settings.fetchers + 10) as pool,
+            open_state(settings, pool_size=settings.fetchers + KEPT_FOR_FEEDS + 10) as pool,
             aiohttp.ClientSession() as session,
             aclosing(Broker(settings)) as kafka,
             aclosing(self._cluster),
@@ -108,6 +110,8 @@ class Worker:
         async with asyncio.TaskGroup() as tasks:
             for _ in range(settings.fetchers):
                 tasks.create_task(watched(backfill.run(wake)))
+            for _ in range(KEPT_FOR_FEEDS):
+                tasks.create_task(watched(backfill.run(wake, of=URGENT)))
             tasks.create_task(watched(completion.run(wake)))
             tasks.create_task(watched(DeliveryGaps(pool, connections, clients, gap_fill, syncs).run(wake)))
             tasks.create_task(watched(Refetch(pool, connections, clients, publisher, objects, faults).run()))

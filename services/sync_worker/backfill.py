@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from zlib import crc32
 
@@ -42,6 +42,9 @@ from shared.stripe_pages import Page, PageSize
 from shared.syncs import EVENT_FEED
 
 IDLE_INTERVAL = 0.5  # seconds between two looks for work
+TURN = 5  # pages of a list that are read before another connection has its turn
+FEED_TURN = 20  # of the event feed: what it has asked for would be asked for again
+URGENT = (EVENT_FEED, WEBHOOK_ENDPOINT)  # what heals missed webhooks: some fetchers do nothing else
 LONGEST_PAUSE = 15.0  # seconds until a slice that failed is tried again
 # Another worker goes on with the slice, its connection waits or was removed, or its key has to be renewed first.
 LEFT = (LeaseLostError, NotFoundError, KeyInvalidError, CallsStoppedError, ConnectionDisabledError)
@@ -75,12 +78,12 @@ class Backfill:
         self._sizes: dict[tuple[str, str], PageSize] = {}  # connection and resource → its pages
         self._failures: dict[int, int] = {}  # slice → how often it was put off in a row
 
-    async def run(self, wake: asyncio.Event) -> None:
-        """Fetch one slice after the other, for ever; `wake` ends a pause early."""
+    async def run(self, wake: asyncio.Event, *, of: Sequence[str] | None = None) -> None:
+        """Fetch one slice after the other, for ever, only of the resources `of` if given; `wake` ends a pause early."""
         failures = 0
         while True:
             try:
-                busy = await self.fetch_one()
+                busy = await self.fetch_one(of=of)
                 failures = 0
             except TransientError as error:  # of the database: what Stripe delays has been put off
                 get_logger().warning("slices_delayed", reason=error.message)
@@ -89,12 +92,12 @@ class Backfill:
             if not busy:
                 await _wait(wake, IDLE_INTERVAL)
 
-    async def fetch_one(self) -> bool:
+    async def fetch_one(self, *, of: Sequence[str] | None = None) -> bool:
         """Claim a slice and fetch it as far as it goes now; tell whether there was one.
 
         One that Stripe or Kafka delays is put off, with the delay noted, so that nobody waits for it.
         """
-        held = await self._slices.claim()
+        held = await self._slices.claim(of=of)
         if held is None:
             return False
         retrying = self._retrying(held)
@@ -126,7 +129,7 @@ class Backfill:
         await self._slices.postpone(held, pause)
 
     async def _fetch_unless_refused(self, held: Slice, connection: Connection, retrying: Retrying) -> None:
-        if held.resource not in (EVENT_FEED, WEBHOOK_ENDPOINT, *connection.resources):
+        if held.resource not in (*URGENT, *connection.resources):
             await self._slices.fail(held, code=NOT_SYNCED, cause="This is not synced any more.")
             return
         try:
@@ -236,7 +239,8 @@ class Backfill:
         end, cursor, cursor_created = None if held.is_newest else held.range_end, held.cursor, held.cursor_created
         size = self._sizes.setdefault((held.connection_id, held.resource), PageSize())
         is_last, pages = False, held.pages
-        while not is_last:
+        turn = held.pages + (FEED_TURN if held.resource == EVENT_FEED else TURN)
+        while not is_last and pages < turn:  # then the slice is given back: another connection may wait
             made, limited = api.calls.made, api.calls.rate_limited
             parameters = list_parameters(held.resource, held.walk, start=start, end=end, cursor=cursor)
             try:

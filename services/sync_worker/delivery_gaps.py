@@ -19,7 +19,7 @@ from shared.catalogue import BY_NAME
 from shared.connections import Connection, ConnectionStore, hold
 from shared.db import Connection as Database
 from shared.db import Pool, Row, database_errors, in_transaction
-from shared.errors import NotFoundError, TerminalError, TransientError
+from shared.errors import NotFoundError, StripeUnavailableError, TerminalError, TransientError
 from shared.log import get_logger
 from shared.syncs import Kind, SyncStore
 
@@ -115,7 +115,7 @@ class DeliveryGaps:
         for connection_id, gaps in by_connection.items():
             try:
                 await self._fill(await self._connections.get(connection_id), gaps)
-            except (NotFoundError, TerminalError) as error:
+            except (NotFoundError, TerminalError, StripeUnavailableError) as error:  # of this connection alone
                 get_logger().warning("delivery_gap_delayed", connection=connection_id, reason=error.message)
         return len(rows)
 

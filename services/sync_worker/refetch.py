@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from datetime import timedelta
 
@@ -34,17 +34,37 @@ from shared.stripe_api import StripeApi
 POLL_INTERVAL = 0.25  # seconds
 BATCH = 5  # questions that are claimed together
 BATCHES = 4  # that are answered at the same time: a slow answer of Stripe holds up its own batch alone
+MOST_OF_ONE = BATCH * (BATCHES - 1)  # questions of one connection at a time: the others always find room
 LEASE = timedelta(seconds=15)  # a question that is answered twice changes no row
 LONGEST_PAUSE = 300.0  # seconds
 TAIL_PAUSE = 5.0  # seconds between two readings of the newest of a list that is asked for all the time
 
+# Connections take turns: each has its first question before one has its second, and those that are being answered
+# count. Whose questions wait is found by steps in an index.
 CLAIM = """
+WITH RECURSIVE owners AS (
+    (SELECT connection_id FROM refetches ORDER BY connection_id LIMIT 1)
+    UNION ALL
+    SELECT n.* FROM owners o CROSS JOIN LATERAL (
+        SELECT connection_id FROM refetches WHERE connection_id > o.connection_id ORDER BY connection_id LIMIT 1) n
+), due AS (
+    SELECT f.*, coalesce(($5::jsonb ->> c.id)::int, 0) + row_number() OVER (PARTITION BY c.id ORDER BY f.due_at) AS turn
+    FROM owners o JOIN connections c ON c.id = o.connection_id AND c.state = 'active'
+    CROSS JOIN LATERAL (
+        SELECT q.connection_id, q.resource, q.object_id, q.due_at FROM refetches q
+        WHERE q.connection_id = c.id AND q.due_at <= now() AND (q.lease_until IS NULL OR q.lease_until < now())
+          AND NOT EXISTS (SELECT FROM resource_faults x WHERE x.connection_id = c.id AND x.resource = q.resource)
+        ORDER BY q.due_at LIMIT $1) f
+), chosen AS (
+    SELECT connection_id, resource, object_id FROM due WHERE turn <= $3
+    ORDER BY turn, array_position($4::text[], connection_id) NULLS FIRST, due_at LIMIT $1
+)
 UPDATE refetches r SET lease_until = now() + $2::interval, attempts = attempts + 1
 WHERE (connection_id, resource, object_id) IN (
-    SELECT f.connection_id, f.resource, f.object_id FROM refetches f JOIN connections c ON c.id = f.connection_id
-    WHERE f.due_at <= now() AND (f.lease_until IS NULL OR f.lease_until < now()) AND c.state = 'active'
-      AND NOT EXISTS (SELECT FROM resource_faults x WHERE x.connection_id = c.id AND x.resource = f.resource)
-    ORDER BY f.due_at LIMIT $1 FOR UPDATE OF f SKIP LOCKED
+    SELECT f.connection_id, f.resource, f.object_id
+    FROM refetches f JOIN chosen d USING (connection_id, resource, object_id)
+    WHERE f.lease_until IS NULL OR f.lease_until < now()
+    ORDER BY f.connection_id, f.resource, f.object_id FOR UPDATE OF f SKIP LOCKED
 )
 RETURNING connection_id, resource, object_id, generation, attempts
 """
@@ -70,6 +90,9 @@ class Refetch:
     ) -> None:
         self._pool = pool
         self._publisher = publisher
+        self._served: dict[str, None] = {}  # connections whose questions were claimed here, the latest last
+        self._answering: Counter[str] = Counter()  # connection → its questions that are being answered here
+        self._claiming = asyncio.Lock()
         self._connections = connections
         self._clients = clients
         self._objects = objects
@@ -82,14 +105,28 @@ class Refetch:
                 tasks.create_task(repeat(self.answer_due, interval_seconds=POLL_INTERVAL, delayed="refetch_delayed"))
 
     async def answer_due(self) -> int:
-        """Answer the questions that are due, once; return how many there were."""
-        with database_errors():
-            rows = await self._pool.fetch(CLAIM, BATCH, LEASE)
+        """Answer questions that are due, once; return how many there were."""
+        rows = await self._claim()
         by_connection: dict[str, list[Row]] = defaultdict(list)
         for row in rows:
             by_connection[row["connection_id"]].append(row)
-        await asyncio.gather(*(self._answer_all(connection_id, some) for connection_id, some in by_connection.items()))
+        try:
+            await asyncio.gather(*(self._answer_all(one, some) for one, some in by_connection.items()))
+        finally:
+            self._answering.subtract({one: len(some) for one, some in by_connection.items()})
         return len(rows)
+
+    async def _claim(self) -> list[Row]:
+        """Return questions that are to be answered now, and count them."""
+        async with self._claiming:
+            turns = list(self._served), {one: count for one, count in self._answering.items() if count}
+            with database_errors():
+                rows = list(await self._pool.fetch(CLAIM, BATCH, LEASE, MOST_OF_ONE, *turns))
+            for row in rows:
+                self._answering[row["connection_id"]] += 1
+                self._served.pop(row["connection_id"], None)
+                self._served[row["connection_id"]] = None
+        return rows
 
     async def _answer_all(self, connection_id: str, rows: Sequence[Row]) -> None:
         try:

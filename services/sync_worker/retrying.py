@@ -11,6 +11,7 @@ from shared.log import get_logger
 
 SOON = 5.0  # seconds: a call that fails this early for the first time is tried again before anybody would read of it
 FEED = "feed:"  # begins the id of what polls for a connection's events
+ABSENT = "absent:"  # begins the id of a sync's questions about what no list has shown
 
 # What has ended, waits for a person, or was taken over by a removal is not tried again.
 FORGET = (
@@ -24,8 +25,13 @@ FORGET = (
     DELETE FROM delays d WHERE d.work = 'slice' AND starts_with(d.work_id, '{FEED}') AND NOT EXISTS (
         SELECT FROM connections c WHERE c.id = d.connection_id AND c.state = 'active')
     """,
-    """
-    DELETE FROM delays d WHERE d.work = 'question' AND NOT EXISTS (
+    f"""
+    DELETE FROM delays d WHERE d.work = 'question' AND starts_with(d.work_id, '{ABSENT}') AND NOT EXISTS (
+        SELECT FROM differences f JOIN connections c ON c.id = f.connection_id
+        WHERE f.sync_id = d.sync_id AND f.status = 'absent' AND c.state = 'active')
+    """,
+    f"""
+    DELETE FROM delays d WHERE d.work = 'question' AND NOT starts_with(d.work_id, '{ABSENT}') AND NOT EXISTS (
         SELECT FROM refetches f JOIN connections c ON c.id = f.connection_id
         WHERE f.connection_id = d.connection_id AND c.state = 'active'
           AND d.work_id = f.connection_id || ':' || f.resource || ':' || f.object_id)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from services.sync_worker.absences import Absences
+from services.sync_worker.retrying import forget_ended
+from shared.delays import delays_of_sync
 from shared.syncs import Kind
 from tests.integration.sync_worker.worlds import CONNECTION, World
 
@@ -52,3 +54,17 @@ async def test_a_paused_connection_is_not_asked_about(here: World) -> None:
     await here.pool.execute("UPDATE connections SET state = 'paused'")
     assert await absences.ask_due() == 0
     assert await found(here) == [("absent", False, False)]
+
+
+async def test_questions_that_stripe_does_not_answer_now_are_told_on_their_sync_until_it_does(here: World) -> None:
+    absences = await missed(here, "charge", "ch_gone")
+    [sync] = await here.syncs.list_newest()
+    await here.control("POST", "faults", {"http_500": 1.0})
+    await absences.ask_due()
+    await forget_ended(here.pool)
+    [delay] = await delays_of_sync(here.pool, sync.id)
+    assert (delay.code, delay.connection_id) == ("stripe_unavailable", CONNECTION)
+    await here.control("DELETE", "faults")
+    await here.pool.execute("UPDATE differences SET due_at = now()")
+    await absences.ask_due()
+    assert await delays_of_sync(here.pool, sync.id) == []

@@ -12,6 +12,7 @@ from shared.cleanups import CleanupStore, give_up_cleanups
 from shared.connections import State
 from shared.crypto import hash_token
 from shared.db import transaction
+from shared.delays import Work, delays_of_connection
 from shared.errors import ConflictError, NotFoundError
 from shared.removals import Step
 from shared.syncs import Kind
@@ -154,11 +155,14 @@ async def test_stripe_is_waited_for_while_it_is_away(here: World) -> None:
     waiting = await receipt(here)
     assert (waiting.is_done, waiting.steps) == (False, ())
     assert "Stripe does not answer" in (waiting.cause or "")
+    [delay] = [one for one in await delays_of_connection(here.pool, CONNECTION) if one.work is Work.REMOVAL]
+    assert (delay.work_id, delay.code) == (waiting.id, "stripe_unavailable")
     await here.control("DELETE", "faults")
     await free(here)
     await here.removing(patience=120).carry_out_one()
     assert (await receipt(here)).is_done
     assert await endpoints_at_stripe(here) == []
+    assert await delays_of_connection(here.pool, CONNECTION) == []
 
 
 async def test_stripe_is_not_waited_for_for_ever(here: World) -> None:
