@@ -331,3 +331,46 @@ async def test_each_attempt_waits_for_its_turn() -> None:
     async with calling(script) as api:
         await api.retrieve("/v1/charges/ch_1")
     assert len(script.endpoints) == 2
+
+
+def limits(script: Script) -> list[str]:
+    return [request.query["limit"] for request in script.requests]
+
+
+@pytest.mark.parametrize("failure", [refusal(504), refusal(500), Answer(b'{"data":[{"id":'), Answer(b"<html>")])
+async def test_a_page_that_fails_is_asked_for_with_half_of_its_objects(failure: Answer) -> None:
+    script = Script([failure, failure, ok({"data": [CHARGE], "has_more": False})])
+    async with calling(script) as api:
+        await api.list_page("/v1/charges")
+    assert limits(script) == ["100", "50", "25"]
+
+
+async def test_a_page_that_is_limited_is_asked_for_as_it_was() -> None:
+    script = Script([refusal(429, "Too many"), ok({"data": [CHARGE], "has_more": False})])
+    async with calling(script) as api:
+        await api.list_page("/v1/charges")
+    assert limits(script) == ["100", "100"]
+
+
+async def test_connections_that_lead_nowhere_are_left_at_the_second_try() -> None:
+    pooled, dead = asyncio.Barrier(4), set[asyncio.Transport | None]()
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        if request.transport in dead:
+            await asyncio.Event().wait()
+        if pooled.n_waiting or not dead:
+            dead_soon.add(request.transport)
+            await pooled.wait()
+        return web.json_response(CHARGE)
+
+    dead_soon = set[asyncio.Transport | None]()
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", answer)
+    script = Script([])
+    async with TestServer(app) as server, aiohttp.ClientSession() as session:
+        options = {"timeout_seconds": 1.0, "attempts": 2, "sleep": script.sleep}
+        api = StripeApi(session, base=str(server.make_url("")), key=KEY, budget=script, **options)  # type: ignore[arg-type]
+        await asyncio.gather(*(api.retrieve("/v1/charges/ch_1") for _ in range(4)))
+        dead |= dead_soon
+        assert len(dead) == 4
+        assert (await api.retrieve("/v1/charges/ch_1")).body
