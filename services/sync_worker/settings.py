@@ -10,4 +10,9 @@ from shared.settings import PaceSettings, PublicUrlSettings, SecretSettings, Set
 class WorkerSettings(Settings, SecretSettings, StripeSettings, PublicUrlSettings, PaceSettings):
     """The settings of `sync_worker`."""
 
-    fetchers: int = Field(default=8, ge=1, le=64, description="Slices that one worker fetches at the same time.")
+    fetchers: int = Field(
+        default=8,
+        ge=1,
+        le=64,
+        description="Slices that one worker fetches at a time; two more do only what heals missed webhooks.",
+    )
