@@ -39,8 +39,8 @@ SMALL: Mapping[str, str] = {
     "delivery_gaps": "DELETE FROM delivery_gaps WHERE connection_id = $1",
     "resource_faults": "DELETE FROM resource_faults WHERE connection_id = $1",
     "dead_letter_replays": "DELETE FROM dead_letter_replays WHERE chosen ->> 'connection_id' = $1",
-    "delays": "DELETE FROM delays WHERE connection_id = $1",
     "cleanups": "DELETE FROM cleanups WHERE connection_id = $1",
+    "delays": "DELETE FROM delays WHERE connection_id = $1",
     "leases": "DELETE FROM leases WHERE name IN ('poll:' || $1, 'set-up:' || $1, 'endpoint:' || $1)",
 }
 # What was answered to requests that may be repeated, where it names the connection or its account.
