@@ -17,6 +17,7 @@ from shared.db import Pool, make_pool, require_migrated
 from shared.errors import TransientError
 from shared.heartbeat import Heartbeats, beat, heart
 from shared.log import get_logger
+from shared.metrics import LOOPS_FAILED
 from shared.retries import pause_seconds
 from shared.settings import Settings
 
@@ -89,6 +90,22 @@ async def repeat(step: Callable[[], Awaitable[int]], *, interval_seconds: float,
                 done = 0
             if not done:
                 await asyncio.sleep(interval_seconds)
+
+
+async def lasting(name: str, work: Callable[[], Awaitable[None]]) -> None:
+    """Run `work`, a loop that does not end; begin it again, after a pause, when something unforeseen ends it.
+
+    So one row that nobody was prepared for ends neither the service nor the loops beside it.
+    """
+    with heart(name):
+        for attempt in itertools.count():
+            beat()
+            try:
+                await work()
+            except Exception as error:
+                get_logger().error("loop_failed", loop=name, attempt=attempt, exc_info=error)
+                LOOPS_FAILED.labels(name).inc()
+            await asyncio.sleep(pause_seconds(attempt, base=1.0, cap=LONGEST_PAUSE, at_least=0.5))
 
 
 @asynccontextmanager

@@ -29,6 +29,12 @@ class SecretUnreadableError(TerminalError):
     """A stored secret can't be decrypted: its key is missing from TILLSTREAM_ENCRYPTION_KEYS, or it was altered."""
 
     code = "secret_unreadable"
+    status = 422  # a person has to do something; trying again changes nothing
+    fix = "Put the encryption key back into TILLSTREAM_ENCRYPTION_KEYS, or enter the secret anew."
+
+    def __init__(self) -> None:
+        """Say what has happened and what to do about it."""
+        super().__init__(f"{(SecretUnreadableError.__doc__ or '').strip()} {self.fix}")
 
 
 @dataclass(frozen=True, slots=True)

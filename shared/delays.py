@@ -22,7 +22,9 @@ SET code = excluded.code, cause = excluded.cause, fix = excluded.fix, next_try_a
 """
 END = """
 DELETE FROM delays d USING (
-    SELECT work_id FROM delays WHERE work = $1 AND work_id = ANY ($2::text[]) ORDER BY work_id FOR UPDATE) ended
+    SELECT work_id FROM delays
+    WHERE work = $1 AND work_id = ANY ($2::text[]) AND ($3::text[] IS NULL OR code = ANY ($3))
+    ORDER BY work_id FOR UPDATE) ended
 WHERE d.work = $1 AND d.work_id = ended.work_id
 """
 COLUMNS = "work, work_id, code, cause, fix, since, attempts, next_try_at, connection_id, destination_id, sync_id"
@@ -87,10 +89,15 @@ async def note_delay(
         await db.execute(NOTE, work, work_id, connection_id, destination_id, sync_id, code, cause, fix, next_try_at)
 
 
-async def end_delays(db: Connection | Pool, work: Work, work_ids: Collection[str]) -> None:
-    """Forget the delays of work that has succeeded or was given up. Raises `DatabaseUnavailableError`."""
+async def end_delays(
+    db: Connection | Pool, work: Work, work_ids: Collection[str], *, codes: Collection[str] | None = None
+) -> None:
+    """Forget the delays of work that has succeeded or was given up, of these causes alone if `codes` are given.
+
+    Raises `DatabaseUnavailableError`.
+    """
     with database_errors():
-        await db.execute(END, work, list(work_ids))
+        await db.execute(END, work, list(work_ids), None if codes is None else list(codes))
 
 
 async def delays_of_connection(db: Connection | Pool, connection_id: str) -> list[Delay]:

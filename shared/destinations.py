@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from ipaddress import ip_address
 from typing import Any
@@ -18,9 +18,11 @@ from shared.audit import Actor, append
 from shared.catalogue import RESOURCES
 from shared.certificates import CHECKS_CA, MODES, NEEDS_TLS, read_certificate_file, read_certificates
 from shared.cleanups import Kind, request_cleanup
-from shared.crypto import KeyRing, make_id
+from shared.crypto import KeyRing, SecretUnreadableError, make_id
 from shared.db import Connection, DuplicateRowError, Pool, Row, RowInUseError, affected, database_errors, transaction
-from shared.errors import ConflictError, NotFoundError, PayloadError
+from shared.delays import Work, end_delays, note_delay
+from shared.errors import ConflictError, NotFoundError, PayloadError, TerminalError
+from shared.log import get_logger
 
 PARAMETERS = ("sslmode", "sslrootcert")  # of an address
 SYSTEM = "system"  # as sslrootcert: the CAs that the system knows
@@ -175,16 +177,24 @@ def check_schema(name: str) -> str:
     return name
 
 
+class DestinationUnreadableError(TerminalError):
+    """This release can't read how the destination is reached. Enter its address anew, or run the newer release."""
+
+    code = "destination_unreadable"
+    status = 422
+    fix = "Enter the destination's address anew, or run the release that has made it."
+
+
 def _destination(row: Row) -> Destination:
     settings: Mapping[str, Any] = row["settings"]
-    return Destination(
-        row["id"],
-        row["name"],
-        PostgresAddress(**settings, ca=row["ca"]),
-        row["version"],
-        row["created_at"],
-        DeletedRows(row["deleted_rows"]),
-    )
+    try:
+        address = PostgresAddress(**settings, ca=row["ca"])
+        deleted_rows = DeletedRows(row["deleted_rows"])
+    except (TypeError, ValueError) as error:
+        raise DestinationUnreadableError from error
+    if row["kind"] != "postgres":
+        raise DestinationUnreadableError
+    return Destination(row["id"], row["name"], address, row["version"], row["created_at"], deleted_rows)
 
 
 class DestinationStore:
@@ -231,16 +241,19 @@ class DestinationStore:
             async with transaction(self._pool) as db:
                 if not await db.fetchval(LOCK, destination_id):
                     raise NotFoundError(f"There is no destination {destination_id}.")
+                done: dict[str, dict[str, Any]] = {}
                 if name is not None:
                     await db.execute(RENAME, destination_id, name)
-                    await append(db, by, "destination.renamed", destination_id)
+                    done["destination.renamed"] = {}
                 if place is not None:
                     version = await db.fetchval(MOVE, destination_id, *self._place(destination_id, *place))
-                    await append(db, by, "destination.address_changed", destination_id, version=version)
+                    done["destination.address_changed"] = {"version": version}
                 if deleted_rows is not None and affected(await db.execute(CHOOSE, destination_id, deleted_rows)):
-                    await append(db, by, "destination.deleted_rows_changed", destination_id, to=deleted_rows)
+                    done["destination.deleted_rows_changed"] = {"to": deleted_rows}
                     if deleted_rows is DeletedRows.REMOVED:
                         await _remove_marked(db, destination_id)
+                for action, details in done.items():
+                    await append(db, by, action, destination_id, **details)
 
     def _place(self, destination_id: str, address: PostgresAddress, password: SecretStr) -> tuple[Any, ...]:
         sealed = self._keys.encrypt(password.get_secret_value(), owner=destination_id, name="secret")
@@ -256,10 +269,16 @@ class DestinationStore:
         return _destination(row)
 
     async def list_page(self, *, after: str = "", limit: int = 1000) -> list[Destination]:
-        """Return destinations by id, those after `after`."""
+        """Return destinations by id, those after `after`; one that can't be read keeps no other from being listed."""
         with database_errors():
             rows = await self._pool.fetch("SELECT * FROM destinations WHERE id > $1 ORDER BY id LIMIT $2", after, limit)
-        return [_destination(row) for row in rows]
+        found = []
+        for row in rows:
+            try:
+                found.append(_destination(row))
+            except DestinationUnreadableError as error:
+                get_logger().warning("destination_unreadable", destination=row["id"], reason=error.message)
+        return found
 
     async def password(self, destination_id: str) -> SecretStr:
         """Return the password; raise `NotFoundError`."""
@@ -268,6 +287,30 @@ class DestinationStore:
         if sealed is None:
             raise NotFoundError(f"There is no destination {destination_id}.")
         return SecretStr(self._keys.decrypt(sealed, owner=destination_id, name="secret"))
+
+    async def note_unopened(
+        self,
+        destination_id: str,
+        error: SecretUnreadableError | DestinationUnreadableError,
+        *,
+        again_in: timedelta,
+    ) -> None:
+        """Note why the destination can't be opened, what a person does about it, and when it is tried again."""
+        await note_delay(
+            self._pool,
+            Work.DESTINATION,
+            destination_id,
+            code=error.code,
+            cause=(type(error).__doc__ or "").strip(),
+            fix=error.fix,
+            destination_id=destination_id,
+            next_try_at=datetime.now(UTC) + again_in,
+        )
+
+    async def forget_unopened(self, destination_id: str) -> None:
+        """Forget that the destination could not be opened."""
+        codes = (SecretUnreadableError.code, DestinationUnreadableError.code)
+        await end_delays(self._pool, Work.DESTINATION, [destination_id], codes=codes)
 
     async def delete(self, destination_id: str, *, by: Actor) -> None:
         """Remove the destination; raise `NotFoundError`, and `ConflictError` while a connection uses it."""

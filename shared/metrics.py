@@ -35,6 +35,12 @@ PRODUCER_RECREATED = Counter(
     "Times the Kafka producer was built anew after a fatal error.",
     registry=REGISTRY,
 )
+LOOPS_FAILED = Counter(
+    "tillstream_loops_failed_total",
+    "Times a loop in the background ended by an error that nobody had foreseen, and was begun again.",
+    ["loop"],
+    registry=REGISTRY,
+)
 BROKER_LOSSES = Counter(
     "tillstream_broker_losses_total",
     "Times the broker was found to have lost records, by how it was noticed.",

@@ -124,6 +124,8 @@ def _destination(destination: dict[str, Any]) -> Text:
         told.append(moment(destination["at"]))
     if destination["is_waiting"]:
         told.append("waits until the destination can take it")
+        if destination.get("next_try_at"):
+            told.append(f"is tried next {moment(destination['next_try_at'])}")
     elif destination["parked_at"]:
         told.append(f"had waited since {moment(destination['parked_at'])}")
     if destination["answer"]:

@@ -27,7 +27,7 @@ from services.destination_writer.routing import Routes
 from services.destination_writer.searching import Searching
 from services.destination_writer.second_look import SecondLook
 from services.destination_writer.settings import WriterSettings
-from shared.background import open_state, run_beside, until_available
+from shared.background import lasting, open_state, run_beside, until_available
 from shared.broker_log import Log, find_log
 from shared.cleanups import CleanupStore
 from shared.consumers import Membership, Rejection, consuming, make_broker, publish_dead_letter, subscribe
@@ -36,7 +36,6 @@ from shared.dead_letters import DeadLetter, describe
 from shared.destinations import DeletedRows, DestinationStore
 from shared.destinations import Destination as DestinationRow
 from shared.errors import TransientError
-from shared.heartbeat import watched
 from shared.http import make_app, serve
 from shared.kafka import Cluster, Producer, ensure_topics
 from shared.log import configure, get_logger
@@ -86,13 +85,13 @@ class Writer:
         routes, parking, graveyard = Routes(pool), Parking(pool, cap=settings.parked_records_cap), Graveyard(pool)
         dispatch = Dispatch(routes, outlets, parking, Rejections(producer).publish, breaker=Breaker(pool))
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(watched(outlets.run()))
-            tasks.create_task(watched(graveyard.run()))
-            tasks.create_task(watched(Replaying(pool, producer, settings.topic_prefix).run()))
-            tasks.create_task(watched(Retry(parking, routes, dispatch, Ledger(pool, log.id)).run()))
-            tasks.create_task(watched(Cleaning(CleanupStore(pool), routes, outlets, parking).run()))
-            tasks.create_task(watched(Searching(pool, routes, outlets).run()))
-            tasks.create_task(watched(SecondLook(pool, routes, outlets).run()))
+            tasks.create_task(lasting("destinations", outlets.run))
+            tasks.create_task(lasting("dead letters", graveyard.run))
+            tasks.create_task(lasting("replays", Replaying(pool, producer, settings.topic_prefix).run))
+            tasks.create_task(lasting("retry", Retry(parking, routes, dispatch, Ledger(pool, log.id)).run))
+            tasks.create_task(lasting("cleaning", Cleaning(CleanupStore(pool), routes, outlets, parking).run))
+            tasks.create_task(lasting("searches", Searching(pool, routes, outlets).run))
+            tasks.create_task(lasting("second look", SecondLook(pool, routes, outlets).run))
             while True:
                 log = await self._consume(pool, producer, dispatch, graveyard, log)
 

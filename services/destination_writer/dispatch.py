@@ -227,9 +227,9 @@ class Dispatch:
         """Compare records with their rows; what can't be compared, or not now, is skipped."""
         if not records:
             return
-        outlet = await self._outlets.get(destination_id)
 
         async def compare(some: Sequence[Record]) -> None:
+            outlet = await self._outlets.get(destination_id)
             found = await outlet.compare(route.account, some, deadline_seconds)
             pairs = zip(some, found, strict=True)
             result.comparisons += [ComparisonReport(destination_id, record, one) for record, one in pairs]
@@ -252,9 +252,9 @@ class Dispatch:
 
         One whose parent is not there is not written: the parent was refused, or is parked and asks for it itself.
         """
-        outlet = await self._outlets.get(destination_id)
         for part in parts:
             try:
+                outlet = await self._outlets.get(destination_id)
                 await outlet.write_children(route.account, part, deadline_seconds)
             except DestinationUnavailableError:
                 result.refetches.append(

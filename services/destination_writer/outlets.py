@@ -11,6 +11,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TypeVar
 
 from pydantic import SecretStr
@@ -20,14 +21,16 @@ from services.destination_writer.delivery import Winner
 from services.destination_writer.destinations import Account, Cleaned, Destination, Older, Span, Written
 from services.destination_writer.records import ChildPart, Record
 from shared.catalogue import Resource
+from shared.crypto import SecretUnreadableError
 from shared.destinations import Destination as DestinationRow
-from shared.destinations import DestinationStore
+from shared.destinations import DestinationStore, DestinationUnreadableError
 from shared.errors import AppError, DestinationUnavailableError, TransientError
 from shared.log import get_logger
 from shared.retries import pause_seconds
 
 LONGEST_REST = 60.0  # seconds; longer than the pauses between two tries of what is parked
 OPEN_AFTER = 3  # failures in a row
+NOTE_INTERVAL = 30.0  # seconds between two notes that a destination can't be opened; what waits is tried that often
 LOOK_INTERVAL = 1.0  # seconds between two looks for a destination that is new
 PREPARE_DEADLINE = 10.0  # seconds; no record waits for it
 T = TypeVar("T")
@@ -136,6 +139,10 @@ class Outlet:
                 rest.note_failure(self._clock())
 
 
+class DestinationUnopenedError(DestinationUnavailableError):
+    """What is stored of the destination can't be read: its records wait until a person has done something."""
+
+
 class Outlets:
     """The outlets by destination, opened when they are first needed."""
 
@@ -143,14 +150,33 @@ class Outlets:
         self._store = store
         self._open = open_destination
         self._outlets: dict[str, Outlet] = {}
+        self._noted_at: dict[str, float] = {}  # when was last noted that a destination can't be opened
 
     async def get(self, destination_id: str) -> Outlet:
-        """Return the outlet; raise `NotFoundError` or `DatabaseUnavailableError`."""
+        """Return the outlet.
+
+        Raises `NotFoundError`, `DatabaseUnavailableError`, or `DestinationUnopenedError` where its secret or its
+        address can't be read: then it is away like one that does not answer, and hurts no other.
+        """
         if destination_id not in self._outlets:
-            row = await self._store.get(destination_id)
-            password = await self._store.password(destination_id)
-            self._outlets.setdefault(destination_id, Outlet(self._open(row, password), version=row.version))
+            try:
+                row = await self._store.get(destination_id)
+                opened = self._open(row, await self._store.password(destination_id))
+            except (SecretUnreadableError, DestinationUnreadableError) as error:
+                await self._note(destination_id, error)
+                raise DestinationUnopenedError(error.message) from error
+            await self._store.forget_unopened(destination_id)
+            self._outlets.setdefault(destination_id, Outlet(opened, version=row.version))
         return self._outlets[destination_id]
+
+    async def _note(self, destination_id: str, error: SecretUnreadableError | DestinationUnreadableError) -> None:
+        """Tell people why nothing is written there, now and then."""
+        now = time.monotonic()
+        if now - self._noted_at.get(destination_id, float("-inf")) < NOTE_INTERVAL:
+            return
+        self._noted_at[destination_id] = now
+        get_logger().warning("destination_unopened", destination=destination_id, reason=error.message)
+        await self._store.note_unopened(destination_id, error, again_in=timedelta(seconds=NOTE_INTERVAL))
 
     async def run(self) -> None:
         """Follow what becomes of destinations, for ever: one that is new has its tables before its first record."""

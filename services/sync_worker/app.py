@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
+from functools import partial
 
 import aiohttp
 from aiohttp import web
@@ -33,13 +34,12 @@ from services.sync_worker.removal import Removing
 from services.sync_worker.schedule import Schedule
 from services.sync_worker.settings import WorkerSettings
 from services.sync_worker.slices import Slices
-from shared.background import open_state, run_beside, until_available
+from shared.background import lasting, open_state, run_beside, until_available
 from shared.broker_log import CurrentLog
 from shared.connections import ConnectionStore
 from shared.consumers import Membership, Rejection, consuming, make_broker, subscribe
 from shared.crypto import make_id
 from shared.db import Pool, is_ready
-from shared.heartbeat import watched
 from shared.http import make_app, serve
 from shared.kafka import Cluster, Producer, ensure_topics
 from shared.log import configure
@@ -109,21 +109,27 @@ class Worker:
         self._membership = subscribe(broker, settings, commands, rejection=Rejection(producer, COMMANDS))
         async with asyncio.TaskGroup() as tasks:
             for _ in range(settings.fetchers):
-                tasks.create_task(watched(backfill.run(wake)))
+                tasks.create_task(lasting("slices", partial(backfill.run, wake)))
             for _ in range(KEPT_FOR_FEEDS):
-                tasks.create_task(watched(backfill.run(wake, of=URGENT)))
-            tasks.create_task(watched(completion.run(wake)))
-            tasks.create_task(watched(DeliveryGaps(pool, connections, clients, gap_fill, syncs).run(wake)))
-            tasks.create_task(watched(Refetch(pool, connections, clients, publisher, objects, faults).run()))
-            tasks.create_task(watched(RefetchPages(pool, connections, clients, objects).run()))
-            tasks.create_task(watched(Absences(pool, connections, clients, objects).run()))
-            tasks.create_task(watched(faults.run()))
-            tasks.create_task(watched(Outages(pool, connections, syncs, look=watch.look).run(wake)))
-            tasks.create_task(watched(RefusedKeys(pool, connections, clients, syncs).run()))
-            tasks.create_task(watched(polling.run()))
-            tasks.create_task(watched(schedule.run()))
-            tasks.create_task(watched(Expiry(pool).run()))
-            tasks.create_task(watched(Removing(pool, connections, clients, endpoints).run()))
+                tasks.create_task(lasting("feeds", partial(backfill.run, wake, of=URGENT)))
+            gaps = DeliveryGaps(pool, connections, clients, gap_fill, syncs)
+            outages = Outages(pool, connections, syncs, look=watch.look)
+            loops: dict[str, Callable[[], Awaitable[None]]] = {
+                "completion": partial(completion.run, wake),
+                "delivery gaps": partial(gaps.run, wake),
+                "questions": Refetch(pool, connections, clients, publisher, objects, faults).run,
+                "pages of questions": RefetchPages(pool, connections, clients, objects).run,
+                "absences": Absences(pool, connections, clients, objects).run,
+                "faults": faults.run,
+                "outages": partial(outages.run, wake),
+                "refused keys": RefusedKeys(pool, connections, clients, syncs).run,
+                "polling": polling.run,
+                "schedule": schedule.run,
+                "expiry": Expiry(pool).run,
+                "removals": Removing(pool, connections, clients, endpoints).run,
+            }
+            for name, loop in loops.items():
+                tasks.create_task(lasting(name, loop))
             tasks.create_task(consuming(broker))
 
     async def is_database_ready(self) -> bool:

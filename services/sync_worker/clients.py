@@ -14,12 +14,17 @@ import aiohttp
 from services.sync_worker.settings import WorkerSettings
 from shared.budget import AccountBudget, calls_at_once
 from shared.connections import Connection, ConnectionStore, StoredKey
+from shared.crypto import SecretUnreadableError
 from shared.db import Pool, RowInUseError, database_errors
 from shared.errors import ConnectionDisabledError, KeyInvalidError, TerminalError
 from shared.key_check import explain_invalid
 from shared.log import get_logger
 from shared.stripe_api import Budget, OnFailure, StripeApi
 
+UNREADABLE = (
+    "The stored API key can't be read: the encryption key that it was stored with is missing from "
+    "TILLSTREAM_ENCRYPTION_KEYS. Put that key back, or update the API key."
+)
 FIRST_PAUSE = timedelta(minutes=5)  # between Stripe's refusal of a key and the call that tries it again
 
 # An answer to a call with an old key says nothing of the new one; a paused connection stays paused.
@@ -91,7 +96,7 @@ class Clients:
         Its calls raise `CallsStoppedError` once the connection is not active or has another key. The block raises
         `ConnectionDisabledError` when the connection was removed meanwhile.
         """
-        key = await self._connections.stored_key(connection.id)
+        key = await self._key(connection)
         gate = self._gates.setdefault((connection.id, key.version), self._new_gate(connection))
         budget = _GuardedBudget(self._budget(connection), gate, self._pool, connection.id, key.version)
         try:
@@ -105,6 +110,18 @@ class Clients:
             raise
         except RowInUseError as error:
             raise ConnectionDisabledError from error
+
+    async def _key(self, connection: Connection) -> StoredKey:
+        """Return the key; one that can't be read counts as refused, since a person has to enter one."""
+        try:
+            return await self._connections.stored_key(connection.id)
+        except SecretUnreadableError as error:
+            get_logger().warning("key_unreadable", connection=connection.id, reason=error.message)
+            with database_errors():
+                await self._pool.execute(
+                    REFUSE, connection.id, connection.key_version, error.code, UNREADABLE, FIRST_PAUSE
+                )
+            raise KeyInvalidError(UNREADABLE) from error
 
     def single(self, connection: Connection, key: StoredKey) -> StripeApi:
         """Return a client whose calls are made once, also for a connection that makes none by itself."""

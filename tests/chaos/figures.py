@@ -25,6 +25,7 @@ class Figures:
     rows: Rows
     forgotten: tuple[str, ...]  # events that were answered with 2xx and never dealt with
     dead_letters: int
+    deadlocks: int  # that the Postgres server has ended
     calls: Calls
     questions: Mapping[str, int]  # that the writers had for Stripe, by their reason
     quiet_seconds: float
@@ -48,7 +49,7 @@ class Figures:
     @property
     def is_right(self) -> bool:
         """Whether nothing is wrong."""
-        return not any(self.counts.values()) and not self.dead_letters
+        return not any(self.counts.values()) and not self.dead_letters and not self.deadlocks
 
     @property
     def ties(self) -> int:
@@ -84,6 +85,7 @@ class Figures:
         yield f"events        {self.events:,} in {self.seconds:.0f} s ({rate:.0f}/s), seed {self.seed}"
         yield f"kills         {kills}: {each or 'none'}; {at_points} of them at a named point; pauses {self.pauses}"
         yield f"rows          {self.rows.compared:,} compared: {counts}, {self.dead_letters} dead letters"
+        yield f"deadlocks     {self.deadlocks} seen by the Postgres server"
         yield (
             f"refetches     {self.ties:,} by a tie ({self.ties / max(1, self.events):.1%} of events); "
             f"{calls.retrieved:,} single objects were read in all ({calls.retrieved / max(1, self.events):.1%})"

@@ -70,6 +70,7 @@ class Run:
             rows=rows,
             forgotten=tuple(forgotten),
             dead_letters=dead_letters,
+            deadlocks=stage.deadlocks,
             calls=calls,
             questions=await ledger.questions_of(stage),
             quiet_seconds=quiet_seconds,

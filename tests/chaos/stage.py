@@ -41,11 +41,21 @@ class StageError(Exception):
 class Stage:
     """A stack that runs."""
 
-    def __init__(self, demo: Demo, traps: Path) -> None:
+    def __init__(self, demo: Demo, traps: Path, home: Path) -> None:
         self.demo = demo
+        self._home = home
+        self._deadlocks_before = self._count_deadlocks()
         self.compared_at = 0.0  # second of Stripe's clock up to which everything was compared
         self._traps = traps
         self._stopped: set[int] = set()
+
+    @property
+    def deadlocks(self) -> int:
+        """How many deadlocks the Postgres server has ended since the beginning, however often it was killed."""
+        return self._count_deadlocks() - self._deadlocks_before
+
+    def _count_deadlocks(self) -> int:
+        return sum(log.read_bytes().count(b"deadlock detected") for log in self._home.rglob("postgres.log*"))
 
     async def control(self, method: str, path: str, *arguments: Any, **query: Any) -> Any:
         """Use the simulator's control API."""
@@ -175,6 +185,6 @@ async def staged(
     )
     try:
         async with demo_running(home, environ, options, Watchers(on_event=on_event)) as demo:
-            yield Stage(demo, traps)
+            yield Stage(demo, traps, home)
     except ControlClientError as error:
         raise StageError(str(error)) from error

@@ -20,6 +20,7 @@ RIGHT = Figures(
     rows=Rows(500, (), (), (), ()),
     forgotten=(),
     dead_letters=0,
+    deadlocks=0,
     calls=Calls(made=30, retrieved=20, rate_limited=1, pages_again=1, most_pages_again=1),
     questions={"tie": 4, "invoice.paid": 6},
     quiet_seconds=3.0,
@@ -49,6 +50,10 @@ def test_an_accepted_event_that_was_forgotten_is_lost_although_its_row_was_heale
 
 def test_a_dead_letter_is_wrong() -> None:
     assert not replace(RIGHT, dead_letters=1).is_right
+
+
+def test_a_deadlock_is_wrong() -> None:
+    assert not replace(RIGHT, deadlocks=1).is_right
 
 
 def test_a_page_is_known_by_list_range_and_cursor() -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from shared.crypto import SecretUnreadableError
+from shared.destinations import DestinationUnreadableError
 from shared.errors import AppError, RejectedError, SignatureError, TransientError
 
-ANSWERED = (RejectedError, TransientError, SecretUnreadableError)
+ANSWERED = (RejectedError, TransientError, SecretUnreadableError, DestinationUnreadableError)
 OURS = ("shared.", "services.connection_api.")
 
 

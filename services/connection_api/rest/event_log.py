@@ -32,6 +32,7 @@ PATHS = f"SELECT * FROM event_log WHERE event_id = $1 AND {ANY_CONNECTION} ORDER
 DESTINATIONS = """
 SELECT e.connection_id, d.id AS destination_id, d.name AS destination_name, p.destination_id IS NOT NULL AS is_waiting,
        f.code, coalesce(f.reason, p.reason) AS reason, f.first_seen_at AS failed_at, p.parked_at,
+       nullif(p.next_try_at, 'infinity') AS next_try_at,
        e.deliveries -> d.id AS delivery, e.answers -> d.id AS answer
 FROM event_log e
 JOIN destinations d ON e.deliveries ? d.id OR EXISTS (
@@ -151,6 +152,7 @@ def _destination(place: Row, event: Row, *, is_only: bool) -> EventDestinationAn
         at=place["failed_at"] or (_moment(told["at"]) if told else event["written_at"] if knows_all else None),
         parked_at=place["parked_at"] or (_moment(told["parked_at"]) if "parked_at" in told else None),
         is_waiting=place["is_waiting"],
+        next_try_at=place["next_try_at"],
         answer=_answer(place["answer"]),
     )
 

@@ -109,6 +109,17 @@ async def test_destination_is_tried_with_the_password_that_is_kept(api: Client, 
     assert (answer["passed"], answer["steps"][-1]["code"]) == (False, "destination_database_missing")
 
 
+async def test_password_that_cannot_be_read_is_said_with_what_to_do(api: Client, database_url: str) -> None:
+    path = await make(api, database_url)
+    await execute(database_url, "UPDATE destinations SET secret = '\\x026b30'")
+    answer = await api.post(f"{path}/test", headers=BEARER)
+    problem = await answer.json()
+    assert (answer.status, problem["code"]) == (422, "secret_unreadable")
+    assert "enter the secret anew" in problem["detail"]
+    assert (await change(api, path, url=database_url)).status == 200
+    assert (await (await api.post(f"{path}/test", headers=BEARER)).json())["passed"]
+
+
 async def test_what_is_not_there_is_not_found(api: Client) -> None:
     assert (await change(api, "/v1/destinations/dst_9", name="x")).status == 404
     assert (await api.post("/v1/destinations/dst_9/test", headers=BEARER)).status == 404

@@ -72,6 +72,17 @@ async def test_what_failed_or_waits_is_told_of_its_destination(api: Client, data
     }
 
 
+async def test_what_waits_tells_when_it_is_tried_next_unless_a_person_has_to_act(
+    api: Client, database_url: str
+) -> None:
+    await execute(database_url, PARK, TOPIC, 42)
+    first, second = (await paths(api))["con_1"]["destinations"]
+    assert first["next_try_at"] is not None
+    assert second["next_try_at"] is None
+    await execute(database_url, "UPDATE parked_records SET next_try_at = 'infinity'")
+    assert (await paths(api))["con_1"]["destinations"][0]["next_try_at"] is None
+
+
 async def test_what_lies_elsewhere_on_the_topic_is_another_events(api: Client, database_url: str) -> None:
     await execute(database_url, DEAD, TOPIC, 43)
     await execute(database_url, PARK, TOPIC, 43)

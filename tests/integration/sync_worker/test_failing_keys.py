@@ -87,6 +87,26 @@ async def test_a_paused_connection_stays_paused_when_its_key_dies(here: World) -
     assert (await here.connection()).state is State.PAUSED
 
 
+async def test_a_key_that_cannot_be_read_asks_for_a_new_one_and_costs_no_call(here: World) -> None:
+    await here.start("charge")
+    key, calls = await here.key(), len(await here.calls())
+    await here.pool.execute("UPDATE connections SET api_key = '\\x026b30'")
+    assert await here.backfill().fetch_one()
+    connection = await here.connection()
+    assert (connection.state, connection.cause_code) == (State.ACTION_REQUIRED, "secret_unreadable")
+    assert connection.cause
+    assert "update the API key" in connection.cause
+    await here.pool.execute("UPDATE connections SET key_try_at = now()")
+    assert await here.refused_keys().try_one()
+    assert not await here.refused_keys().try_one()  # it is tried ever more rarely
+    assert not await here.backfill().fetch_one()
+    assert len(await here.calls()) == calls
+    await here.pool.execute("UPDATE connections SET events_complete_to = 1")
+    await renew(here, key)
+    await here.fetch_all()
+    assert set(here.published_ids()) == here.truth("charge")
+
+
 async def renew(here: World, key: str | None = None) -> None:
     """Replace the connection's key, by default with itself."""
     parsed = parse_api_key(key or await here.key(), allow_test=True)
@@ -305,12 +325,10 @@ async def work(here: World, owner: str, *, fetchers: int = 4) -> None:
             tasks.create_task(loop.run())
 
 
-async def test_a_key_that_can_not_be_read_stops_nobody_else(here: World) -> None:
+async def test_a_key_that_can_not_be_read_stops_no_loop(here: World) -> None:
     await here.pool.execute("UPDATE connections SET api_key = '\\x00'")
     await here.ask("charge", "ch_1")
-    sync_id = await here.start("charge")
-    await here.fetch_all()
-    await here.refetch().answer_due()
-    await here.polling().poll_due()
-    [progress] = await here.syncs.progress(sync_id)
-    assert progress.cause_code == "secret_unreadable"
+    await here.start("charge")
+    for work in (here.fetch_all(), here.refetch().answer_due(), here.polling().poll_due()):
+        await work
+    assert (await here.connection()).cause_code == "secret_unreadable"

@@ -138,6 +138,9 @@ class FakeStore:
     async def password(self, destination_id: str) -> SecretStr:
         return SecretStr("secret")
 
+    async def forget_unopened(self, destination_id: str) -> None:
+        assert destination_id in self.versions
+
 
 class UnpreparedDestination(MemoryDestination):
     """Never comes to the end of its preparation."""

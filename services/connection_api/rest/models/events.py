@@ -66,6 +66,9 @@ class EventDestinationAnswer(Answer):
     at: datetime | None = Field(description="When it was decided.")
     parked_at: datetime | None = Field(description="Since when it waits, or had waited before.")
     is_waiting: bool = Field(description="Whether it is kept until the destination can take it.")
+    next_try_at: datetime | None = Field(
+        None, description="When it is tried next while it waits; null while a person has to let delivery go on."
+    )
     answer: StripeAnswerAnswer | None = Field(description="What became of Stripe's answer, where Stripe was asked.")
 
 
