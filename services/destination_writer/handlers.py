@@ -74,9 +74,17 @@ class Handlers:
                 # It asks for nothing, but its offset counts: a slice is confirmed once all of its records are done.
                 batch.append(_nothing(message))
                 failed[batch[-1].position] = error
-        held = await _reject(messages, failed, rejection, stage="parse")
-        batch = [item for item in batch if item.position not in held]
-        result = await self._dispatch.deliver(batch, deadline_seconds=deadline_seconds)
+        # Together, so that the good records don't wait for the others' letters; and both to their end, before a failure
+        # lets the batch come again.
+        held, result = await asyncio.gather(
+            _reject(messages, failed, rejection, stage="parse"),
+            self._dispatch.deliver(batch, deadline_seconds=deadline_seconds),
+            return_exceptions=True,
+        )
+        if isinstance(held, BaseException):
+            raise held
+        if isinstance(result, BaseException):
+            raise result
         held |= await _reject(messages, result.refused_parts, rejection, stage="write")
         batch = [item for item in batch if item.position not in held]
         await self._ledger.record(batch, result.reports, result.refetches, result.comparisons)
