@@ -8,12 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 
 from shared.db import Connection, Pool, database_errors, transaction
-
-TELLING_AFTER = timedelta(minutes=2)  # so long refusals without one acceptance are no accident
 
 # Rows are taken in the order of their ids: several gateways note at once.
 END = """
