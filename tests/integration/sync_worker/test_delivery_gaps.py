@@ -29,11 +29,12 @@ from services.destination_writer.retry import Retry
 from services.destination_writer.routing import Routes
 from services.sync_worker.delivery_gaps import DeliveryGaps
 from shared.audit import Actor
+from shared.consumers import Rejection
 from shared.destinations import DestinationStore, parse_postgres_url
 from shared.kafka import Producer
 from shared.stripe_api import API_VERSION
 from shared.syncs import Status
-from shared.topics import EVENTS, Topic
+from shared.topics import EVENTS, SNAPSHOTS, Topic
 from simulator.client import ControlClient
 from tests.eventually import eventually
 from tests.integration.sync_worker.worlds import CLUSTER, CONNECTION, SYNCED, World, world
@@ -69,7 +70,15 @@ class Writer:
         self.dispatch = Dispatch(routes, self.outlets, parking, self.reject, breaker=Breaker(pool))
         self.retry = Retry(parking, routes, self.dispatch, self.ledger)
         graveyard, producer = Graveyard(pool), cast(Producer, self.here.producer)
-        self.handlers = Handlers(self.dispatch, self.ledger, graveyard, producer, event_deadline_seconds=EVENT_DEADLINE)
+        rejections = {topic: Rejection(producer, topic) for topic in (EVENTS, SNAPSHOTS)}
+        self.handlers = Handlers(
+            self.dispatch,
+            self.ledger,
+            graveyard,
+            events=rejections[EVENTS],
+            snapshots=rejections[SNAPSHOTS],
+            event_deadline_seconds=EVENT_DEADLINE,
+        )
         self.taken = self.most_parked = 0
         self.offsets: Counter[Topic] = Counter()
 
