@@ -92,7 +92,6 @@ def say_refusal(row: Row) -> Owed:
         ),
         remedy=None if is_clock else Remedy.ROTATE_SECRET,
         since=row["since"],
-        attempts=row["number"],
     )
 
 

@@ -18,20 +18,30 @@ from shared.settings import PaceSettings
 DAY = timedelta(days=1)
 MONTH = 30  # days
 LEAST_ALLOWED = 10_000  # reads a month; above it, about 500 for each transaction
-ALLOWED = f"Stripe allows about 500 for each transaction, and at least {LEAST_ALLOWED:,} a month."
+READS_EACH = 500  # reads for each transaction
+NOT_KNOWN = "How many reads a month this takes is not known yet: it is told after the first day."
+ALLOWED = f"Stripe allows about {READS_EACH} for each transaction, and at least {LEAST_ALLOWED:,} a month."
 NO_READS = "None at the moment: Stripe is asked nothing."
 
-# Of the last day; a comparison takes a few seconds, so the one before an open one tells when it was done.
+# What the schedule has made in the last day: what a person or a new key begins is no pace. A comparison takes a few
+# seconds, so the one before an open one tells when it was done.
 FIND = """
-SELECT c.id, p.polled_at, p.pause_seconds, done.at AS compared_at, newest.at AS begun_at, spent.calls, spent.since
+SELECT c.id, p.polled_at, p.pause_seconds, done.at AS compared_at, newest.at AS begun_at, spent.calls,
+       first.at AS first_at, paid.charges
 FROM connections c
 LEFT JOIN polls p ON p.connection_id = c.id
 LEFT JOIN LATERAL (SELECT finished_at AS at FROM syncs WHERE connection_id = c.id AND kind = 'reconcile'
                    AND status = 'succeeded' ORDER BY created_at DESC, id DESC LIMIT 1) done ON true
 LEFT JOIN LATERAL (SELECT created_at AS at FROM syncs WHERE connection_id = c.id AND kind = 'reconcile'
                    ORDER BY created_at DESC, id DESC LIMIT 1) newest ON true
-LEFT JOIN LATERAL (SELECT sum(stripe_calls)::bigint AS calls, min(created_at) AS since FROM syncs
-                   WHERE connection_id = c.id AND kind = 'reconcile' AND created_at >= $2) spent ON true
+LEFT JOIN LATERAL (SELECT sum(stripe_calls)::bigint AS calls FROM syncs WHERE connection_id = c.id
+                   AND kind = 'reconcile' AND trigger IN ('schedule', 'daily') AND created_at >= $2) spent ON true
+LEFT JOIN LATERAL (SELECT created_at AS at FROM syncs WHERE connection_id = c.id AND kind = 'reconcile'
+                   AND trigger IN ('schedule', 'daily') ORDER BY created_at, id LIMIT 1) first ON true
+LEFT JOIN LATERAL (SELECT max(n)::bigint AS charges FROM (
+                     SELECT sum(h.inserted) AS n FROM delivery_hours h WHERE h.connection_id = c.id
+                     AND h.resource = 'charge' AND h.hour >= $2 - interval '29 days' GROUP BY h.destination_id) h
+                   WHERE c.created_at <= $2 - interval '30 days') paid ON true
 WHERE c.id = ANY ($1::text[])
 """
 
@@ -45,7 +55,7 @@ class Way:
     sentence: str
     last_at: datetime | None
     next_at: datetime | None
-    reads_per_day: int
+    reads_per_day: int | None  # None: not known yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +63,7 @@ class Freshness:
     """All ways of a connection, and their cost in a sentence."""
 
     ways: tuple[Way, ...]
-    reads_per_month: int
+    reads_per_month: int | None  # None: not known yet
     cost: str
 
 
@@ -83,9 +93,19 @@ def describe(connection: Connection, row: Row, pace: PaceSettings, *, now: datet
     if connection.live_by is LiveBy.POLLING or is_endpoint_lost:
         ways.append(_polling(row, pace, asks=asks))
     ways.append(_comparing(row, pace, asks=asks, now=now))
-    month = sum(way.reads_per_day for way in ways) * MONTH
-    cost = f"About {month:,} reads a month at this pace. {ALLOWED}" if asks else NO_READS
+    days = [way.reads_per_day for way in ways]
+    month = None if None in days else sum(day or 0 for day in days) * MONTH
+    known = NOT_KNOWN if month is None else f"About {month:,} reads a month at this pace."
+    cost = f"{known} {_allowed(row['charges'])}" if asks else NO_READS
     return Freshness(tuple(ways), month, cost)
+
+
+def _allowed(charges: int | None) -> str:
+    """Say what Stripe allows; of an account that is known for a month, for its own charges."""
+    if charges is None:
+        return ALLOWED
+    allowed = max(LEAST_ALLOWED, charges * READS_EACH)
+    return f"Stripe allows about {allowed:,} for the {charges:,} charges of the last 30 days."
 
 
 def _webhooks(connection: Connection, *, is_lost: bool) -> Way:
@@ -111,8 +131,10 @@ def _comparing(row: Row, pace: PaceSettings, *, asks: bool, now: datetime) -> Wa
         f"The event feed is compared every {duration_text(pace.reconcile_seconds)}, and lists of what changes without "
         "an event are read again: the last 2 hours of them, once a day the last 35 days."
     )
-    calls, next_at = 0, None
-    if asks and row["begun_at"]:
-        next_at = row["begun_at"] + interval
-        calls = round((row["calls"] or 0) * (DAY / max(now - (row["since"] or now), interval)))
-    return Way("comparing", "Comparing", sentence, row["compared_at"], next_at, calls)
+    if not asks:
+        return Way("comparing", "Comparing", sentence, row["compared_at"], None, 0)
+    next_at = row["begun_at"] + interval if row["begun_at"] else None
+    is_known = row["first_at"] is not None and row["first_at"] <= now - DAY
+    return Way(
+        "comparing", "Comparing", sentence, row["compared_at"], next_at, (row["calls"] or 0) if is_known else None
+    )

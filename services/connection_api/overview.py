@@ -24,7 +24,21 @@ NEWS = timedelta(days=1)  # how long a backfill that went well is worth a line
 FINISHED_KEPT = 200  # finished backfills whose figures are kept in memory
 POSTGRES_PORT = 5432
 
+MOST_NAMED = 3  # resources
 NOTHING = Counts()
+# How the trigger of a backfill reads behind what it was about.
+AFTER = {
+    "permission is back": "after a permission came back",
+    "start date moved": "after the start date was moved",
+    "choice changed": "newly chosen",
+    "destination added": "for a new destination",
+    "destination caught up": "after a destination had caught up",
+}
+# Of the days before today, which do not change any more.
+ROWS_BEFORE = """
+SELECT connection_id, sum(inserted - deleted)::bigint AS rows FROM delivery_hours
+WHERE connection_id = ANY ($1::text[]) AND hour < $2 GROUP BY connection_id
+"""
 
 # Which rows are shown is decided first: what is told of each takes a look at other tables.
 CARDS = """
@@ -33,11 +47,13 @@ SELECT c.id, c.account_id, c.account_name, lower(c.account_name) AS sorted_name,
        {last_synced} AS last_synced_at,
        (SELECT coalesce(sum(h.inserted + h.updated + h.deleted), 0)::bigint FROM delivery_hours h
         WHERE h.connection_id = c.id AND h.hour >= $5) AS rows_today,
+       (SELECT coalesce(sum(h.inserted - h.deleted), 0)::bigint FROM delivery_hours h
+        WHERE h.connection_id = c.id AND h.hour >= $5) AS rows_added,
        (SELECT coalesce(jsonb_agg(jsonb_build_object('name', d.name, 'settings', d.settings) ORDER BY d.name), '[]')
         FROM connection_destinations l JOIN destinations d ON d.id = l.destination_id
         WHERE l.connection_id = c.id) AS places,
        b.id AS sync_id, b.status AS sync_status, b.cause AS sync_cause, b.resources AS sync_resources,
-       b.finished_at AS sync_finished_at
+       b.finished_at AS sync_finished_at, b.trigger AS sync_trigger, cardinality(c.resources) AS synced
 FROM (
     SELECT * FROM connections
     WHERE (lower(account_name), id) > ($1, $2)
@@ -47,7 +63,7 @@ FROM (
     ORDER BY lower(account_name), id LIMIT $4
 ) c
 LEFT JOIN LATERAL (
-    SELECT id, status, cause, resources, finished_at FROM syncs
+    SELECT id, status, cause, resources, finished_at, trigger FROM syncs
     WHERE connection_id = c.id AND kind = 'backfill' ORDER BY created_at DESC, id DESC LIMIT 1
 ) b ON true
 ORDER BY sorted_name, c.id
@@ -87,6 +103,12 @@ class Backfill:
     finished_at: datetime | None
     share: float
     lines: tuple[ResourceLine, ...]
+    what: str | None = None  # which part of the history it was, and after what; None: all of it
+
+    @property
+    def failed(self) -> int:
+        """How many records could not be written."""
+        return sum(line.counts.failed for line in self.lines)
 
     @property
     def is_open(self) -> bool:
@@ -131,6 +153,7 @@ class Card:
     start_date: datetime | None
     last_synced_at: datetime | None
     rows_today: int
+    rows: int  # inserted less deleted since it was connected, over all destinations
     places: tuple[Place, ...]
     backfill: Backfill | None
     state: State
@@ -158,6 +181,7 @@ class Overview:
 
     def __init__(self) -> None:
         self._finished: dict[str, list[ResourceProgress]] = {}
+        self._rows_before: dict[str, tuple[datetime, int]] = {}  # connection → day, rows before it
 
     async def read(self, pool: Pool, wanted: AccountFilter, *, now: datetime, limit: int = PAGE_SIZE) -> Accounts:
         """Return the accounts that are wanted, by name; "today" is the day of `now` in UTC."""
@@ -186,12 +210,27 @@ class Overview:
         sql = CARDS.format(condition=wanted.condition, last_synced=LAST_SYNCED)
         with database_errors():
             rows = await pool.fetch(sql, *place, wanted.q, limit, today)
+        before = await self._read_rows_before(pool, [row["id"] for row in rows], today)
         owed = await read_owed(pool, [row["id"] for row in rows], now=now)
         cards = [
-            (_card(row, await self._backfill(pool, row, now), owed[row["id"]], now), row["sorted_name"]) for row in rows
+            (
+                _card(row, await self._backfill(pool, row, now), owed[row["id"]], now, before[row["id"]]),
+                row["sorted_name"],
+            )
+            for row in rows
         ]
         last = cards[-1] if len(rows) == limit else None
         return cards, (last[1], last[0].id) if last else None
+
+    async def _read_rows_before(self, pool: Pool, connection_ids: Sequence[str], today: datetime) -> dict[str, int]:
+        """Return how many rows each connection had when the day began, added up once a day."""
+        known = {one: kept[1] for one in connection_ids if (kept := self._rows_before.get(one)) and kept[0] == today}
+        if unknown := [one for one in connection_ids if one not in known]:
+            with database_errors():
+                found = {row["connection_id"]: row["rows"] for row in await pool.fetch(ROWS_BEFORE, unknown, today)}
+            known |= {one: found.get(one, 0) for one in unknown}
+            self._rows_before |= {one: (today, known[one]) for one in unknown}
+        return known
 
     async def _backfill(self, pool: Pool, row: Row, now: datetime) -> Backfill | None:
         if row["sync_id"] is None:
@@ -225,7 +264,17 @@ def make_backfill(row: Mapping[str, Any], status: SyncStatus, progress: Iterable
         finished_at=row["sync_finished_at"],
         share=sum(p.share for p in known.values()) / len(names) if names else 0.0,
         lines=tuple(lines),
+        what=_what(row.get("sync_trigger"), [line.label for line in lines], row.get("synced", 0)),
     )
+
+
+def _what(trigger: str | None, labels: Sequence[str], synced: int) -> str | None:
+    """Say which part of the history a backfill was, and after what; `None` where it was all of it."""
+    after = AFTER.get(trigger or "")
+    if len(labels) >= synced and not after:
+        return None
+    names = ", ".join(labels[:MOST_NAMED]) + (f" and {len(labels) - MOST_NAMED} more" if labels[MOST_NAMED:] else "")
+    return f"{'All' if len(labels) >= synced else names}{f', {after}' if after else ''}"
 
 
 def _line(name: str, progress: ResourceProgress | None) -> ResourceLine:
@@ -238,7 +287,7 @@ def _line(name: str, progress: ResourceProgress | None) -> ResourceLine:
     )
 
 
-def _card(row: Row, backfill: Backfill | None, owed: tuple[Owed, ...], now: datetime) -> Card:
+def _card(row: Row, backfill: Backfill | None, owed: tuple[Owed, ...], now: datetime, rows_before: int) -> Card:
     situation = _Situation(State(row["state"]), row["cause"], LiveBy(row["live_by"]))
     share = backfill.share if backfill and backfill.is_open else None
     # A backfill is late by nature, and the events behind it wait their turn.
@@ -258,6 +307,7 @@ def _card(row: Row, backfill: Backfill | None, owed: tuple[Owed, ...], now: date
         start_date=row["start_date"],
         last_synced_at=row["last_synced_at"],
         rows_today=row["rows_today"],
+        rows=max(0, rows_before + row["rows_added"]),
         places=tuple(Place(p["name"], show_address(p["settings"])) for p in row["places"]),
         backfill=backfill,
         state=situation.state,

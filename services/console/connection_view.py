@@ -61,6 +61,7 @@ def _facts(connection: Connection, destinations: dict[str, str], now: datetime) 
     facts = [
         ("Id", connection["id"]),
         ("Last sync", f"{ago(last, now)}, {moment(last)}" if last else "never"),
+        ("Rows", f"{connection['rows']:,}"),
         ("Rows today", f"{connection['rows_today']:,}"),
         ("Live by", LIVE_BY[connection["live_by"]]),
         ("Start date", utc_moment(start) if start else "everything that Stripe has"),

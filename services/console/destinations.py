@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,8 +16,9 @@ from services.console.consent import consent, read_secret, tell
 from services.console.listing import Column, Listing
 from services.console.options import AsJson, DestinationName, Yes
 from services.console.picking import pick_destination
+from services.console.progress import delays_table
 from services.console.rebuilding import rebuild
-from services.console.screen import OUT, plain, show_done, show_json, with_tone
+from services.console.screen import OUT, amount, plain, show_done, show_json, with_tone
 from services.console.task import FAILED, WrongUseError, with_api
 from shared.destinations import DeletedRows
 
@@ -151,10 +153,35 @@ def list_all(as_json: AsJson = False) -> None:
 def destinations_table(rows: list[dict[str, Any]]) -> Listing:
     """Return a row per destination."""
     name, address = Column("name", may_fold=True), Column("address", may_fold=True)
-    listing = Listing("id", name, address, "schema", "user", Column("TLS", is_extra=True))
+    # Only where something waits.
+    waiting = [Column("waiting", may_fold=True)] if any(waiting_of(row) for row in rows) else []
+    listing = Listing("id", name, address, "schema", "user", Column("TLS", is_extra=True), *waiting)
     for row in rows:
-        listing.add(row["id"], row["name"], address_of(row), row["schema"], row["user"], row["sslmode"])
+        place = (row["id"], row["name"], address_of(row), row["schema"], row["user"], row["sslmode"])
+        listing.add(*place, *([waiting_of(row)] if waiting else []))
     return listing
+
+
+def waiting_of(row: dict[str, Any]) -> str:
+    """Return how many records wait for a destination, and why."""
+    records = amount(row["parked"], "record", "records") if row["parked"] else ""
+    return ": ".join(part for part in (records, row["delays"][0]["cause"] if row["delays"] else "") if part)
+
+
+@cli.command()
+def show(destination: DestinationName, as_json: AsJson = False) -> None:
+    """Show a destination: where it is, what waits for it, and why."""
+
+    async def tell_all(api: ApiClient) -> None:
+        found = await api.get(f"/v1/destinations/{(await pick_destination(api, destination))['id']}")
+        if as_json:
+            show_json(found)
+            return
+        OUT.print(destinations_table([found]))
+        if found["delays"]:
+            OUT.print(delays_table(found["delays"], datetime.now(UTC)))
+
+    with_api(tell_all, as_json=as_json)
 
 
 @cli.command()

@@ -12,8 +12,9 @@ from rich.text import Text
 
 from services.connection_api.pace import duration_text, rate_of, rate_text, remaining_seconds, remaining_text
 from services.connection_api.status import percent_of
+from services.console.listing import Column, Listing
 from services.console.screen import facts_view, make_table, plain, with_tone
-from services.console.times import moment, utc_moment
+from services.console.times import ago, moment, utc_moment
 
 ABOUT_TO_BEGIN = "The backfill is about to begin …"
 BAR = 16  # columns
@@ -101,7 +102,18 @@ def sync_view(sync: Sync, now: datetime) -> RenderableType:
     if sync["progress"]:
         parts += [Text(), _resources(sync)]
         parts += _causes(sync)
+    if sync.get("delays"):
+        parts += [Text(), delays_table(sync["delays"], now)]
     return Group(*parts)
+
+
+def delays_table(delays: list[dict[str, Any]], now: datetime) -> Listing:
+    """Return a row for each piece of work that is tried again."""
+    listing = Listing(Column("tried again", may_fold=True), "since", "tried", "next try")
+    for one in delays:
+        why = f"{one['cause']} {one['fix']}" if one["fix"] else one["cause"]
+        listing.add(why, ago(one["since"], now), f"{one['attempts']:,}", moment(one["next_try_at"]))
+    return listing
 
 
 def _facts(sync: Sync, now: datetime) -> list[tuple[str, str | Text]]:

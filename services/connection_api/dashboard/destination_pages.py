@@ -19,6 +19,7 @@ from services.connection_api.dashboard.sync_views import Account
 from services.connection_api.rest import models
 from services.connection_api.rest.requests import make_cursor, read_cursor, read_id
 from services.connection_api.state import State
+from services.connection_api.waiting import read_waiting
 from shared.destinations import DEFAULT_SCHEMA, Destination, PostgresAddress
 from shared.errors import AppError, RejectedError
 from shared.http import Access, add_route
@@ -92,6 +93,7 @@ class DestinationPages:
         return self._pages.response(
             "destinations.html",
             destinations=page,
+            waiting=await read_waiting(self._state.pool, [one.id for one in page]),
             users=await AccountNames(self._state.pool).by_destination(one.id for one in page),
             is_first=not after,
             next_address=address("/destinations", {"cursor": cursor}) if cursor else None,
@@ -173,11 +175,13 @@ class DestinationPages:
 
     async def _page_of(self, destination: Destination) -> Show:
         users = await self._users(destination)
+        waiting = (await read_waiting(self._state.pool, [destination.id]))[destination.id]
         return lambda form: self._pages.response(
             "destination.html",
             status=form.status,
             destination=destination,
             users=users,
+            waiting=waiting,
             form=form,
             titles=STEP_TITLES,
         )

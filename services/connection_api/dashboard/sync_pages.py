@@ -19,6 +19,7 @@ from services.connection_api.dashboard.sync_views import KINDS, STATUSES, Accoun
 from services.connection_api.freshness import Freshness
 from services.connection_api.rest.requests import make_cursor, read_cursor, read_id, read_time
 from services.connection_api.state import State
+from shared.delays import delays_of_sync
 from shared.errors import AppError, NotFoundError
 from shared.http import Access, add_route
 from shared.searches import SearchStore
@@ -138,7 +139,8 @@ class SyncPages:
         """Return what a sync has compared, and how many rows its lists did not show."""
         comparison = await read_comparison(self._state, sync, after=after)
         absent = 0 if comparison else await SearchStore(self._state.pool).found(sync.id)
-        return {"comparison": comparison, "absent": absent}
+        delays = await delays_of_sync(self._state.pool, sync.id)
+        return {"comparison": comparison, "absent": absent, "delays": delays}
 
     async def _show_list(self, wanted: SyncListFilter, path: str, account: Account | None) -> web.Response:
         syncs = await self._read(wanted, path)

@@ -11,6 +11,7 @@ from services.connection_api.access.auth import actor_of
 from services.connection_api.rest import models
 from services.connection_api.rest.requests import read_body, read_cursor, read_id, read_query, write, write_page
 from services.connection_api.state import State
+from services.connection_api.waiting import read_waiting
 from shared.destinations import PostgresAddress
 from shared.errors import PayloadError
 from shared.http import Handler
@@ -67,21 +68,22 @@ class Destinations:
         destination_id = await store.insert(
             wanted.name, address, password, deleted_rows=wanted.deleted_rows, by=actor_of(request)
         )
-        return write(models.DestinationAnswer.of(await store.get(destination_id)), status=201)
+        return await self._show(destination_id, status=201)
 
     async def list(self, request: web.Request) -> web.Response:
         """Show a page of destinations."""
         query = read_query(request, models.PageQuery)
         [after] = read_cursor(query.cursor, parts=1) or [""]
         found = await self._state.destinations.list_page(after=after, limit=query.limit + 1)
-        answers = [models.DestinationAnswer.of(one) for one in found]
+        waiting = await read_waiting(self._state.pool, [one.id for one in found])
+        answers = [models.DestinationAnswer.of(one, waiting[one.id]) for one in found]
         return write_page(
             models.Page[models.DestinationAnswer], answers, limit=query.limit, place=lambda last: [last.id]
         )
 
     async def get(self, request: web.Request) -> web.Response:
         """Show a destination."""
-        return write(models.DestinationAnswer.of(await self._state.destinations.get(read_id(request))))
+        return await self._show(read_id(request))
 
     async def change(self, request: web.Request) -> web.Response:
         """Keep another name, another address that works, or another choice about deleted rows."""
@@ -93,7 +95,7 @@ class Destinations:
         await store.change(
             known.id, name=wanted.name, place=place, deleted_rows=wanted.deleted_rows, by=actor_of(request)
         )
-        return write(models.DestinationAnswer.of(await store.get(known.id)))
+        return await self._show(known.id)
 
     async def rebuild(self, request: web.Request) -> web.Response:
         """Read everything anew that is delivered to a destination."""
@@ -105,6 +107,11 @@ class Destinations:
         """Forget a destination."""
         await self._state.destinations.delete(read_id(request), by=actor_of(request))
         return web.Response(status=204)
+
+    async def _show(self, destination_id: str, *, status: int = 200) -> web.Response:
+        destination = await self._state.destinations.get(destination_id)
+        waiting = await read_waiting(self._state.pool, [destination_id])
+        return write(models.DestinationAnswer.of(destination, waiting[destination_id]), status=status)
 
     async def _require_usable(self, address: PostgresAddress, password: SecretStr) -> None:
         """Raise `DestinationUnusableError` for an address at which rows can't be written."""

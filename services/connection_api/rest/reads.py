@@ -80,6 +80,7 @@ def _answer(
         "status": StatusAnswer.model_validate(card.status),
         "owed": tuple(OwedAnswer.model_validate(one) for one in card.owed),
         "rows_today": card.rows_today,
+        "rows": card.rows,
         "backfill": backfill,
         "freshness": FreshnessAnswer.model_validate(freshness),
     }

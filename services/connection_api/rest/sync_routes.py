@@ -20,6 +20,7 @@ from services.connection_api.rest.requests import (
 )
 from services.connection_api.rest.sync_export import as_csv, as_json
 from services.connection_api.state import State
+from shared.delays import delays_of_sync
 from shared.errors import TransientError
 from shared.http import Handler
 from shared.log import get_logger
@@ -95,7 +96,9 @@ class Syncs:
         lines = tuple(models.ProgressAnswer.model_validate(one) for one in progress)
         counts = await self._state.comparisons.counts(sync_id)
         compared = tuple(models.ComparisonAnswer.model_validate(one) for one in counts)
-        return write(models.SyncDetailAnswer(**dict(sync), progress=lines, comparison=compared))
+        found = await delays_of_sync(self._state.pool, sync_id)
+        delays = tuple(models.DelayAnswer.model_validate(one) for one in found)
+        return write(models.SyncDetailAnswer(**dict(sync), progress=lines, comparison=compared, delays=delays))
 
     async def pause(self, request: web.Request) -> web.Response:
         """Let a sync wait."""

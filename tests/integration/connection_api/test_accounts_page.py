@@ -89,3 +89,22 @@ async def test_a_name_with_anything_in_it_can_be_the_last_of_a_page(pool: Pool) 
         wanted = AccountFilter(cursor=page.next_cursor)
 
     assert sorted(found) == sorted(names)
+
+
+async def test_a_card_has_all_rows_and_says_what_the_last_backfill_was(pool: Pool) -> None:
+    await add_destination(pool)
+    await add_connection(pool, "con_1", "Halcyon Coffee", rows_today=100)
+    await pool.execute(
+        "INSERT INTO delivery_hours (connection_id, destination_id, resource, hour, inserted, deleted)"
+        " VALUES ('con_1', 'dst_1', 'charge', now() - interval '9 days', 20490, 90)"
+    )
+    await add_backfill(pool, "con_1", {"dispute": (1, 23)}, status="succeeded")
+    await pool.execute("UPDATE connections SET resources = '{charge,dispute}'")
+    await pool.execute("UPDATE syncs SET trigger = 'permission is back'")
+
+    overview = Overview()
+    cards = [await overview.one(pool, "con_1", now=datetime.now(UTC)) for _ in range(2)]
+
+    assert [card.rows for card in cards] == [20_500, 20_500]
+    assert cards[0].backfill is not None
+    assert cards[0].backfill.what == "Disputes, after a permission came back"

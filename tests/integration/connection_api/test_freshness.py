@@ -38,21 +38,46 @@ async def now() -> datetime:
     return datetime.now(UTC)
 
 
-async def test_webhooks_cost_nothing_and_comparisons_what_they_cost_of_late(database_url: str, now: datetime) -> None:
+async def test_webhooks_cost_nothing_and_comparisons_what_the_schedule_took(database_url: str, now: datetime) -> None:
     async with set_up(database_url) as stage:
         connection_id = (await stage.connected()).id
-        for number in range(8):  # two hours
+        for number in range(100):  # a day and an hour
             at = now - timedelta(minutes=15 * number + 1)
             await stage.pool.execute(RECONCILE, f"syn_{number}", connection_id, 5, at)
+        await stage.pool.execute(RECONCILE, "syn_key", connection_id, 900, now - timedelta(minutes=2))
+        await stage.pool.execute("UPDATE syncs SET trigger = 'key updated' WHERE id = 'syn_key'")
         freshness = await read(stage, connection_id, now=now)
         assert list(ways(freshness)) == ["webhooks", "comparing"]
         assert ways(freshness)["webhooks"].reads_per_day == 0
         comparing = ways(freshness)["comparing"]
         assert comparing.next_at == now - timedelta(minutes=1) + timedelta(minutes=15)
         assert comparing.last_at == now - timedelta(minutes=1)
-        assert 480 <= comparing.reads_per_day <= 560  # 5 calls, 96 times a day
-        assert freshness.reads_per_month == 30 * comparing.reads_per_day
-        assert f"{freshness.reads_per_month:,} reads a month" in freshness.cost
+        assert comparing.reads_per_day == 480  # 5 calls, 96 times
+        assert freshness.reads_per_month == 30 * 480
+        assert freshness.cost.startswith("About 14,400 reads a month at this pace. Stripe allows about 500 for each")
+
+
+async def test_a_pace_is_not_known_before_a_day_is_over(database_url: str, now: datetime) -> None:
+    async with set_up(database_url) as stage:
+        connection_id = (await stage.connected()).id
+        await stage.pool.execute(RECONCILE, "syn_1", connection_id, 300, now - timedelta(minutes=5))
+        freshness = await read(stage, connection_id, now=now)
+        assert (freshness.reads_per_month, ways(freshness)["comparing"].reads_per_day) == (None, None)
+        assert freshness.cost.startswith("How many reads a month this takes is not known yet")
+
+
+async def test_what_stripe_allows_is_told_for_the_accounts_own_charges(database_url: str, now: datetime) -> None:
+    async with set_up(database_url) as stage:
+        connection_id = (await stage.connected()).id
+        await stage.pool.execute("UPDATE connections SET created_at = now() - interval '40 days'")
+        await stage.pool.execute(
+            "INSERT INTO delivery_hours (connection_id, destination_id, resource, hour, inserted)"
+            " VALUES ($1, 'dst', 'charge', $2, 2500), ($1, 'dst', 'charge', $2 - interval '35 days', 9000)",
+            connection_id,
+            now - timedelta(days=3),
+        )
+        freshness = await read(stage, connection_id, now=now)
+        assert freshness.cost.endswith("Stripe allows about 1,250,000 for the 2,500 charges of the last 30 days.")
 
 
 async def test_polling_says_its_pace_at_the_moment(database_url: str, now: datetime) -> None:

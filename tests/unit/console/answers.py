@@ -102,6 +102,7 @@ def connection(**changes: Any) -> Json:
         "created_at": "2026-11-20T08:30:00Z",
         "destination_ids": [WAREHOUSE],
         "backfill": None,
+        "rows": 40_321,
         "rows_today": 1204,
         "freshness": FRESHNESS,
     } | changes
@@ -144,7 +145,7 @@ def destination(**changes: Any) -> Json:
         "deleted_rows": "marked",
         "created_at": "2026-11-20T08:00:00Z",
     }
-    return made | changes
+    return made | {"parked": 0, "delays": []} | changes
 
 
 def sync(**changes: Any) -> Json:
@@ -197,15 +198,12 @@ RUNNING = sync(
 )
 ESTIMATE = {
     "objects": 12_400,
-    "objects_least": 9_000,
-    "objects_most": 16_000,
-    "is_known": False,
     "seconds": 240.0,
     "calls": 9,
     "older_rows": 800,
     "sentence": "About 12,400 objects, which takes about 4 min.",
     "by_resource": {"charge": 12_400},
-}
+} | {"objects_least": 9_000, "objects_most": 16_000, "is_known": False}
 PREVIEW = {
     "account_name": "Acme Inc",
     "webhook_endpoint_id": "we_1Acme",

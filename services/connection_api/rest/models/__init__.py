@@ -70,6 +70,7 @@ from services.connection_api.rest.models.dead_letters import (
     LetterQuery,
     ReplayAnswer,
 )
+from services.connection_api.rest.models.delays import DelayAnswer
 from services.connection_api.rest.models.destinations import (
     DestinationAnswer,
     DestinationChange,
@@ -112,6 +113,7 @@ __all__ = [
     "ConnectionQuery",
     "ConnectionSyncQuery",
     "CountsAnswer",
+    "DelayAnswer",
     "DestinationAnswer",
     "DestinationChange",
     "DestinationTest",

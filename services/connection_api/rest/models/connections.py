@@ -187,14 +187,14 @@ class WayAnswer(Answer):
     sentence: str
     last_at: datetime | None = Field(description="The last event, poll or comparison.")
     next_at: datetime | None = Field(description="When Stripe is asked next.")
-    reads_per_day: int = Field(description="Calls to Stripe in a day, at the present pace.")
+    reads_per_day: int | None = Field(description="Calls to Stripe in a day; null until a day is over.")
 
 
 class FreshnessAnswer(Answer):
     """How fresh each way is, and what it takes of Stripe's read allowance."""
 
     ways: tuple[WayAnswer, ...]
-    reads_per_month: int
+    reads_per_month: int | None = Field(description="Null until a day is over.")
     cost: str = Field(description="The same in a sentence.")
 
 
@@ -224,6 +224,7 @@ class ConnectionAnswer(Answer):
     created_at: datetime
     destination_ids: tuple[str, ...]
     backfill: BackfillAnswer | None
+    rows: int = Field(description="Rows inserted since it was connected, less those deleted, over all destinations.")
     rows_today: int = Field(description="Rows inserted, updated and deleted since 00:00 UTC.")
     freshness: FreshnessAnswer
 

@@ -8,6 +8,8 @@ from typing import Self
 from pydantic import Field, SecretStr, model_validator
 
 from services.connection_api.rest.models.base import PRINTABLE, Answer, Input
+from services.connection_api.rest.models.delays import DelayAnswer
+from services.connection_api.waiting import Waiting
 from shared.certificates import LARGEST_CA
 from shared.destinations import (
     DEFAULT_SCHEMA,
@@ -106,10 +108,12 @@ class DestinationAnswer(Answer):
     ca: str | None = Field(description="Certificates in PEM that the server's is checked with.")
     deleted_rows: DeletedRows = Field(description=DELETED_ROWS)
     created_at: datetime
+    parked: int = Field(description="Records that wait for it; of more than 1,000 that many.")
+    delays: tuple[DelayAnswer, ...] = Field(description="What is tried again there, and why.")
 
     @classmethod
-    def of(cls, destination: Destination) -> DestinationAnswer:
-        """Return what may be shown of the destination."""
+    def of(cls, destination: Destination, waiting: Waiting) -> DestinationAnswer:
+        """Return what may be shown of the destination, and what waits for it."""
         address = destination.address
         return cls(
             id=destination.id,
@@ -123,6 +127,8 @@ class DestinationAnswer(Answer):
             ca=address.ca,
             deleted_rows=destination.deleted_rows,
             created_at=destination.created_at,
+            parked=waiting.parked,
+            delays=tuple(DelayAnswer.model_validate(one) for one in waiting.delays),
         )
 
 

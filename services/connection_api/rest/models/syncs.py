@@ -18,6 +18,7 @@ from services.connection_api.rest.models.base import (
     StripeId,
 )
 from services.connection_api.rest.models.comparisons import ComparisonAnswer
+from services.connection_api.rest.models.delays import DelayAnswer
 from shared.syncs import Kind, Outcome, Status
 
 
@@ -129,3 +130,4 @@ class SyncDetailAnswer(SyncAnswer):
     comparison: tuple[ComparisonAnswer, ...] = Field(
         default=(), description="Of a sync that compares: counts by resource and destination."
     )
+    delays: tuple[DelayAnswer, ...] = Field(default=(), description="What of it is tried again, and why.")
