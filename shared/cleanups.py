@@ -47,8 +47,16 @@ WHERE id = $1
 """
 # A person can give one up while a writer is at it: then it stays as the person has left it.
 FINISH = """
-UPDATE cleanups SET status = 'done', finished_at = now(), lease_until = NULL, cause = NULL
+UPDATE cleanups SET status = 'done', finished_at = now(), lease_until = NULL, cause = $2
 WHERE id = $1 AND status = 'queued'
+"""
+# Rows of the same account, in the same place by what the server says of it, that another connection still delivers.
+KEPT = """
+SELECT unnest(c.resources) AS resource, min(c.account_name || ' through ' || d.name) AS by
+FROM destinations own JOIN destinations d ON d.place = own.place AND d.id <> own.id
+JOIN connection_destinations l ON l.destination_id = d.id AND l.account_id = $2 AND l.livemode = $3
+JOIN connections c ON c.id = l.connection_id AND c.state <> 'removing'
+WHERE own.id = $1 GROUP BY 1
 """
 POSTPONE = """
 UPDATE cleanups SET lease_until = NULL, not_before = now() + $2::interval, cause = $3
@@ -140,11 +148,17 @@ class CleanupStore:
         with database_errors():
             await self._pool.execute(NOTE, cleanup_id, dict(affected), LEASE)
 
-    async def finish(self, cleanup_id: str) -> None:
-        """Note that nothing is left to take out."""
+    async def finish(self, cleanup_id: str, *, left: str | None = None) -> None:
+        """Note that nothing is left to take out; `left` says what was left there and why."""
         async with transaction(self._pool) as db:
-            await db.execute(FINISH, cleanup_id)
+            await db.execute(FINISH, cleanup_id, left)
             await end_delays(db, Work.CLEANUP, [cleanup_id])
+
+    async def kept_by_others(self, cleanup: Cleanup) -> Mapping[str, str]:
+        """Return the resources whose rows stay, since another connection writes them to the same place; and which."""
+        with database_errors():
+            rows = await self._pool.fetch(KEPT, cleanup.destination_id, cleanup.account_id, cleanup.livemode)
+        return {row["resource"]: row["by"] for row in rows}
 
     async def postpone(self, cleanup_id: str, *, seconds: float, code: str, cause: str) -> None:
         """Let it be tried again later, for a cause that people may read."""

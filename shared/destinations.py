@@ -43,6 +43,7 @@ UPDATE destinations SET settings = $2, secret = $3, address = $4, ca = $5, versi
 WHERE id = $1 RETURNING version
 """
 CHOOSE = "UPDATE destinations SET deleted_rows = $2, version = version + 1 WHERE id = $1 AND deleted_rows <> $2"
+REOPEN = "UPDATE destinations SET version = version + 1"
 USERS = "SELECT connection_id, account_id, livemode FROM connection_destinations WHERE destination_id = $1 ORDER BY 1"
 LOCK = "SELECT id FROM destinations WHERE id = $1 FOR UPDATE"
 
@@ -311,6 +312,23 @@ class DestinationStore:
         """Forget that the destination could not be opened."""
         codes = (SecretUnreadableError.code, DestinationUnreadableError.code)
         await end_delays(self._pool, Work.DESTINATION, [destination_id], codes=codes)
+
+    async def name_of(self, destination_id: str) -> str | None:
+        """Return the destination's name; `None` when there is none with this id."""
+        with database_errors():
+            name = await self._pool.fetchval("SELECT name FROM destinations WHERE id = $1", destination_id)
+        return None if name is None else str(name)
+
+    async def note_place(self, destination_id: str, place: str | None) -> None:
+        """Note what the server says of the destination's place."""
+        with database_errors():
+            await self._pool.execute("UPDATE destinations SET place = $2 WHERE id = $1", destination_id, place)
+
+    async def open_anew(self, *, taken_by: str, by: Actor) -> None:
+        """Let the writers open all destinations anew: `taken_by` has taken a place over, maybe from one of them."""
+        async with transaction(self._pool) as db:
+            await db.execute(REOPEN)
+            await append(db, by, "destination.taken_over", taken_by)
 
     async def delete(self, destination_id: str, *, by: Actor) -> None:
         """Remove the destination; raise `NotFoundError`, and `ConflictError` while a connection uses it."""

@@ -13,7 +13,7 @@
     │   └── TooLargeError          413
     ├── TransientError                  the same input may succeed later: wait, try again
     │   ├── StripeUnavailableError (StripeRateLimitedError, StripeAnswerError)
-    │   ├── DestinationUnavailableError
+    │   ├── DestinationUnavailableError (DestinationBlockedError: until a person mends it)
     │   ├── KafkaUnavailableError
     │   └── DatabaseUnavailableError
     └── TerminalError                   the same input will fail again: dead letter, go on
@@ -33,6 +33,7 @@ No message or attribute ever holds a secret.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar
 
 
@@ -150,6 +151,34 @@ class DestinationUnavailableError(TransientError):
     """The destination does not answer."""
 
     code = "destination_unavailable"
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """What keeps rows from a destination, or from one of its tables, until a person mends it."""
+
+    code: str
+    cause: str
+    fix: str | None
+    part: str = ""  # of the destination: a table of a resource; else all of it
+
+
+class DestinationBlockedError(DestinationUnavailableError):
+    """The destination refuses until a person mends it."""
+
+    code = "destination_blocked"
+
+    def __init__(self, *blocks: Block) -> None:
+        """Take what is to be mended, at least one thing."""
+        first = blocks[0]
+        super().__init__(f"{first.cause} {first.fix}" if first.fix else first.cause)
+        self.blocks = blocks
+
+    @property
+    def tables(self) -> frozenset[str]:
+        """The tables that are blocked while all others can be written; empty when none can."""
+        parts = frozenset(block.part for block in self.blocks)
+        return frozenset() if "" in parts else parts
 
 
 class KafkaUnavailableError(TransientError):

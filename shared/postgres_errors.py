@@ -15,7 +15,7 @@ MISSING_TABLE = ("42P01", "3F000")  # it is made again: the records wait meanwhi
 # What a code means for a record. Postgres may quote a value in its own message, so that is passed on only where it
 # holds nothing but names of columns and types.
 MEANINGS = {
-    "22P05": "a text holds a NUL character, which Postgres can't keep",
+    "22P05": "a text holds a character that the database's encoding has not",
     "22021": "a text holds a character that the database's encoding has not",
     "22003": "a number is larger than Postgres can keep",
     "22008": "a date lies outside of what Postgres can keep",
@@ -46,7 +46,10 @@ def destination_errors() -> Iterator[None]:
 
 def _meaning(error: Exception, state: str) -> str:
     """Say what a code means, with the column or constraint that Postgres names; never a value."""
-    if state in NAMES_ONLY:
+    # Two things have this code; whatever the server's language, the detail of the one has the escape.
+    if state == "22P05" and "\\u0000" in (getattr(error, "detail", None) or ""):
+        meaning = "a text holds a NUL character, which Postgres can't keep"
+    elif state in NAMES_ONLY:
         meaning = str(getattr(error, "message", "")).replace('"', "")
     else:
         meaning = MEANINGS.get(state, type(error).__name__)

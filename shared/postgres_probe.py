@@ -6,7 +6,6 @@ Everything that is made lies in one transaction that is rolled back: nothing is 
 from __future__ import annotations
 
 import asyncio
-import secrets
 import socket
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -16,10 +15,12 @@ import asyncpg
 from pydantic import SecretStr
 
 from shared.certificates import NEEDS_TLS
-from shared.db import Connection
+from shared.db import Connection, affected
 from shared.destination_sessions import destination_sessions
 from shared.destinations import PostgresAddress
+from shared.errors import DestinationRejectedError, DestinationUnavailableError
 from shared.networks import ANYWHERE, NetworkRefusedError, Networks, resolve
+from shared.postgres_errors import destination_errors
 from shared.postgres_faults import (
     Fault,
     explain_login,
@@ -30,12 +31,17 @@ from shared.postgres_faults import (
     quote,
     too_slow,
 )
+from shared.postgres_mark import Claimant, Rival, claim, find_rival
+from shared.postgres_survey import Survey, look, merge, row_security_fault
+from shared.postgres_tables import MARK, ROW_TABLES, TOMBSTONES, WRITTEN_WITH, create_sql
 
 OLDEST_POSTGRES = 14
 TIME_LIMIT = 4.5  # seconds for all steps
 REACH_TIMEOUT = 2.0  # seconds for the name, the TCP connection and the first byte
 # https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-SSL
 SSL_REQUEST = (8).to_bytes(4) + (80877103).to_bytes(4)
+EVERY_TABLE = (*ROW_TABLES.values(), TOMBSTONES, MARK)
+PROBED = "tillstream_probe"  # no account of Stripe is called so
 HAS_TLS, NO_TLS = b"S", b"N"
 
 
@@ -60,12 +66,21 @@ class StepFailedError(Exception):
         self.fault = fault
 
 
-async def probe(address: PostgresAddress, password: SecretStr, *, networks: Networks = ANYWHERE) -> list[ProbeStep]:
-    """Return the steps reachable, login, version, schema, write and delete, up to the first that failed.
+async def probe(
+    address: PostgresAddress,
+    password: SecretStr,
+    claimant: Claimant | None = None,
+    *,
+    take_over: bool = False,
+    networks: Networks = ANYWHERE,
+) -> list[ProbeStep]:
+    """Return the steps from reachable to delete, up to the first that failed.
 
-    It takes at most five seconds, raises nothing, and leaves nothing at the destination.
+    `claimant` is who wants to write there: a schema that another one fills fails, unless it is taken over. It takes at
+    most five seconds and leaves nothing at the destination. Raises `DatabaseUnavailableError` when the claimant's
+    registry does.
     """
-    run = _Probe(address, password, networks)
+    run = _Probe(address, password, claimant, networks, take_over=take_over)
     try:
         async with asyncio.timeout(TIME_LIMIT):
             await run.try_all()
@@ -76,13 +91,44 @@ async def probe(address: PostgresAddress, password: SecretStr, *, networks: Netw
     return run.steps
 
 
+async def claim_place(
+    address: PostgresAddress,
+    password: SecretStr,
+    claimant: Claimant,
+    *,
+    take_over: bool = False,
+    networks: Networks = ANYWHERE,
+) -> Rival | None:
+    """Leave the claimant's mark at a place that passed its probe; return who stands in the way, if anybody does.
+
+    Raises `DestinationUnavailableError` when the place can't be marked now; a writer does it later.
+    """
+    try:
+        async with asyncio.timeout(TIME_LIMIT), _connected(address, password, networks) as db:
+            with destination_errors():
+                async with db.transaction():
+                    return await claim(db, address.schema, claimant, take_over=take_over)
+    except (TimeoutError, StepFailedError, DestinationRejectedError) as error:
+        raise DestinationUnavailableError("The destination can't be marked at the moment.") from error
+
+
 class _Probe:
     """The steps of one address."""
 
-    def __init__(self, address: PostgresAddress, password: SecretStr, networks: Networks) -> None:
+    def __init__(
+        self,
+        address: PostgresAddress,
+        password: SecretStr,
+        claimant: Claimant | None,
+        networks: Networks,
+        *,
+        take_over: bool,
+    ) -> None:
         self._address = address
         self._networks = networks
         self._password = password
+        self._claimant = claimant
+        self._take_over = take_over
         self._current = "reachable"
         self.steps: list[ProbeStep] = []
 
@@ -93,23 +139,46 @@ class _Probe:
         self._pass(f"{place} answers.", following="login")
         async with _connected(self._address, self._password, self._networks) as db:
             self._pass(f"{self._address.user} may log in to {self._address.database}.", following="version")
-            self._pass(_check_version(db), following="schema")
+            self._pass(_check_version(db), following="settings")
             with _statement_errors(self._address):
-                await self._try_writing(db)
+                await db.execute("BEGIN; SET LOCAL client_min_messages = error")
+                await self._look_around(db)
 
-    async def _try_writing(self, db: Connection) -> None:
-        schema, table = self._address.schema, f"tillstream_probe_{secrets.token_hex(8)}"
-        qualified = f"{quote(schema)}.{quote(table)}"
-        await db.execute("BEGIN; SET LOCAL client_min_messages = error")
-        exists = await db.fetchval("SELECT 1 FROM pg_namespace WHERE nspname = $1", schema)
-        if not exists:
-            await db.execute(f"CREATE SCHEMA {quote(schema)}")
-        self._pass(f"The schema {schema} {'exists' if exists else 'can be made'}.", following="write")
-        await db.execute(f"CREATE TABLE {qualified} (id text PRIMARY KEY, data jsonb)")
-        await db.execute(f"INSERT INTO {qualified} VALUES ('1', '{{}}')")
-        self._pass("A table can be made and written.", following="delete")
-        await db.execute(f"DELETE FROM {qualified}; DROP TABLE {qualified}")
-        self._pass("Rows and tables can be deleted.", following="")
+    async def _look_around(self, db: Connection) -> None:
+        survey = await look(db, self._address.schema, EVERY_TABLE)
+        _require_none(survey.place_fault())
+        self._pass("The database keeps text in UTF8, and lets statements run long enough.", following="schema")
+        if not survey.has_schema:
+            await db.execute(f"CREATE SCHEMA {quote(survey.schema)}")
+        made = "exists" if survey.has_schema else "can be made"
+        self._pass(f"The schema {survey.schema} {made}.", following="tables")
+        _require_none(merge(survey, survey.table_faults(EVERY_TABLE)))
+        there = len([name for name in survey.relations if name in ROW_TABLES])
+        self._pass(
+            f"{there} tables of Tillstream are there, and whole." if there else "No table is in the way.",
+            following="owner",
+        )
+        await self._require_free(db)
+        self._pass("Nobody else fills this schema.", following="write")
+        await self._try_writing(db, survey)
+
+    async def _require_free(self, db: Connection) -> None:
+        if self._claimant and not self._take_over:
+            rival = await find_rival(db, self._address.schema, self._claimant)
+            _require_none(rival.fault(self._address.schema) if rival else None)
+
+    async def _try_writing(self, db: Connection, survey: Survey) -> None:
+        """Make a table if any is missing, and write a row that nobody sees to it and to those with policies."""
+        if missing := survey.missing([*ROW_TABLES.values(), MARK]):
+            await db.execute(";\n".join(create_sql(survey.schema, missing[0])))
+        tables = [missing[0].name] if missing and missing[0] is not MARK else [next(iter(ROW_TABLES))]
+        guarded = [one.name for one in survey.relations.values() if one.has_row_security and one.name in ROW_TABLES]
+        refused = [table for table in dict.fromkeys([*guarded, *tables]) if not await _takes_rows(db, survey, table)]
+        _require_none(merge(survey, [row_security_fault(survey, table) for table in refused]))
+        self._pass("Tables can be made and written.", following="delete")
+        for table in tables:
+            await db.execute(f"DELETE FROM {quote(survey.schema)}.{quote(table)} WHERE _account = '{PROBED}'")
+        self._pass("Rows can be deleted.", following="")
 
     def fail(self, fault: Fault) -> None:
         """Note why the current step did not pass."""
@@ -191,6 +260,30 @@ def _statement_errors(address: PostgresAddress) -> Iterator[None]:
         yield
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
         raise StepFailedError(explain_statement(error, address)) from error
+
+
+async def _takes_rows(db: Connection, survey: Survey, table: str) -> bool:
+    """Tell whether a row can be written, seen and changed; what forbids it is row-level security."""
+    name, parent = f"{quote(survey.schema)}.{quote(table)}", WRITTEN_WITH[table] != table
+    columns, values = ("_parent, ", "'', ") if parent else ("", "")
+    await db.execute("SAVEPOINT untouched")
+    try:
+        await db.execute(
+            f"INSERT INTO {name} (_account, _livemode, id, {columns}data, _stamp, _listed) "
+            f"VALUES ('{PROBED}', false, '{PROBED}', {values}'{{}}', 0, true)"
+        )
+        changed = await db.execute(f"UPDATE {name} SET _stamp = 1 WHERE _account = '{PROBED}'")
+    except asyncpg.InsufficientPrivilegeError:
+        if table not in survey.relations:
+            raise
+        await db.execute("ROLLBACK TO SAVEPOINT untouched")
+        return False
+    return affected(changed) == 1
+
+
+def _require_none(fault: Fault | None) -> None:
+    if fault:
+        raise StepFailedError(fault)
 
 
 def _check_version(db: Connection) -> str:

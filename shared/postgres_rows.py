@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from datetime import datetime
 
-import asyncpg
 from pydantic import SecretStr
 
 from shared.catalogue import CHILDREN
@@ -27,6 +26,12 @@ TIME_LIMIT = 5.0  # seconds: a person waits for it
 #: Account and livemode are $1 and $2.
 OF_ACCOUNT = "_account = $1 AND _livemode = $2"
 BOUND = "$3::bigint"
+_OF_ACCOUNTS = """
+SELECT c.relname AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = $1 AND c.relname = ANY ($2::text[]) AND c.relkind IN ('r', 'p') AND 4 = (
+    SELECT count(*) FROM pg_attribute a
+    WHERE a.attrelid = c.oid AND a.attname IN ('_account', '_livemode', 'id', 'data') AND NOT a.attisdropped)
+"""
 PARENT_TABLES = {child.table: parent.table for parent, child in CHILDREN}
 
 
@@ -60,7 +65,12 @@ async def count_rows(
     bound = None if created_before is None else int(created_before.timestamp())
     try:
         async with asyncio.timeout(TIME_LIMIT), _connected(address, password, networks) as db:
-            return {table: await _count(db, address.schema, table, account_id, livemode, bound) for table in tables}
+            wanted = list(tables)
+            found = await tables_of_accounts(db, address.schema, wanted)
+            return {
+                table: await _count(db, address.schema, table, account_id, livemode, bound) if table in found else 0
+                for table in wanted
+            }
     except TimeoutError as error:
         raise DestinationUnavailableError(
             f"The destination did not count its rows within {TIME_LIMIT:g} seconds."
@@ -77,12 +87,19 @@ async def _connected(address: PostgresAddress, password: SecretStr, networks: Ne
             db.terminate()
 
 
+async def tables_of_accounts(db: Connection, schema: str, tables: Iterable[str]) -> set[str]:
+    """Return those of the tables that are there and whose rows are of accounts: another tool's hold none of ours."""
+    return {row["name"] for row in await db.fetch(_OF_ACCOUNTS, schema, list(tables))}
+
+
+async def holds_rows(db: Connection, schema: str, table: str) -> bool:
+    """Tell the same of one table."""
+    return bool(await tables_of_accounts(db, schema, [table]))
+
+
 async def _count(db: Connection, schema: str, table: str, account_id: str, livemode: bool, bound: int | None) -> int:
     values = (account_id, livemode) if bound is None else (account_id, livemode, bound)
-    try:
-        return int(await db.fetchval(_count_sql(schema, table, is_bounded=bound is not None), *values))
-    except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
-        return 0
+    return int(await db.fetchval(_count_sql(schema, table, is_bounded=bound is not None), *values))
 
 
 def _count_sql(schema: str, table: str, *, is_bounded: bool) -> str:

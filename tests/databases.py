@@ -15,8 +15,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 
-from services.destination_writer.destinations.postgres.ddl import quote
 from shared.db import SCHEMA, migrate
+from shared.postgres_tables import quote
 
 T = TypeVar("T")
 LARGE = 30_000_000  # bytes: emptied, such a database would still be slower than a new one

@@ -72,6 +72,9 @@ class MemoryDestination:
     async def prepare(self) -> None:
         self._require_up()
 
+    async def extend(self) -> None:
+        self._require_up()
+
     async def write(self, account: Account, winners: Sequence[Winner]) -> list[Written]:
         self._require_up()
         self.writes += 1

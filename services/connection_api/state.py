@@ -16,6 +16,7 @@ from services.connection_api.life.comparing import Comparing
 from services.connection_api.life.connect import Connect
 from services.connection_api.life.deliveries import Deliveries
 from services.connection_api.life.keys import Keys
+from services.connection_api.life.places import Places
 from services.connection_api.life.rebuild import Rebuild
 from services.connection_api.life.removals import Removals
 from services.connection_api.life.setups import Setups
@@ -159,6 +160,11 @@ class State:
     def destinations(self) -> DestinationStore:
         """The destinations."""
         return DestinationStore(self.pool, self._keys)
+
+    @property
+    def places(self) -> Places:
+        """The places that rows go to."""
+        return Places(self.pool, self._settings)
 
     @property
     def connections(self) -> ConnectionStore:

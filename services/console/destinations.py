@@ -30,6 +30,12 @@ CaFile = Annotated[
     Path | None,
     typer.Option("--ca", exists=True, dir_okay=False, help="File with the CA's certificate in PEM, if it is private."),
 ]
+TakeOver = Annotated[
+    bool,
+    typer.Option(
+        "--take-over", help="Fill the schema although another one fills it, which then writes nothing there any more."
+    ),
+]
 Schema = Annotated[str, typer.Option(help="Schema that the tables are made in.")]
 
 
@@ -39,13 +45,15 @@ def add(
     schema: Schema = "stripe",
     ca: CaFile = None,
     deleted_rows: Annotated[DeletedRows, typer.Option(help=DELETED_ROWS)] = DeletedRows.MARKED,
+    take_over: TakeOver = False,
     as_json: AsJson = False,
 ) -> None:
     """Add a Postgres database, after a test; its address is read from a prompt, or from standard input."""
 
     async def create(api: ApiClient) -> None:
         url = read_secret(ADDRESS_PROMPT, what="address")
-        body = {"name": name, "url": url, "schema": schema, "deleted_rows": deleted_rows, **_certificate(ca)}
+        chosen = {"take_over": True} if take_over else {}
+        body = {"name": name, "url": url, "schema": schema, "deleted_rows": deleted_rows, **_certificate(ca), **chosen}
         destination = await api.post("/v1/destinations", body)
         if as_json:
             show_json(destination)
@@ -110,17 +118,19 @@ def change(
     ] = False,
     ca: CaFile = None,
     deleted_rows: Annotated[DeletedRows | None, typer.Option(help=DELETED_ROWS)] = None,
+    take_over: TakeOver = False,
     as_json: AsJson = False,
 ) -> None:
     """Change a destination's name, address or treatment of deleted rows; an address is tried before it is kept."""
 
     async def alter(api: ApiClient) -> None:
-        if name is None and not address and ca is None and deleted_rows is None:
-            raise WrongUseError("Nothing would change: give --name, --address, --ca or --deleted-rows.")
+        if name is None and not address and ca is None and deleted_rows is None and not take_over:
+            raise WrongUseError("Nothing would change: give --name, --address, --ca, --deleted-rows or --take-over.")
         found = await pick_destination(api, destination)
         body = {
             **({"name": name} if name is not None else {}),
             **({"deleted_rows": deleted_rows} if deleted_rows else {}),
+            **({"take_over": True} if take_over else {}),
             **({"url": read_secret(ADDRESS_PROMPT, what="address")} if address else {}),
             **_certificate(ca),
         }

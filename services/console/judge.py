@@ -9,8 +9,8 @@ from typing import Any
 
 import asyncpg
 
-from services.destination_writer.destinations.postgres.ddl import quote
 from shared.catalogue import BY_NAME, Resource
+from shared.postgres_tables import quote
 from simulator.client import ControlClient
 
 EXAMPLES = 3  # differences that are shown of each table

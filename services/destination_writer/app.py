@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import aclosing, suppress
-from functools import partial
 
 from aiohttp import web
 from pydantic import SecretStr
@@ -27,6 +26,7 @@ from services.destination_writer.routing import Routes
 from services.destination_writer.searching import Searching
 from services.destination_writer.second_look import SecondLook
 from services.destination_writer.settings import WriterSettings
+from services.destination_writer.troubles import Troubles
 from shared.background import lasting, open_state, run_beside, until_available
 from shared.broker_log import Log, find_log
 from shared.cleanups import CleanupStore
@@ -37,21 +37,33 @@ from shared.destinations import DeletedRows, DestinationStore
 from shared.destinations import Destination as DestinationRow
 from shared.errors import TransientError
 from shared.http import make_app, serve
+from shared.installation import installation_id
 from shared.kafka import Cluster, Producer, ensure_topics
 from shared.log import configure, get_logger
 from shared.messages import RecordHeaders
-from shared.networks import Networks
+from shared.networks import ANYWHERE, Networks
+from shared.postgres_mark import Claimant
 from shared.settings import load
 from shared.topics import DEAD_LETTERS, EVENTS, SNAPSHOTS, record_key
 
 LOOK_INTERVAL = 2.0  # seconds between two looks at which log the broker keeps
 
 
-def open_destination(row: DestinationRow, password: SecretStr, networks: Networks) -> Destination:
-    """Open the destination that a row of the state database describes."""
-    return PostgresDestination(
-        row.address, password, removes_deleted=row.deleted_rows is DeletedRows.REMOVED, networks=networks
-    )
+def open_as(
+    installation_id: str, store: DestinationStore, networks: Networks = ANYWHERE
+) -> Callable[[DestinationRow, SecretStr], Destination]:
+    """Return what opens the destination that a row of the state database describes, as this installation's."""
+
+    def open_destination(row: DestinationRow, password: SecretStr) -> Destination:
+        return PostgresDestination(
+            row.address,
+            password,
+            removes_deleted=row.deleted_rows is DeletedRows.REMOVED,
+            networks=networks,
+            claimant=Claimant(installation_id, row.id, store),
+        )
+
+    return open_destination
 
 
 class Writer:
@@ -71,9 +83,9 @@ class Writer:
             self._pool = pool
             await until_available("kafka", lambda: ensure_topics(settings))
             log = await until_available("kafka", lambda: self._find_log(pool))
-            outlets = Outlets(
-                DestinationStore(pool, settings.key_ring), partial(open_destination, networks=settings.networks)
-            )
+            own_id = await until_available("database", lambda: installation_id(pool))
+            store = DestinationStore(pool, settings.key_ring)
+            outlets = Outlets(store, open_as(own_id, store, settings.networks), Troubles(pool))
             try:
                 await self._work(pool, producer, outlets, log)
             finally:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Collection
 
 from services.destination_writer.destinations import Account
 from services.destination_writer.omission import NONE, NOTHING, Omission, is_omitted, make_omissions
@@ -16,8 +17,16 @@ from services.destination_writer.parking import Parking
 from services.destination_writer.routing import Route, Routes
 from shared.catalogue import BY_NAME, Child, Resource
 from shared.cleanups import Cleanup, CleanupStore, Kind
-from shared.errors import DestinationUnavailableError, NotFoundError, TerminalError, TransientError
+from shared.errors import (
+    AppError,
+    DestinationBlockedError,
+    DestinationUnavailableError,
+    NotFoundError,
+    TerminalError,
+    TransientError,
+)
 from shared.log import get_logger
+from shared.postgres_mark import TAKEN
 from shared.retries import pause_seconds
 
 POLL_INTERVAL = 1.0  # seconds
@@ -57,27 +66,44 @@ class Cleaning:
         cleanup = await self._cleanups.claim()
         if cleanup is None:
             return False
+        kept = await self._cleanups.kept_by_others(cleanup) if cleanup.kind is Kind.ROWS else {}
+        left = (
+            f"Rows were left, since they are another connection's too ({next(iter(kept.values()))})." if kept else None
+        )
         try:
-            while await self._walk(cleanup):
+            while await self._walk(cleanup, kept):
                 pass
+        except DestinationBlockedError as error:
+            if not (error.blocks[0].code == TAKEN and await self._is_removal(cleanup)):
+                await self._put_off(cleanup, error)
+                return True
+            # Another one fills the place now: what lies there is not ours to take.
+            await self._cleanups.finish(cleanup.id, left=f"Rows were left. {error.blocks[0].cause}")
         except (DestinationUnavailableError, TerminalError) as error:
-            pause = pause_seconds(self._failures[cleanup.id], base=1.0, cap=LONGEST_PAUSE)
-            self._failures[cleanup.id] += 1
-            await self._cleanups.postpone(cleanup.id, seconds=pause, code=error.code, cause=error.message)
+            await self._put_off(cleanup, error)
             return True
         except NotFoundError:
             get_logger().info("cleanup_without_destination", cleanup=cleanup.id)
         else:
-            await self._cleanups.finish(cleanup.id)
+            await self._cleanups.finish(cleanup.id, left=left)
             get_logger().info("cleanup_finished", cleanup=cleanup.id, kind=cleanup.kind)
         self._failures.pop(cleanup.id, None)
         return True
 
-    async def _walk(self, cleanup: Cleanup) -> bool:
+    async def _put_off(self, cleanup: Cleanup, error: AppError) -> None:
+        pause = pause_seconds(self._failures[cleanup.id], base=1.0, cap=LONGEST_PAUSE)
+        self._failures[cleanup.id] += 1
+        await self._cleanups.postpone(cleanup.id, seconds=pause, code=error.code, cause=error.message)
+
+    async def _is_removal(self, cleanup: Cleanup) -> bool:
+        """Tell whether the cleanup takes out what its connection leaves behind."""
+        return cleanup.kind is Kind.ROWS and cleanup.created_before is None and await self._route(cleanup) is None
+
+    async def _walk(self, cleanup: Cleanup, kept: Collection[str]) -> bool:
         """Walk through the tables once; tell whether anything was found there."""
         has_found = False
         names = cleanup.fields if cleanup.kind is Kind.FIELDS else cleanup.resources
-        for resource in (BY_NAME[name] for name in names if name in BY_NAME):
+        for resource in (BY_NAME[name] for name in names if name in BY_NAME and name not in kept):
             if cleanup.kind is Kind.FIELDS:
                 omission = omission_for(cleanup, await self._route(cleanup), resource)
                 await self._parking.omit((cleanup.destination_id, cleanup.connection_id), resource.name, omission.tree)

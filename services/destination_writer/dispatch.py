@@ -21,7 +21,12 @@ from services.destination_writer.parking import Parking
 from services.destination_writer.records import ChildPart, Parsed, Position, Record, Refetch, has_nul
 from services.destination_writer.routing import Route, Routes
 from shared.consumers import settle
-from shared.errors import DestinationRejectedError, DestinationUnavailableError, TerminalError
+from shared.errors import (
+    DestinationBlockedError,
+    DestinationRejectedError,
+    DestinationUnavailableError,
+    TerminalError,
+)
 from shared.messages import Origin
 from shared.metrics import RECORDS_WRITTEN
 
@@ -182,10 +187,39 @@ class Dispatch:
         async def reject(winner: Winner, error: Exception) -> None:
             await self.reject(destination_id, winner.record, error, result)
 
+        blocked = None
         for part in _apart(winners):
-            await settle(part, write, reject)
+            blocked = await self._settle_around(destination_id, part, write, reject, result) or blocked
+        if blocked:
+            raise blocked
         for loser, reason in _losers(records, winners):
             result.note(destination_id, loser, Outcome.IGNORED, reason)
+
+    @staticmethod
+    async def _settle_around(
+        destination_id: str,
+        winners: Sequence[Winner],
+        write: Callable[[Sequence[Winner]], Awaitable[None]],
+        reject: Callable[[Winner, Exception], Awaitable[None]],
+        result: Result,
+    ) -> DestinationBlockedError | None:
+        """Write what goes to tables that take it; return what blocks the others. One table keeps no other waiting."""
+        blocked = None
+        while winners:
+            try:
+                await settle(winners, write, reject)
+                break
+            except DestinationBlockedError as error:
+                if not error.tables:
+                    raise
+                blocked = error
+                done = {report.position for report in result.reports if report.destination_id == destination_id}
+                winners = [
+                    winner
+                    for winner in winners
+                    if winner.record.resource.table not in error.tables and winner.record.position not in done
+                ]
+        return blocked
 
     async def reject(self, destination_id: str, record: Record, error: Exception, result: Result) -> None:
         """Let the record end as a dead letter; raise `DeliveryStoppedError` when there were too many."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
@@ -18,13 +18,14 @@ from pydantic import SecretStr
 
 from services.destination_writer.comparison import Compared
 from services.destination_writer.delivery import Winner
-from services.destination_writer.destinations import Account, Cleaned, Destination, Older, Span, Written
+from services.destination_writer.destinations import NEW_COLUMNS, Account, Cleaned, Destination, Older, Span, Written
 from services.destination_writer.records import ChildPart, Record
+from services.destination_writer.troubles import Troubles
 from shared.catalogue import Resource
 from shared.crypto import SecretUnreadableError
 from shared.destinations import Destination as DestinationRow
 from shared.destinations import DestinationStore, DestinationUnreadableError
-from shared.errors import AppError, DestinationUnavailableError, TransientError
+from shared.errors import AppError, DestinationBlockedError, DestinationUnavailableError, TransientError
 from shared.log import get_logger
 from shared.retries import pause_seconds
 
@@ -32,6 +33,9 @@ LONGEST_REST = 60.0  # seconds; longer than the pauses between two tries of what
 OPEN_AFTER = 3  # failures in a row
 NOTE_INTERVAL = 30.0  # seconds between two notes that a destination can't be opened; what waits is tried that often
 LOOK_INTERVAL = 1.0  # seconds between two looks for a destination that is new
+LOOK_AGAIN_INTERVAL = 5.0  # seconds between two looks at destinations in trouble
+FULL_LOOK = 6  # every so many of these, all are looked at: somebody may have taken one over
+EXTEND_INTERVAL = 60.0  # seconds between two tries to add what a destination lacks
 PREPARE_DEADLINE = 10.0  # seconds; no record waits for it
 T = TypeVar("T")
 CleaningStep = Callable[[Destination, str | None], Awaitable[Cleaned]]
@@ -60,10 +64,19 @@ class Outlet:
     """One destination, with a rest for each deadline that its callers have."""
 
     def __init__(
-        self, destination: Destination, *, version: int = 1, clock: Callable[[], float] = time.monotonic
+        self,
+        destination: Destination,
+        *,
+        version: int = 1,
+        destination_id: str = "",
+        troubles: Troubles | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`version` is that of the address and password by which the destination was opened."""
         self._destination = destination
+        self._destination_id = destination_id
+        self._troubles = troubles or Troubles(None)
+        self._extends_at = float("-inf")
         self.version = version
         self._clock = clock
         self._rests: dict[float, Rest] = {}  # by deadline in seconds
@@ -82,11 +95,28 @@ class Outlet:
         """
         if not winners:
             return []
-        return await self._guarded(lambda: self._destination.write(account, winners), deadline_seconds, is_try=is_try)
+        parts = {winner.record.resource.table for winner in winners}
+        return await self._guarded(
+            lambda: self._destination.write(account, winners), deadline_seconds, is_try=is_try, parts=parts
+        )
 
     async def prepare(self) -> None:
-        """Let the destination make its tables; raise `DestinationUnavailableError`."""
-        await self._guarded(self._destination.prepare, PREPARE_DEADLINE)
+        """Let the destination look whose it is and make its tables; raise `DestinationUnavailableError`."""
+        await self._guarded(self._destination.prepare, PREPARE_DEADLINE, is_try=True)
+
+    async def extend(self) -> None:
+        """Let the destination take in what the catalogue has gained, however long it takes; else try again later."""
+        if self._clock() < self._extends_at:
+            return
+        self._extends_at = self._clock() + EXTEND_INTERVAL
+        try:
+            await self._destination.extend()
+        except DestinationUnavailableError as error:
+            if isinstance(error, DestinationBlockedError):
+                await self._troubles.failed(self._destination_id, error)
+            return
+        self._extends_at = float("inf")
+        await self._troubles.succeeded(self._destination_id, [NEW_COLUMNS])
 
     async def write_children(self, account: Account, part: ChildPart, deadline_seconds: float) -> bool:
         """Write a part of a child set within the deadline, and tell whether its parent was there."""
@@ -112,7 +142,14 @@ class Outlet:
         """Close the destination."""
         await self._destination.close()
 
-    async def _guarded(self, call: Callable[[], Awaitable[T]], deadline_seconds: float, *, is_try: bool = False) -> T:
+    async def _guarded(
+        self,
+        call: Callable[[], Awaitable[T]],
+        deadline_seconds: float,
+        *,
+        is_try: bool = False,
+        parts: Collection[str] = (),
+    ) -> T:
         own = self._rests.setdefault(deadline_seconds, Rest())
         started = self._clock()
         if started < own.rest_until and not is_try:
@@ -122,14 +159,19 @@ class Outlet:
                 answer = await call()
         except TimeoutError as error:
             self._note_failure(deadline_seconds)
-            raise DestinationUnavailableError(f"The destination took longer than {deadline_seconds:g} s.") from error
-        except DestinationUnavailableError:
-            self._note_failure(float("inf"))
+            late = DestinationUnavailableError(f"The destination took longer than {deadline_seconds:g} s.")
+            await self._troubles.failed(self._destination_id, late)
+            raise late from error
+        except DestinationUnavailableError as error:
+            if not (isinstance(error, DestinationBlockedError) and error.tables):
+                self._note_failure(float("inf"))  # else all other tables can be written
+            await self._troubles.failed(self._destination_id, error)
             raise
         took = self._clock() - started
         for deadline, rest in self._rests.items():
             if took <= deadline:
                 rest.note_success()
+        await self._troubles.succeeded(self._destination_id, parts)
         return answer
 
     def _note_failure(self, longest: float) -> None:
@@ -146,11 +188,13 @@ class DestinationUnopenedError(DestinationUnavailableError):
 class Outlets:
     """The outlets by destination, opened when they are first needed."""
 
-    def __init__(self, store: DestinationStore, open_destination: Open) -> None:
+    def __init__(self, store: DestinationStore, open_destination: Open, troubles: Troubles | None = None) -> None:
         self._store = store
+        self._troubles = troubles or Troubles(None)
         self._open = open_destination
         self._outlets: dict[str, Outlet] = {}
         self._noted_at: dict[str, float] = {}  # when was last noted that a destination can't be opened
+        self._looks = 0
 
     async def get(self, destination_id: str) -> Outlet:
         """Return the outlet.
@@ -166,7 +210,8 @@ class Outlets:
                 await self._note(destination_id, error)
                 raise DestinationUnopenedError(error.message) from error
             await self._store.forget_unopened(destination_id)
-            self._outlets.setdefault(destination_id, Outlet(opened, version=row.version))
+            outlet = Outlet(opened, version=row.version, destination_id=row.id, troubles=self._troubles)
+            self._outlets.setdefault(destination_id, outlet)
         return self._outlets[destination_id]
 
     async def _note(self, destination_id: str, error: SecretUnreadableError | DestinationUnreadableError) -> None:
@@ -184,6 +229,8 @@ class Outlets:
             # Apart, since preparing one that does not answer takes its time.
             tasks.create_task(_repeat(self.close_outdated))
             tasks.create_task(_repeat(self.prepare_new))
+            tasks.create_task(_repeat(self.look_again, LOOK_AGAIN_INTERVAL))
+            tasks.create_task(_repeat(self.extend))
 
     async def close_outdated(self) -> None:
         """Close the destinations that were deleted, and those whose address or password is another one by now."""
@@ -198,6 +245,20 @@ class Outlets:
         for answer in await asyncio.gather(*map(self._prepare, new), return_exceptions=True):
             if isinstance(answer, BaseException) and not isinstance(answer, AppError):
                 raise answer
+
+    async def look_again(self) -> None:
+        """Look whether those that are in trouble are well again, and now and then whether others are still ours."""
+        await self._troubles.refresh()
+        self._looks += 1
+        is_full = self._looks % FULL_LOOK == 0
+        known = [one for one, outlet in self._outlets.items() if is_full or self._troubles.is_noted(one)]
+        for answer in await asyncio.gather(*map(self._prepare, known), return_exceptions=True):
+            if isinstance(answer, BaseException) and not isinstance(answer, AppError):
+                raise answer
+
+    async def extend(self) -> None:
+        """Bring the destinations that were opened up to the catalogue; no record waits for it."""
+        await asyncio.gather(*(outlet.extend() for outlet in list(self._outlets.values())))
 
     async def _prepare(self, destination_id: str) -> None:
         await (await self.get(destination_id)).prepare()
@@ -214,10 +275,10 @@ class Outlets:
         await asyncio.gather(*(outlet.close() for outlet in outlets.values()))
 
 
-async def _repeat(look: Callable[[], Awaitable[None]]) -> None:
+async def _repeat(look: Callable[[], Awaitable[None]], interval_seconds: float = LOOK_INTERVAL) -> None:
     while True:
         try:
             await look()
         except TransientError as error:
             get_logger().warning("look_at_destinations_delayed", reason=error.message)
-        await asyncio.sleep(LOOK_INTERVAL)
+        await asyncio.sleep(interval_seconds)

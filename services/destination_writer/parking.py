@@ -122,7 +122,7 @@ PARKED_MEANWHILE = f"UPDATE parked_records p SET next_try_at = now() FROM {_OF_Q
 LATER = """
 UPDATE parked_records SET attempts = attempts + 1, reason = $4,
     next_try_at = CASE WHEN $5 THEN 'infinity' ELSE now() + $3::interval END
-WHERE destination_id = $1 AND connection_id = $2
+WHERE destination_id = $1 AND connection_id = $2 AND ($6::text[] IS NULL OR resource = ANY ($6))
 """
 BODIES = """
 SELECT object_id, body FROM parked_records
@@ -219,14 +219,19 @@ class Parking:
 
         await in_transaction(self._pool, work)
 
-    async def postpone(self, queue: Queue, *, attempts: int, reason: str) -> None:
-        """Let everything of a destination and connection wait longer; where delivery has stopped, it is held."""
+    async def postpone(
+        self, queue: Queue, *, attempts: int, reason: str, resources: Sequence[str] | None = None
+    ) -> None:
+        """Let everything of a destination and connection wait longer, or only these resources.
+
+        Where delivery has stopped, it is held.
+        """
         pause = timedelta(seconds=pause_seconds(attempts, base=1.0, cap=LONGEST_PAUSE))
 
         async def work(db: Connection) -> None:
             is_stopped = bool(await db.fetch(STOPPED, queue[0], [queue[1]]))
             await db.execute(LOCK_ALL, *queue)
-            await db.execute(LATER, *queue, pause, reason, is_stopped)
+            await db.execute(LATER, *queue, pause, reason, is_stopped, resources)
 
         await in_transaction(self._pool, work)
 

@@ -11,9 +11,10 @@ from services.destination_writer.dispatch import Dispatch, Result
 from services.destination_writer.ledger import Ledger
 from services.destination_writer.parking import Parking, Queue, record_of
 from services.destination_writer.routing import Routes
+from shared.catalogue import RESOURCES
 from shared.consumers import settle
 from shared.db import Row
-from shared.errors import DestinationUnavailableError, TransientError
+from shared.errors import DestinationBlockedError, DestinationUnavailableError, TransientError
 from shared.log import get_logger
 from shared.metrics import PARKED
 
@@ -65,6 +66,11 @@ class Retry:
             return 0
         try:
             await self._deliver(queue, rows)
+        except DestinationBlockedError as error:
+            # The other tables' records go on at once.
+            names = [row.name for row in RESOURCES if row.table in error.tables] or None
+            await self._parked.postpone(queue, attempts=rows[0]["attempts"], reason=error.message, resources=names)
+            return len(rows) if names else 0
         except DestinationUnavailableError as error:
             await self._parked.postpone(queue, attempts=rows[0]["attempts"], reason=error.message)
             return 0
@@ -95,8 +101,8 @@ class Retry:
 
         try:
             await settle(rows, write, reject)
-        except DeliveryStoppedError:
-            # What was written or refused before the stop is done; only the rest waits for a person.
+        except (DeliveryStoppedError, DestinationBlockedError):
+            # What was written or refused before is done; only the rest waits for a person.
             done = {report.position for report in result.reports}
             await self._ledger.record_late(result.reports, result.refetches)
             await self._parked.remove(queue, [row for row in rows if record_of(row).position in done])

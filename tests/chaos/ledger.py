@@ -13,9 +13,9 @@ import asyncpg
 
 from services.console.demo import SCHEMA
 from services.console.judge import judge
-from services.destination_writer.destinations.postgres.ddl import quote
 from shared.catalogue import BY_NAME, RESOURCES
 from shared.catalogue.lookups import WITHOUT_ID
+from shared.postgres_tables import quote
 from simulator.client import ControlClient
 from tests.chaos.stage import Stage
 

@@ -40,7 +40,7 @@ def let_the_last_write_win() -> None:
 def forget_deletions() -> None:
     """Take deleted rows out at once."""
     from services.destination_writer.destinations.postgres import PostgresDestination
-    from services.destination_writer.destinations.postgres.ddl import quote
+    from shared.postgres_tables import quote
 
     write_table = PostgresDestination._write_table
 

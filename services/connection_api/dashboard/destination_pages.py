@@ -23,13 +23,17 @@ from services.connection_api.waiting import read_waiting
 from shared.destinations import DEFAULT_SCHEMA, Destination, PostgresAddress
 from shared.errors import AppError, RejectedError
 from shared.http import Access, add_route
-from shared.postgres_probe import ProbeStep, probe
+from shared.postgres_mark import TAKEN
+from shared.postgres_probe import ProbeStep
 
 STEP_TITLES = {
     "reachable": "Reach the server",
     "login": "Log in",
     "version": "Check the version",
+    "settings": "Check encoding and time limits",
     "schema": "Find or make the schema",
+    "tables": "Look at the tables that are there",
+    "owner": "Look whose schema it is",
     "write": "Make a table and write",
     "delete": "Delete",
 }
@@ -53,6 +57,11 @@ class Trial:
         return self.steps[-1].passed
 
     @property
+    def is_taken(self) -> bool:
+        """Whether another one fills the schema, which can be taken over."""
+        return self.steps[-1].code == TAKEN
+
+    @property
     def left_out(self) -> Sequence[str]:
         """What was not tried, since something before it failed."""
         return [title for name, title in STEP_TITLES.items() if name not in {step.name for step in self.steps}]
@@ -66,6 +75,7 @@ class Form:
     error: RejectedError | None = None
     trial: Trial | None = None
     notice: str | None = None
+    take_over_at: str | None = None  # where a button takes the schema over; else the form has a box for it
 
     @property
     def status(self) -> int:
@@ -109,7 +119,7 @@ class DestinationPages:
         values = await _written(request)
         try:
             wanted = await read_form(request, models.DestinationTest, also=("name", "deleted_rows", "then"))
-            form = Form(values, trial=await self._try(*wanted.place))
+            form = Form(values, trial=await self._try(*wanted.place, take_over=wanted.take_over))
         except RejectedError as error:
             form = Form(values, error)
         return self._answer(request, form, self._show_new)
@@ -120,11 +130,15 @@ class DestinationPages:
         try:
             wanted = await read_form(request, models.NewDestination, also=("then",))
             place = wanted.place
-            trial = await self._try(*place)
+            trial = await self._try(*place, take_over=wanted.take_over)
             if not trial.passed:
                 return self._answer(request, Form(values, trial=trial), self._show_new)
-            destination_id = await self._state.destinations.insert(
-                wanted.name, *place, deleted_rows=wanted.deleted_rows, by=actor_of(request)
+            destination_id = await self._state.places.add(
+                wanted.name,
+                *place,
+                deleted_rows=wanted.deleted_rows,
+                take_over=wanted.take_over,
+                by=actor_of(request),
             )
         except RejectedError as error:
             return self._answer(request, Form(values, error), self._show_new)
@@ -139,21 +153,25 @@ class DestinationPages:
     async def try_again(self, request: web.Request) -> web.Response:
         """Try a destination with the password that is kept."""
         destination = await self._state.destinations.get(read_id(request))
-        password = await self._state.destinations.password(destination.id)
-        trial = await self._try(destination.address, password)
-        return self._answer(request, Form(trial=trial), await self._page_of(destination))
+        trial = Trial(await self._state.places.probe_kept(destination.id))
+        form = Form(trial=trial, take_over_at=f"/destinations/{destination.id}")
+        return self._answer(request, form, await self._page_of(destination))
 
     async def change(self, request: web.Request) -> web.Response:
         """Keep another name, another address that works, or another choice about deleted rows."""
-        store = self._state.destinations
+        store, places = self._state.destinations, self._state.places
         known = await store.get(read_id(request))
         show = await self._page_of(known)
         try:
             wanted = await read_form(request, models.DestinationChange)
             place = wanted.place(known.address, await store.password(known.id))
-            trial = await self._try(*place) if place else None
-            if trial and not trial.passed:
-                return self._answer(request, Form(trial=trial), show)
+            if place:
+                trial = await self._try(*place, destination_id=known.id, take_over=wanted.take_over)
+                if not trial.passed:
+                    return self._answer(request, Form(trial=trial), show)
+                await places.mark(known.id, *place, take_over=wanted.take_over, by=actor_of(request))
+            elif wanted.take_over:
+                await places.take_over(known.id, by=actor_of(request))
             await store.change(
                 known.id, name=wanted.name, place=place, deleted_rows=wanted.deleted_rows, by=actor_of(request)
             )
@@ -161,8 +179,16 @@ class DestinationPages:
             return self._answer(request, Form(error=error), show)
         return go(request, f"/destinations/{known.id}?notice=changed")
 
-    async def _try(self, address: PostgresAddress, password: SecretStr) -> Trial:
-        return Trial(await probe(address, password, networks=self._state.networks))
+    async def _try(
+        self,
+        address: PostgresAddress,
+        password: SecretStr,
+        *,
+        destination_id: str | None = None,
+        take_over: bool,
+    ) -> Trial:
+        steps = await self._state.places.probe(address, password, destination_id=destination_id, take_over=take_over)
+        return Trial(steps)
 
     def _answer(self, request: web.Request, form: Form, show: Show) -> web.Response:
         """Say how it went: to htmx in place, else as the whole page."""

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 
 from services.connection_api.life.at_stripe import AtStripe
+from services.connection_api.life.places import Places
 from services.connection_api.settings import ApiSettings
 from shared.audit import Actor, append
 from shared.catalogue import BY_NAME, DEFAULT_RESOURCES, WEBHOOK_ENDPOINT, Resource
@@ -63,6 +64,7 @@ class Choices:
         self._at_stripe = at_stripe
         self._connections = ConnectionStore(pool, settings.key_ring)
         self._syncs = SyncStore(pool)
+        self._places = Places(pool, settings)
 
     async def choose(
         self,
@@ -83,6 +85,8 @@ class Choices:
             raise ConflictError(f"The connection is {connection.state.replace('_', ' ')}. Try again later.")
         chosen = [row.name for row in choose_resources(resources)] if resources else list(connection.resources)
         omitted = check_omitted(omitted_fields) if omitted_fields is not None else dict(connection.omitted_fields)
+        new_places = [one for one in destination_ids or () if one not in connection.destination_ids]
+        await self._places.require_usable(new_places)
         added = [name for name in chosen if name not in connection.resources]
         # Their events have to reach us before their history is read, or a change in between would be lost.
         if added and self._at_stripe.has_endpoint(connection):

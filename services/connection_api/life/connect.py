@@ -16,6 +16,7 @@ from pydantic import SecretStr
 
 from services.connection_api.life.at_stripe import AtStripe
 from services.connection_api.life.choices import choose_resources
+from services.connection_api.life.places import Places
 from services.connection_api.settings import ApiSettings
 from shared.api_keys import ApiKey, parse_api_key
 from shared.audit import Actor, append
@@ -91,18 +92,20 @@ class Connect:
         self._owner = make_id("api")
         self._connections = ConnectionStore(pool, settings.key_ring)
         self._syncs = SyncStore(pool)
+        self._places = Places(pool, settings)
 
     async def connect(self, wanted: NewConnection, *, by: Actor) -> str:
         """Connect the account and return the connection's id.
 
-        Raises `KeyRefusedError`, `PayloadError` or `ConflictError`, after which nothing is kept, and a
-        `TransientError` as long as nothing is. A set-up that is held up later goes on by itself.
+        Raises `KeyRefusedError`, `PayloadError` or `ConflictError`, also for a destination's sake, after which nothing
+        is kept, and a `TransientError` as long as nothing is. A set-up that is held up later goes on by itself.
         """
         key = parse_api_key(wanted.api_key.get_secret_value(), allow_test=self._settings.allow_test_keys)
         resources = choose_resources(wanted.resources)
         if not wanted.destination_ids:
             raise PayloadError("Choose at least one destination.", field="destination_ids")
         check = await check_key(self._at_stripe.client(key.secret), resources, account_id=wanted.account_id)
+        await self._places.require_usable(wanted.destination_ids)
         connection_id = make_id("con")
         await self._insert(connection_id, wanted, key, check, resources, by)
         try:

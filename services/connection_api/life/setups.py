@@ -12,6 +12,7 @@ from pydantic import SecretStr
 from services.connection_api.life.choices import Omitted, check_omitted
 from services.connection_api.life.connect import Connect, NewConnection
 from services.connection_api.life.keys import Keys
+from services.connection_api.life.places import Places
 from services.connection_api.settings import ApiSettings
 from shared.api_keys import parse_api_key
 from shared.audit import Actor, append
@@ -70,6 +71,7 @@ class Setups:
         self._settings = settings
         self._keys = keys
         self._connect = connect
+        self._places = Places(pool, settings)
 
     async def begin(
         self, api_key: SecretStr, destination_ids: Sequence[str], *, account_id: str | None = None, by: Actor
@@ -86,6 +88,7 @@ class Setups:
         report = await self._keys.check(api_key, account_id=account_id)
         if not report.passed:
             raise KeyPermissionsError(report.sentence, field="api_key")
+        await self._places.require_usable(wanted)
         await self._require_free(wanted, report.account_id, report.account_name, livemode=report.livemode)
         key = parse_api_key(api_key.get_secret_value(), allow_test=self._settings.allow_test_keys)
         setup_id = make_id("set")

@@ -5,27 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from aiohttp import web
-from pydantic import SecretStr
 
 from services.connection_api.access.auth import actor_of
+from services.connection_api.life.places import require_passed
 from services.connection_api.rest import models
 from services.connection_api.rest.requests import read_body, read_cursor, read_id, read_query, write, write_page
 from services.connection_api.state import State
 from services.connection_api.waiting import read_waiting
-from shared.destinations import PostgresAddress
-from shared.errors import PayloadError
 from shared.http import Handler
-from shared.postgres_probe import ProbeStep, probe
-
-
-class DestinationUnusableError(PayloadError):
-    """The destination can't be used as it is."""
-
-    def __init__(self, step: ProbeStep) -> None:
-        """Take the step that failed; its code becomes the error's."""
-        parts = (step.message, step.fix, step.sql)
-        super().__init__(" ".join(part for part in parts if part), field="url")
-        self.code = step.code or self.code  # type: ignore[misc]
+from shared.postgres_probe import ProbeStep
 
 
 class Destinations:
@@ -51,22 +39,20 @@ class Destinations:
     async def test(self, request: web.Request) -> web.Response:
         """Tell what works at an address and what does not."""
         wanted = await read_body(request, models.DestinationTest)
-        return _write_steps(await probe(*wanted.place, networks=self._state.networks))
+        place = wanted.place
+        return _write_steps(await self._state.places.probe(*place, take_over=wanted.take_over))
 
     async def try_again(self, request: web.Request) -> web.Response:
         """Tell what works at a destination, with the password that is kept."""
-        destination = await self._state.destinations.get(read_id(request))
-        password = await self._state.destinations.password(destination.id)
-        return _write_steps(await probe(destination.address, password, networks=self._state.networks))
+        return _write_steps(await self._state.places.probe_kept(read_id(request)))
 
     async def create(self, request: web.Request) -> web.Response:
         """Keep an address that works."""
         wanted = await read_body(request, models.NewDestination)
-        store = self._state.destinations
-        address, password = wanted.place
-        await self._require_usable(address, password)
-        destination_id = await store.insert(
-            wanted.name, address, password, deleted_rows=wanted.deleted_rows, by=actor_of(request)
+        place, places = wanted.place, self._state.places
+        require_passed(await places.probe(*place, take_over=wanted.take_over))
+        destination_id = await places.add(
+            wanted.name, *place, deleted_rows=wanted.deleted_rows, take_over=wanted.take_over, by=actor_of(request)
         )
         return await self._show(destination_id, status=201)
 
@@ -88,10 +74,13 @@ class Destinations:
     async def change(self, request: web.Request) -> web.Response:
         """Keep another name, another address that works, or another choice about deleted rows."""
         wanted, store = await read_body(request, models.DestinationChange), self._state.destinations
-        known = await store.get(read_id(request))
+        known, places = await store.get(read_id(request)), self._state.places
         place = wanted.place(known.address, await store.password(known.id))
         if place:
-            await self._require_usable(*place)
+            require_passed(await places.probe(*place, destination_id=known.id, take_over=wanted.take_over))
+            await places.mark(known.id, *place, take_over=wanted.take_over, by=actor_of(request))
+        elif wanted.take_over:
+            await places.take_over(known.id, by=actor_of(request))
         await store.change(
             known.id, name=wanted.name, place=place, deleted_rows=wanted.deleted_rows, by=actor_of(request)
         )
@@ -112,12 +101,6 @@ class Destinations:
         destination = await self._state.destinations.get(destination_id)
         waiting = await read_waiting(self._state.pool, [destination_id])
         return write(models.DestinationAnswer.of(destination, waiting[destination_id]), status=status)
-
-    async def _require_usable(self, address: PostgresAddress, password: SecretStr) -> None:
-        """Raise `DestinationUnusableError` for an address at which rows can't be written."""
-        steps = await probe(address, password, networks=self._state.networks)
-        if not steps[-1].passed:
-            raise DestinationUnusableError(steps[-1])
 
 
 def _write_steps(steps: Sequence[ProbeStep]) -> web.Response:

@@ -12,6 +12,8 @@ from services.destination_writer.omission import Tree
 from services.destination_writer.records import ChildPart, Record
 from shared.catalogue import Child, Resource
 
+NEW_COLUMNS = "new columns"  # the part of a destination that waits when only these are missing
+
 
 @dataclass(frozen=True, slots=True)
 class Account:
@@ -75,7 +77,14 @@ class Destination(Protocol):
     """
 
     async def prepare(self) -> None:
-        """Make what the first write would have to make."""
+        """Look whether the place is ours to fill, and make what the first write would have to make.
+
+        Every method raises `DestinationBlockedError` when a person has to mend something first; of some tables, when
+        all others can be written.
+        """
+
+    async def extend(self) -> None:
+        """Give what was made by an older release what is new since then, while records are written."""
 
     async def write(self, account: Account, winners: Sequence[Winner]) -> list[Written]:
         """Write the winners by the rule of `delivery`, in one transaction; answer in the same order."""

@@ -20,7 +20,7 @@ from shared.postgres_probe import ProbeStep, probe
 from tests.integration.connection_api.serving import execute, ready
 from tests.unit.connection_api.serving import BEARER, Client
 
-STEPS = ["reachable", "login", "version", "schema", "write", "delete"]
+STEPS = ["reachable", "login", "version", "settings", "schema", "tables", "owner", "write", "delete"]
 LEFT_BEHIND = """
 SELECT nspname FROM pg_namespace WHERE nspname = 'probed'
 UNION ALL SELECT relname FROM pg_class WHERE relname LIKE 'tillstream_probe%'
@@ -73,7 +73,7 @@ async def role(database_url: str) -> AsyncIterator[str]:
     try:
         yield replaced(database_url, user=name, password="weak")
     finally:
-        await execute(database_url, f"DROP OWNED BY {name}")
+        await execute(database_url, f"DROP OWNED BY {name} CASCADE")
         await execute(database_url, f"DROP ROLE {name}")
 
 
@@ -200,9 +200,9 @@ async def test_destination_is_kept_shown_and_removed_without_its_password(api: C
 async def test_same_place_or_name_twice_is_refused(api: Client, database_url: str) -> None:
     first = {"name": "Rows", "url": database_url}
     assert (await api.post("/v1/destinations", json=first, headers=BEARER)).status == 201
-    for again in (first | {"name": "Others"}, first | {"schema": "other"}):
+    for again, code in ((first | {"name": "Others"}, "destination_taken"), (first | {"schema": "other"}, "conflict")):
         answer = await api.post("/v1/destinations", json=again, headers=BEARER)
-        assert (answer.status, (await answer.json())["code"]) == (409, "conflict")
+        assert (answer.status, (await answer.json())["code"]) == (409, code)
 
 
 async def test_address_that_fails_is_not_kept_and_says_why(api: Client, database_url: str) -> None:

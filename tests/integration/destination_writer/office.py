@@ -24,7 +24,7 @@ from tests.integration.destination_writer.state import State
 class Office:
     """The parts of a writer, without Kafka; nothing may be rejected unless `may_reject`."""
 
-    def __init__(self, state: State, bad: str, good: str) -> None:
+    def __init__(self, state: State, bad: str, good: str, outlets: Outlets | None = None) -> None:
         self.state, self.bad_id, self.good_id = state, bad, good
         self.destinations: dict[str, Destination] = {bad: MemoryDestination(), good: MemoryDestination()}
         self.may_reject = False
@@ -32,7 +32,7 @@ class Office:
         self.parking = Parking(state.pool, cap=1000)
         self.cleanups = CleanupStore(state.pool)
         self.routes = Routes(state.pool)
-        self.outlets = Outlets(state.destinations, lambda row, password: self.destinations[row.id])
+        self.outlets = outlets or Outlets(state.destinations, lambda row, password: self.destinations[row.id])
         self.dispatch = Dispatch(self.routes, self.outlets, self.parking, self.reject, breaker=Breaker(state.pool))
         self.ledger = Ledger(state.pool, "cluster")
         self.retry = Retry(self.parking, self.routes, self.dispatch, self.ledger)

@@ -29,7 +29,8 @@ def test_every_code_is_documented_with_its_status() -> None:
 
 
 def test_every_code_of_the_probe_is_documented() -> None:
-    source = "".join((ROOT / "shared" / name).read_text() for name in ("postgres_probe.py", "postgres_faults.py"))
+    names = ("postgres_probe.py", "postgres_faults.py", "postgres_survey.py", "postgres_mark.py")
+    source = "".join((ROOT / "shared" / name).read_text() for name in names)
     documented = re.findall(r"^\| `(destination_\w+)` \| \D", PAGE, re.MULTILINE)
     assert len(set(documented)) == len(documented)
     assert set(documented) == set(re.findall(r'"(destination_\w+)"', source))

@@ -28,6 +28,10 @@ DELETED_ROWS = (
 
 BESIDE = "The password as it is, instead of percent-encoded in the address."
 CA = "Certificates in PEM that the server's is checked with, instead of those that the system knows."
+TAKE_OVER = (
+    "Fill the schema although another destination or another installation has marked it. The other one writes nothing "
+    "there any more."
+)
 
 
 class DestinationTest(Input):
@@ -45,6 +49,7 @@ class DestinationTest(Input):
     schema_name: str = Field(
         default=DEFAULT_SCHEMA, alias="schema", min_length=1, max_length=63, description="Where the tables are made."
     )
+    take_over: bool = Field(default=False, description=TAKE_OVER)
 
     @property
     def place(self) -> tuple[PostgresAddress, SecretStr]:
@@ -76,11 +81,13 @@ class DestinationChange(Input):
     )
     ca: str | None = Field(default=None, max_length=LARGEST_CA, description=CA)
     deleted_rows: DeletedRows | None = Field(default=None, description=DELETED_ROWS)
+    take_over: bool = Field(default=False, description=TAKE_OVER)
 
     @model_validator(mode="after")
     def _change_something(self) -> Self:
-        if not self.model_fields_set or all(getattr(self, name) is None for name in self.model_fields_set):
-            raise ValueError("Give a name, a url, a password, a ca or deleted_rows")
+        chosen = self.model_fields_set - {"take_over"}
+        if not self.take_over and all(getattr(self, name) is None for name in chosen):
+            raise ValueError("Give a name, a url, a password, a ca, deleted_rows or take_over")
         return self
 
     def place(self, known: PostgresAddress, password: SecretStr) -> tuple[PostgresAddress, SecretStr] | None:

@@ -6,11 +6,11 @@ The spans follow the primary key, so a table is walked once, whatever the share 
 from __future__ import annotations
 
 from services.destination_writer.destinations import Account, Cleaned
-from services.destination_writer.destinations.postgres.ddl import quote
 from services.destination_writer.omission import Tree, strip
 from shared.catalogue import Child, Resource
 from shared.db import Connection, Row, affected
-from shared.postgres_rows import OF_ACCOUNT, made_before
+from shared.postgres_rows import OF_ACCOUNT, holds_rows, made_before
+from shared.postgres_tables import quote
 
 ROWS = 5000  # looked at by one transaction that deletes
 PARENTS = 1000  # the same, where each may take many children with it
@@ -50,8 +50,8 @@ async def delete_rows(
     after: str | None,
 ) -> Cleaned:
     """Delete the next span of rows, and the children of those that go."""
-    children = [child for child in getattr(source, "children", ()) if await _exists(db, schema, child.table)]
-    if not await _exists(db, schema, source.table):
+    children = [child for child in getattr(source, "children", ()) if await holds_rows(db, schema, child.table)]
+    if not await holds_rows(db, schema, source.table):
         return Cleaned({}, None)
     limit = PARENTS if children else ROWS
     values: list[object] = [account.id, account.livemode]
@@ -71,7 +71,7 @@ async def omit_fields(
     db: Connection, schema: str, account: Account, source: Resource | Child, tree: Tree, *, after: str | None
 ) -> Cleaned:
     """Rewrite those of the next span of rows that hold what is omitted."""
-    if not await _exists(db, schema, source.table):
+    if not await holds_rows(db, schema, source.table):
         return Cleaned({}, None)
     values: list[object] = [account.id, account.livemode]
     sql = _for_table(_READ, schema, source.table, limit=BODIES, after=_after(values, after))
@@ -92,10 +92,6 @@ def _stripped(row: Row, tree: Tree) -> tuple[str, str, str] | None:
     before = row["body"].encode(), row["trail"].encode()
     body, trail = (strip(text, tree) for text in before)
     return None if (body, trail) == before else (row["id"], body.decode(), trail.decode())
-
-
-async def _exists(db: Connection, schema: str, table: str) -> bool:
-    return bool(await db.fetchval("SELECT to_regclass($1) IS NOT NULL", f"{quote(schema)}.{quote(table)}"))
 
 
 def _bind(values: list[object], value: object, sql_type: str) -> str:

@@ -4,43 +4,44 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from itertools import groupby
 
 import asyncpg
-import msgspec
 from pydantic import SecretStr
 
 from services.destination_writer.comparison import Compared
 from services.destination_writer.delivery import (
-    ChainResult,
     Outcome,
-    Verdict,
-    Version,
     Winner,
-    is_doubtful,
     settle_chain,
 )
-from services.destination_writer.destinations import Account, Cleaned, Older, Span, Written, reason_of
-from services.destination_writer.destinations.postgres import cleanup, ddl, lookup, upsert
+from services.destination_writer.destinations import Account, Cleaned, Older, Span, Written
+from services.destination_writer.destinations.postgres import cleanup, lookup, upsert, verdicts
 from services.destination_writer.destinations.postgres.children import Sets, collect_sets
+from services.destination_writer.destinations.postgres.schema import (
+    CANCELLED,
+    Schema,
+    TableRefusedError,
+    blocking_errors,
+)
 from services.destination_writer.destinations.postgres.tombstones import Tombstones
 from services.destination_writer.omission import Tree
 from services.destination_writer.records import ChildPart, Record
 from shared.bounds import AHEAD
-from shared.catalogue import BY_NAME, RESOURCES, Child, Resource
+from shared.catalogue import BY_NAME, Child, Resource
 from shared.db import Connection, Pool, Row
 from shared.destination_sessions import destination_sessions
 from shared.destinations import PostgresAddress
 from shared.errors import DestinationUnavailableError
 from shared.networks import ANYWHERE, Networks
 from shared.postgres_errors import destination_errors
+from shared.postgres_mark import Claimant
 from shared.stripe_pages import parse_item
 
 POOL_SIZE = 4
-SETUP_LOCK = 7_114_101  # any number: writers that make the same tables take turns
 AGAIN = 3  # times that a row may change between a statement's snapshot and its write
 
 
@@ -54,13 +55,17 @@ class PostgresDestination:
         *,
         removes_deleted: bool = False,
         networks: Networks = ANYWHERE,
+        claimant: Claimant | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
-        """With `removes_deleted` the row of an object that is deleted goes, and leaves a tombstone."""
+        """With `removes_deleted` the row of an object that is deleted goes, and leaves a tombstone.
+
+        Nothing is written to a schema that another one than the `claimant` fills.
+        """
         self._removes_deleted = removes_deleted
         self._now = now
         self._tombstones = Tombstones(address.schema)
-        self._has_tombstones = False  # they hold whatever the choice is by now
+        self._schema = Schema(address.schema, claimant=claimant, removes_deleted=removes_deleted)
         self._address = address
         self._password = password
         self._networks = networks
@@ -68,11 +73,19 @@ class PostgresDestination:
         self._has_tables = False
         self._is_closed = False
         self._starting = asyncio.Lock()
+        self._looking = asyncio.Lock()
 
     async def prepare(self) -> None:
-        """Make schema and tables where they are missing."""
-        with destination_errors():
-            await self._started()
+        """Look whose the schema is, and make what is missing."""
+        with self._errors():
+            await self._look(await self._opened())
+
+    async def extend(self) -> None:
+        """Give the tables what the catalogue has gained, while rows are written."""
+        with self._errors():
+            pool = await self._started()
+            async with pool.acquire() as db:
+                await self._schema.extend(db)
 
     async def write(self, account: Account, winners: Sequence[Winner]) -> list[Written]:
         """Write the winners in one transaction; answer in the same order."""
@@ -80,53 +93,29 @@ class PostgresDestination:
             range(len(winners)), key=lambda i: (winners[i].record.resource.table, winners[i].record.object_id)
         )
         answers: dict[int, Written] = {}
+        self._schema.require_open({winner.record.resource.table for winner in winners})
         async with self._transaction() as db:
             for _, group in groupby(order, key=lambda i: winners[i].record.resource.table):
                 indices = list(group)
                 batch = [winners[i] for i in indices]
-                answers.update(zip(indices, await self._write_table(db, account, batch), strict=True))
+                with self._schema.refusing(batch[0].record.resource.table):
+                    answers.update(zip(indices, await self._write_table(db, account, batch), strict=True))
         return [answers[i] for i in range(len(winners))]
 
     async def write_children(self, account: Account, part: ChildPart) -> bool:
         """Write a part of a child set and say so, if its parent is there; the last part removes what is older."""
-        ids = [parse_item(body).id or "" for body in part.bodies]
-        rows = sorted(zip(ids, part.bodies, strict=True))
-        schema, parents = self._address.schema, BY_NAME[part.parent_resource].table
+        self._schema.require_open({BY_NAME[part.parent_resource].table})
         async with self._transaction() as db:
-            if self._has_tombstones:
-                await self._tombstones.take_turn(db, account, parents)
-            sql = upsert.hold_parent_sql(schema, parents)
-            if not await db.fetchval(sql, account.id, account.livemode, part.parent_id, part.parent_from):
-                return False
-            if self._has_tombstones:
-                stamps = dict.fromkeys(ids, part.stamp)
-                out = await self._tombstones.keep_out(
-                    db, account, part.child.table, stamps, last_true=self._last_true()
-                )
-                rows = [row for row in rows if row[0] not in out]
-            await db.execute(
-                upsert.write_children_sql(schema, part.child.table),
-                account.id,
-                account.livemode,
-                [row[0] for row in rows],
-                [part.parent_id] * len(rows),
-                [part.stamp] * len(rows),
-                [row[1].decode() for row in rows],
-                self._last_true(),
-            )
-            if part.is_complete:
-                sql = upsert.sweep_older_sql(schema, part.child.table)
-                await db.execute(sql, account.id, account.livemode, part.parent_id, part.stamp, self._last_true())
-            if part.is_complete and self._removes_deleted:
-                await self._tombstones.bury_children(db, account, part.child.table, [part.parent_id])
-        return True
+            with self._schema.refusing(part.child.table):
+                return await self._write_part(db, account, part)
 
     async def delete_rows(
         self, account: Account, source: Resource | Child, *, created_before: int | None = None, after: str | None = None
     ) -> Cleaned:
         """Delete a span of the account's rows of a table, and the children of those that go."""
-        with destination_errors():
+        with self._errors():
             async with _transaction_in(await self._opened()) as db:
+                await self._schema.require_ours(db)
                 if created_before is None and after is None:
                     await self._tombstones.forget(db, account, source.table)
                 return await cleanup.delete_rows(
@@ -137,20 +126,26 @@ class PostgresDestination:
         self, account: Account, source: Resource | Child, tree: Tree, *, after: str | None = None
     ) -> Cleaned:
         """Take fields out of a span of the account's rows of a table."""
-        with destination_errors():
+        with self._errors():
             async with _transaction_in(await self._opened()) as db:
+                await self._schema.require_ours(db)
                 return await cleanup.omit_fields(db, self._address.schema, account, source, tree, after=after)
 
     async def compare(self, account: Account, records: Sequence[Record]) -> list[Compared]:
         """Compare records with their rows."""
         async with self._transaction() as db:
             return await lookup.compare_rows(
-                db, self._address.schema, account, records, has_tombstones=self._has_tombstones, now=self._now()
+                db,
+                self._address.schema,
+                account,
+                records,
+                has_tombstones=self._schema.has_tombstones,
+                now=self._now(),
             )
 
     async def find_older(self, account: Account, resource: Resource, older: Older, *, after: str | None = None) -> Span:
         """Return the live rows of a span that a list has not shown."""
-        with destination_errors():
+        with self._errors():
             async with _transaction_in(await self._opened()) as db:
                 return await lookup.find_older(
                     db, self._address.schema, account, resource, older, after=after, last_true=self._last_true()
@@ -161,6 +156,7 @@ class PostgresDestination:
         if not self._removes_deleted:
             return Cleaned({}, None)
         async with self._transaction() as db:
+            await self._schema.require_ours(db)
             return await self._tombstones.bury_span(db, account, source, after=after)
 
     async def close(self) -> None:
@@ -177,7 +173,7 @@ class PostgresDestination:
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[Connection]:
-        with destination_errors():
+        with self._errors():
             pool = await self._started()
             try:
                 async with _transaction_in(pool) as db:
@@ -185,9 +181,53 @@ class PostgresDestination:
             except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
                 self._has_tables = False  # somebody dropped our tables: the next call makes them again
                 raise
+            except TableRefusedError as refusal:
+                raise await self._explained(pool, refusal) from refusal.__cause__
+
+    async def _explained(self, pool: Pool, refusal: TableRefusedError) -> BaseException:
+        """Return what a person has to mend about the table, or what Postgres itself said."""
+        if refusal.state == CANCELLED:
+            await pool.expire_connections()  # a time limit that was changed holds in new sessions
+        async with _transaction_in(pool) as db:
+            return await self._schema.explain(db, refusal) or refusal.__cause__ or refusal
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        with destination_errors(), blocking_errors(self._address):
+            yield
+
+    async def _write_part(self, db: Connection, account: Account, part: ChildPart) -> bool:
+        ids = [parse_item(body).id or "" for body in part.bodies]
+        rows = sorted(zip(ids, part.bodies, strict=True))
+        schema, parents = self._address.schema, BY_NAME[part.parent_resource].table
+        if self._schema.has_tombstones:
+            await self._tombstones.take_turn(db, account, parents)
+        sql = upsert.hold_parent_sql(schema, parents)
+        if not await db.fetchval(sql, account.id, account.livemode, part.parent_id, part.parent_from):
+            return False
+        if self._schema.has_tombstones:
+            stamps = dict.fromkeys(ids, part.stamp)
+            out = await self._tombstones.keep_out(db, account, part.child.table, stamps, last_true=self._last_true())
+            rows = [row for row in rows if row[0] not in out]
+        await db.execute(
+            upsert.write_children_sql(schema, part.child.table),
+            account.id,
+            account.livemode,
+            [row[0] for row in rows],
+            [part.parent_id] * len(rows),
+            [part.stamp] * len(rows),
+            [row[1].decode() for row in rows],
+            self._last_true(),
+        )
+        if part.is_complete:
+            sql = upsert.sweep_older_sql(schema, part.child.table)
+            await db.execute(sql, account.id, account.livemode, part.parent_id, part.stamp, self._last_true())
+        if part.is_complete and self._removes_deleted:
+            await self._tombstones.bury_children(db, account, part.child.table, [part.parent_id])
+        return True
 
     async def _write_table(self, db: Connection, account: Account, batch: Sequence[Winner]) -> list[Written]:
-        if not self._has_tombstones:
+        if not self._schema.has_tombstones:
             return await self._write_rows(db, account, batch)
         table = batch[0].record.resource.table
         await self._tombstones.take_turn(db, account, table)
@@ -203,8 +243,8 @@ class PostgresDestination:
         resource = batch[0].record.resource
         rows = await self._upsert(db, account, batch)
         last_true = self._last_true()
-        answers = [_answer(winner, row, last_true) for winner, row in zip(batch, rows, strict=True)]
-        ties = [i for i, row in enumerate(rows) if _is_tie(batch[i], row)]
+        answers = [verdicts.answer(winner, row, last_true) for winner, row in zip(batch, rows, strict=True)]
+        ties = [i for i, row in enumerate(rows) if verdicts.is_tie(batch[i], row)]
         if ties:
             settled = await self._settle_ties(db, account, [batch[i] for i in ties])
             for i, answer in zip(ties, settled, strict=True):
@@ -231,10 +271,10 @@ class PostgresDestination:
                 [r.origin != "event" for r in records],
                 [r.is_deleted for r in records],
                 [r.body.decode() for r in records],
-                [_trail_text(winner.trail) for winner in batch],
+                [verdicts.trail_text(winner.trail) for winner in batch],
                 self._last_true(),
             )
-            if all(_is_explained(r.stamp, row) for r, row in zip(records, rows, strict=True)):
+            if all(verdicts.is_explained(r.stamp, row) for r, row in zip(records, rows, strict=True)):
                 break
         return rows
 
@@ -243,14 +283,14 @@ class PostgresDestination:
         schema, table = self._address.schema, batch[0].record.resource.table
         ids = [winner.record.object_id for winner in batch]
         found = await db.fetch(upsert.lock_sql(schema, table), account.id, account.livemode, ids)
-        current = {row["id"]: _version(row) for row in found}
+        current = {row["id"]: verdicts.version(row) for row in found}
         results = [settle_chain(current[w.record.object_id], w.chain) for w in batch]
         winning = [Winner(r.record, (r.record,), r.trail) for r in results if r.record is not None]
         if winning:
             await self._upsert(db, account, winning, wins_tie=True)
-        trails = [_trail_text(result.trail) for result in results]
+        trails = [verdicts.trail_text(result.trail) for result in results]
         await db.execute(upsert.learn_sql(schema, table), account.id, account.livemode, ids, trails)
-        return [_settled(w, current[w.record.object_id], r) for w, r in zip(batch, results, strict=True)]
+        return [verdicts.settled(w, current[w.record.object_id], r) for w, r in zip(batch, results, strict=True)]
 
     async def _replace_children(
         self, db: Connection, account: Account, resource: Resource, won: Sequence[Winner]
@@ -258,34 +298,46 @@ class PostgresDestination:
         """Write the child sets of parents that won; return the parents whose set was cut."""
         cut: set[str] = set()
         for child in resource.children:
-            sets: Sets = collect_sets(child, [winner.record for winner in won])
-            key = (account.id, account.livemode)
-            if sets.ids:
-                shown = sets
-                if self._has_tombstones:
-                    stamps = dict(zip(sets.ids, sets.stamps, strict=True))
-                    out = await self._tombstones.keep_out(db, account, child.table, stamps, last_true=self._last_true())
-                    shown = sets.without(out)
-                sql = upsert.write_children_sql(self._address.schema, child.table)
-                await db.execute(sql, *key, shown.ids, shown.parents, shown.stamps, shown.bodies, self._last_true())
-            if sets.complete:
-                sql = upsert.sweep_sql(self._address.schema, child.table)
-                await db.execute(
-                    sql, *key, list(sets.complete), list(sets.complete.values()), sets.ids, self._last_true()
-                )
-                if self._removes_deleted:
-                    await self._tombstones.bury_children(db, account, child.table, sets.complete)
-            cut |= sets.cut
+            with self._schema.refusing(child.table):
+                cut |= await self._replace_set(db, account, child, won)
         return cut
+
+    async def _replace_set(self, db: Connection, account: Account, child: Child, won: Sequence[Winner]) -> set[str]:
+        """Write the sets of one kind; return the parents whose set was cut."""
+        sets: Sets = collect_sets(child, [winner.record for winner in won])
+        key = (account.id, account.livemode)
+        if sets.ids:
+            shown = sets
+            if self._schema.has_tombstones:
+                stamps = dict(zip(sets.ids, sets.stamps, strict=True))
+                out = await self._tombstones.keep_out(db, account, child.table, stamps, last_true=self._last_true())
+                shown = sets.without(out)
+            sql = upsert.write_children_sql(self._address.schema, child.table)
+            await db.execute(sql, *key, shown.ids, shown.parents, shown.stamps, shown.bodies, self._last_true())
+        if sets.complete:
+            sql = upsert.sweep_sql(self._address.schema, child.table)
+            await db.execute(sql, *key, list(sets.complete), list(sets.complete.values()), sets.ids, self._last_true())
+            if self._removes_deleted:
+                await self._tombstones.bury_children(db, account, child.table, sets.complete)
+        return sets.cut
 
     async def _started(self) -> Pool:
         """Return the pool of a database that has our tables."""
         pool = await self._opened()
-        async with self._starting:
-            if not self._has_tables:
-                await self._make_tables(pool)
-                self._has_tables = True
+        if not self._has_tables:
+            await self._look(pool)
         return pool
+
+    async def _look(self, pool: Pool) -> None:
+        async with self._looking:
+            try:
+                async with _transaction_in(pool) as db:
+                    await db.execute("SET LOCAL client_min_messages = warning")
+                    await self._schema.prepare(db)
+            except BaseException:
+                self._has_tables = False
+                raise
+            self._has_tables = True
 
     async def _opened(self) -> Pool:
         async with self._starting:
@@ -295,20 +347,6 @@ class PostgresDestination:
                 sessions = destination_sessions(self._address, self._password, self._networks)
                 self._pool = await sessions.pool(min_size=0, max_size=POOL_SIZE)
             return self._pool
-
-    async def _make_tables(self, pool: Pool) -> None:
-        schema = self._address.schema
-        async with _transaction_in(pool) as db:
-            await db.execute("SELECT pg_advisory_xact_lock($1)", SETUP_LOCK)
-            if not await db.fetchval("SELECT 1 FROM pg_namespace WHERE nspname = $1", schema):
-                await db.execute(f"CREATE SCHEMA {ddl.quote(schema)}")
-            methods = await db.fetchval("SELECT enumvals FROM pg_settings WHERE name = 'default_toast_compression'")
-            compression = "lz4" if "lz4" in (methods or []) else None
-            await db.execute("SET LOCAL client_min_messages = warning")
-            await db.execute(";\n".join(ddl.schema_ddl(schema, RESOURCES, compression=compression)))
-            if self._removes_deleted:
-                await self._tombstones.make_table(db)
-            self._has_tombstones = await self._tombstones.exist(db)
 
 
 @asynccontextmanager
@@ -332,58 +370,3 @@ async def _transaction_in(pool: Pool) -> AsyncIterator[Connection]:
         except asyncio.CancelledError:
             db.terminate()
             raise
-
-
-def _is_explained(stamp: int, row: Row) -> bool:
-    return bool(row["written"] or (row["stamp"] is not None and row["stamp"] >= stamp))
-
-
-def _is_tie(winner: Winner, row: Row) -> bool:
-    record = winner.record
-    if row["written"] or row["stamp"] != record.stamp:
-        return False
-    return not (row["same"] and row["deleted"] == record.is_deleted and row["tells_nothing_new"])
-
-
-def _answer(winner: Winner, row: Row, last_true: int) -> Written:
-    record = winner.record
-    doubtful = row["stamp"] is not None and is_doubtful(
-        is_silent=record.resource.changes_silently,
-        current_is_listed=row["listed"],
-        current_stamp=row["stamp"],
-        incoming=record,
-    )
-    # A row whose stamp can't be true is no measure: Stripe's answer replaces it.
-    is_false = not row["written"] and row["stamp"] is not None and row["stamp"] > last_true
-    ask = winner.ask_stripe or is_false or (doubtful and not row["same"])
-    outcome = _outcome(record.is_deleted, row)
-    return Written(outcome, ask, reason=reason_of(outcome, ask=ask, is_buried=bool(row["deleted"])))
-
-
-def _outcome(is_deleted: bool, row: Row) -> Outcome:
-    if not row["written"]:
-        same = row["same"] and row["deleted"] == is_deleted and row["stamp"] is not None
-        return Outcome.UNCHANGED if same else Outcome.IGNORED
-    if is_deleted:
-        return Outcome.UNCHANGED if row["deleted"] else Outcome.DELETED
-    if row["stamp"] is None:
-        return Outcome.INSERTED
-    return Outcome.UNCHANGED if row["same"] and not row["deleted"] else Outcome.UPDATED
-
-
-def _version(row: Row) -> Version:
-    trail = tuple(msgspec.json.decode(row["trail"]))
-    return Version(row["stamp"], msgspec.json.decode(row["body"]), is_deleted=row["deleted"], trail=trail)
-
-
-def _trail_text(trail: tuple[object, ...]) -> str:
-    return msgspec.json.encode(trail).decode() if trail else "[]"
-
-
-def _settled(winner: Winner, current: Version, result: ChainResult) -> Written:
-    if result.record is not None:
-        outcome = Outcome.DELETED if result.record.is_deleted else Outcome.UPDATED
-    else:
-        outcome = Outcome.UNCHANGED if result.verdict is Verdict.SAME else Outcome.IGNORED
-    ask = winner.ask_stripe or result.ask_stripe
-    return Written(outcome, ask, reason=reason_of(outcome, ask=ask, is_buried=current.is_deleted))

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from services.destination_writer.comparison import Compared, Finding, RowState, compare
 from services.destination_writer.destinations import Account, Older, Span
 from services.destination_writer.destinations.postgres.children import collect_sets
-from services.destination_writer.destinations.postgres.ddl import quote
 from services.destination_writer.destinations.postgres.tombstones import TABLE as TOMBSTONES
 from services.destination_writer.records import Record
 from shared.catalogue import Child, Resource
 from shared.db import Connection
-from shared.postgres_rows import OF_ACCOUNT, made_before
+from shared.postgres_rows import OF_ACCOUNT, holds_rows, made_before
+from shared.postgres_tables import quote
 
 ROWS = 1000  # looked at by one statement
 
@@ -122,7 +122,7 @@ async def find_older(
 ) -> Span:
     """Return the live rows of the next span that are older than the list that should have shown them."""
     table = f"{quote(schema)}.{quote(resource.table)}"
-    if not await db.fetchval("SELECT to_regclass($1) IS NOT NULL", table):
+    if not await holds_rows(db, schema, resource.table):
         return Span((), None)
     sql = _FIND_OLDER.format(
         table=table,

@@ -12,28 +12,15 @@ from dataclasses import dataclass
 
 from services.destination_writer.delivery import Outcome, Winner, is_doubtful
 from services.destination_writer.destinations import Account, Cleaned, Written, reason_of
-from services.destination_writer.destinations.postgres.ddl import quote
 from shared.catalogue import Child, Resource
 from shared.db import Connection
 from shared.messages import Origin
-from shared.postgres_rows import OF_ACCOUNT, PARENT_TABLES
+from shared.postgres_rows import OF_ACCOUNT, PARENT_TABLES, holds_rows
+from shared.postgres_tables import TOMBSTONES, quote
 
-TABLE = "_tombstones"
+TABLE = TOMBSTONES.name
 ROWS = 5000  # looked at by one transaction
 
-DDL = """
-CREATE TABLE IF NOT EXISTS {tombstones} (
-    _account    text NOT NULL,
-    _livemode   boolean NOT NULL,
-    _table      text NOT NULL,
-    id          text NOT NULL,
-    _stamp      bigint NOT NULL,
-    _listed     boolean NOT NULL,
-    _deleted_at timestamptz NOT NULL DEFAULT now(),
-    PRIMARY KEY (_account, _livemode, _table, id)
-);
-CREATE INDEX IF NOT EXISTS {index} ON {tombstones} (_deleted_at)
-"""
 TURN = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))"
 _FIND = """
 SELECT id, _stamp AS stamp, _listed AS listed FROM {tombstones}
@@ -115,10 +102,6 @@ class Tombstones:
     def __init__(self, schema: str) -> None:
         self._schema = schema
 
-    async def make_table(self, db: Connection) -> None:
-        """Make the table where it is missing."""
-        await db.execute(self._sql(DDL, index=quote(f"{TABLE}_expiry")))
-
     async def exist(self, db: Connection) -> bool:
         """Tell whether the schema has the table."""
         return bool(await db.fetchval("SELECT to_regclass($1) IS NOT NULL", f"{quote(self._schema)}.{TABLE}"))
@@ -184,7 +167,7 @@ class Tombstones:
         self, db: Connection, account: Account, source: Resource | Child, *, after: str | None
     ) -> Cleaned:
         """Bury the next span of marked rows."""
-        if not await db.fetchval("SELECT to_regclass($1) IS NOT NULL", f"{quote(self._schema)}.{quote(source.table)}"):
+        if not await holds_rows(db, self._schema, source.table):
             return Cleaned({}, None)
         await self.take_turn(db, account, PARENT_TABLES.get(source.table, source.table))
         sql = self._sql(_BURY_SPAN, table=f"{quote(self._schema)}.{quote(source.table)}")

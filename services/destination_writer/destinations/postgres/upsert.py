@@ -5,8 +5,8 @@ Batches are sorted by key: two writers that meet in a table then wait for each o
 
 from __future__ import annotations
 
-from services.destination_writer.destinations.postgres.ddl import quote
 from shared.postgres_rows import made_before
+from shared.postgres_tables import quote
 
 # What was there before, by the statement's own snapshot, and whether the record was written. A row that was changed
 # between snapshot and write shows as neither; the caller asks again. `same` includes what the record tells of the
