@@ -164,7 +164,8 @@ class DestinationPages:
         show = await self._page_of(known)
         try:
             wanted = await read_form(request, models.DestinationChange)
-            place = wanted.place(known.address, await store.password(known.id))
+            kept = await store.password(known.id) if wanted.keeps_password else SecretStr("")
+            place = wanted.place(known.address, kept)
             if place:
                 trial = await self._try(*place, destination_id=known.id, take_over=wanted.take_over)
                 if not trial.passed:

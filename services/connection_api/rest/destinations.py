@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from aiohttp import web
+from pydantic import SecretStr
 
 from services.connection_api.access.auth import actor_of
 from services.connection_api.life.places import require_passed
@@ -75,7 +76,8 @@ class Destinations:
         """Keep another name, another address that works, or another choice about deleted rows."""
         wanted, store = await read_body(request, models.DestinationChange), self._state.destinations
         known, places = await store.get(read_id(request)), self._state.places
-        place = wanted.place(known.address, await store.password(known.id))
+        kept = await store.password(known.id) if wanted.keeps_password else SecretStr("")
+        place = wanted.place(known.address, kept)
         if place:
             require_passed(await places.probe(*place, destination_id=known.id, take_over=wanted.take_over))
             await places.mark(known.id, *place, take_over=wanted.take_over, by=actor_of(request))

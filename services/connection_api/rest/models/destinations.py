@@ -90,6 +90,11 @@ class DestinationChange(Input):
             raise ValueError("Give a name, a url, a password, a ca, deleted_rows or take_over")
         return self
 
+    @property
+    def keeps_password(self) -> bool:
+        """Whether the password that is kept is needed; one that can't be read is replaced by a new one."""
+        return self.url is None and self.password is None and bool(self.ca)
+
     def place(self, known: PostgresAddress, password: SecretStr) -> tuple[PostgresAddress, SecretStr] | None:
         """Return another address and password, None where both stay; raise `PayloadError` naming what is wrong."""
         if self.url:
