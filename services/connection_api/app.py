@@ -9,12 +9,13 @@ from datetime import UTC, datetime
 from aiohttp import web
 
 from services.connection_api.access.access_routes import Audit, Tokens
-from services.connection_api.access.auth import Attempts, Gate, add_security_headers, guarded_by
+from services.connection_api.access.attempts import Attempts
+from services.connection_api.access.auth import Gate, add_security_headers, guarded_by
 from services.connection_api.access.idempotency import Replays, idempotent
 from services.connection_api.access.sessions import Credentials
-from services.connection_api.access.sign_in import REDEEM_PATH, SIGN_OUT_PATH, SignIn
+from services.connection_api.access.sign_in import LINK_PATH, SIGN_OUT_PATH, SignIn
 from services.connection_api.dashboard.account_pages import add_account_pages
-from services.connection_api.dashboard.dashboard import add_dashboard
+from services.connection_api.dashboard.dashboard import add_dashboard, link_page
 from services.connection_api.dashboard.history_pages import add_history_pages
 from services.connection_api.rest.comparison_routes import Comparisons
 from services.connection_api.rest.destinations import Destinations
@@ -26,12 +27,13 @@ from services.connection_api.rest.sync_routes import Syncs
 from services.connection_api.routes import Connections, register
 from services.connection_api.settings import ApiSettings
 from services.connection_api.state import State
-from shared.background import run_beside, until_available
+from shared.background import repeat, run_beside, until_available
 from shared.http import Access, add_route, make_app, serve
 from shared.kafka import Producer, ensure_topics
 from shared.log import configure
 from shared.settings import load
 
+SEAL_INTERVAL = 60.0  # seconds in which whoever changes the audit log's newest entries is not found out
 MAX_BODY = 64 * 1024  # bytes; the longest body is a key and a list of resources
 
 
@@ -50,8 +52,8 @@ def create_app(
     """Return the service's app; `now` gives the time with its zone, `clock` counts seconds."""
     has_kafka, producer = producer is None, producer or Producer(settings)
     state = State(settings, producer)
-    credentials = Credentials(lambda: state.pool)
-    attempts = Attempts(clock)
+    credentials = Credentials(lambda: state.pool, settings.api_token)
+    attempts = Attempts(clock, settings.proxy_networks, credentials.note_stranger)
     gate = Gate(credentials, settings.api_token, attempts)
     replays = Replays(lambda: state.pool, settings.key_ring)
     app = make_app(
@@ -76,13 +78,19 @@ def create_app(
         Audit(state),
     )
     register(app, {name: handler for noun in nouns for name, handler in noun.handlers.items()})
-    add_route(app, "GET", REDEEM_PATH, sign_in.redeem, Access.PUBLIC)
+    add_route(app, "POST", LINK_PATH, sign_in.redeem, Access.PUBLIC)
     add_route(app, "POST", SIGN_OUT_PATH, sign_in.sign_out, Access.PUBLIC)
-    pages = add_dashboard(app, lambda: state.pool, list_setups=lambda: state.setups.list(), now=now)
+    pages = add_dashboard(
+        app, lambda: state.pool, list_setups=lambda: state.setups.list(), now=now, is_signed_in=gate.still_lets
+    )
+    add_route(app, "GET", LINK_PATH, link_page(pages, sign_in.require_link), Access.PUBLIC)
     add_account_pages(app, state, pages, settings, now)
     add_history_pages(app, state, pages, now)
     app.cleanup_ctx.append(_stopping(producer))
     run_beside(app, state.run)
+    run_beside(
+        app, lambda: repeat(state.seal_audit_log, interval_seconds=SEAL_INTERVAL, delayed="audit_log_seal_delayed")
+    )
     if has_kafka:
         run_beside(app, lambda: until_available("kafka", lambda: ensure_topics(settings)))
     return app

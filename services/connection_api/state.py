@@ -25,6 +25,7 @@ from services.connection_api.life.steering import Steering
 from services.connection_api.rest.event_log import EventLog
 from services.connection_api.rest.reads import Reads
 from services.connection_api.settings import ApiSettings
+from shared.audit import AuditLog
 from shared.background import open_state
 from shared.comparisons import ComparisonStore
 from shared.connections import ConnectionStore
@@ -225,6 +226,16 @@ class State:
     def replays(self) -> Replays:
         """Replays of dead letters."""
         return Replays(self.pool, topic_prefix=self._settings.topic_prefix)
+
+    @property
+    def audit_log(self) -> AuditLog:
+        """Who did what."""
+        return AuditLog(self.pool, self._keys)
+
+    async def seal_audit_log(self) -> int:
+        """Seal what is new of the audit log; return 0, since the next look has time."""
+        await self.audit_log.seal()
+        return 0
 
     async def is_ready(self) -> bool:
         """Tell whether the state database answers."""

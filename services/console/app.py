@@ -24,6 +24,7 @@ from services.console import (
     psql,
     removals,
     resources,
+    sessions,
     start_dates,
     syncs,
     tokens,
@@ -67,6 +68,7 @@ cli.add_typer(events.cli, name="events", rich_help_panel=SYNCED)
 cli.add_typer(dead_letters.cli, name="dead-letters", rich_help_panel=SYNCED)
 cli.add_typer(resources.cli, name="resources", rich_help_panel=SYNCED)
 cli.add_typer(tokens.cli, name="tokens", rich_help_panel=ACCESS)
+cli.add_typer(sessions.cli, name="sessions", rich_help_panel=ACCESS)
 cli.add_typer(audit.cli, name="audit", rich_help_panel=ACCESS)
 cli.command("verify", rich_help_panel=SYNCED)(comparing.verify)
 cli.command("listen", rich_help_panel=SYNCED)(events.listen)

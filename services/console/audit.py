@@ -37,7 +37,8 @@ def audit_table(rows: list[dict[str, Any]]) -> Listing:
     listing = Listing("what", "when", "who", "to", Column("no.", is_number=True), Column("details", may_fold=True))
     for row in rows:
         details = ", ".join(f"{name} {_text(value)}" for name, value in row["details"].items())
-        listing.add(row["action"], minute(row["at"]), row["actor"], row["subject"], str(row["id"]), details)
+        who = row["person"] or row["actor"]
+        listing.add(row["action"], minute(row["at"]), who, row["subject"], str(row["id"]), details)
     return listing
 
 
@@ -55,9 +56,11 @@ def verify(as_json: AsJson = False) -> None:
         if as_json:
             show_json(answer)
         elif broken_at is None:
-            show_done(f"The audit log is whole: {amount(answer['entries'], 'entry', 'entries')}.")
+            sealed = answer["sealed_to"]
+            until = f", sealed up to entry {sealed}" if sealed else ", not sealed yet"
+            show_done(f"The audit log is whole: {amount(answer['entries'], 'entry', 'entries')}{until}.")
         else:
-            ERRORS.print(f"[red]✗[/] Entry {broken_at} was changed, or one before it was taken out.")
+            ERRORS.print(f"[red]✗[/] Entry {broken_at} was changed or taken out, or one before it was.")
         return 0 if broken_at is None else FAILED
 
     with_api(prove, as_json=as_json)

@@ -77,4 +77,4 @@ async def make_session(pool: Pool) -> str:
     """Return the secret of a new session."""
     credentials = Credentials(lambda: pool)
     link, _ = await credentials.make_link(by=Actor("test"))
-    return await credentials.redeem(link, request_id="req_test")
+    return await credentials.redeem(link, request_id="req_test", person="Ada")

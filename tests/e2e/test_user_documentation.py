@@ -83,6 +83,7 @@ def person(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Person]:
         page = browser.new_page(viewport={"width": 1280, "height": 900})
         page.set_default_timeout(PATIENCE)
         page.goto(link[0])
+        page.get_by_role("button", name="Sign in").click()
         yield Person(command, page)
         browser.close()
 

@@ -23,6 +23,7 @@ GIVEN: dict[str, tuple[str, Any]] = {
     "ENCRYPTION_KEYS": (KEYS, KEYS),
     "DATABASE_URL": ("postgresql://me:pass%40word@db:5432/tillstream?sslmode=require",) * 2,
     "DESTINATION_NETWORKS": ("10.0.0.0/8,!10.1.0.0/16",) * 2,
+    "TRUSTED_PROXIES": ("10.0.0.0/8,fd00::/8",) * 2,
     "KAFKA_BOOTSTRAP_SERVERS": ("a:9092,b:9092", "a:9092,b:9092"),
     "TOPIC_PREFIX": ("shop.tillstream-1", "shop.tillstream-1"),
     "TOPIC_PARTITIONS": ("16", 16),

@@ -20,7 +20,6 @@ from services.connection_api.rest.requests import (
     write_page,
 )
 from services.connection_api.state import State
-from shared.audit import AuditLog
 from shared.errors import PayloadError
 from shared.http import Access, Handler
 
@@ -81,7 +80,7 @@ class Audit:
         """Show a page of entries."""
         query = read_query(request, models.AuditQuery)
         place = read_cursor(query.cursor, parts=1)
-        found = await AuditLog(self._state.pool).list_newest(
+        found = await self._state.audit_log.list_newest(
             subject=query.subject, before=read_number(place[0]) if place else None, limit=query.limit + 1
         )
         return write_page(
@@ -90,4 +89,4 @@ class Audit:
 
     async def verify(self, _request: web.Request) -> web.Response:
         """Tell whether the chain holds."""
-        return write(models.VerificationAnswer.model_validate(await AuditLog(self._state.pool).verify()))
+        return write(models.VerificationAnswer.model_validate(await self._state.audit_log.verify()))

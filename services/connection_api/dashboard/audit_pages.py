@@ -14,7 +14,6 @@ from services.connection_api.dashboard.sync_pages import PAGE_SIZE
 from services.connection_api.rest.models.base import PRINTABLE, Input
 from services.connection_api.rest.requests import make_cursor, read_cursor, read_number
 from services.connection_api.state import State
-from shared.audit import AuditLog
 from shared.http import Access, add_route
 
 
@@ -43,7 +42,7 @@ class AuditPages:
         if has_blanks(request):
             raise web.HTTPSeeOther(address("/audit", wanted.values))
         place = read_cursor(wanted.cursor, parts=1)
-        found = await AuditLog(self._state.pool).list_newest(
+        found = await self._state.audit_log.list_newest(
             subject=wanted.subject, before=read_number(place[0]) if place else None, limit=PAGE_SIZE + 1
         )
         page = found[:PAGE_SIZE]
@@ -58,7 +57,7 @@ class AuditPages:
 
     async def verify(self, _request: web.Request) -> web.Response:
         """Compute every hash anew, and say whether the chain holds."""
-        return self._pages.response("audit_verified.html", verification=await AuditLog(self._state.pool).verify())
+        return self._pages.response("audit_verified.html", verification=await self._state.audit_log.verify())
 
 
 def add_audit_pages(app: web.Application, state: State, pages: Pages, _now: Callable[[], datetime]) -> None:

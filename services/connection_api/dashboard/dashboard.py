@@ -10,6 +10,7 @@ from functools import partial
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Middleware
 
+from services.connection_api.access.sign_in import NEXT_COOKIE
 from services.connection_api.account_filter import read_account_filter
 from services.connection_api.dashboard.assets import Assets
 from services.connection_api.dashboard.badge import Badge
@@ -22,6 +23,8 @@ from services.connection_api.overview import Overview
 from shared.db import Pool
 from shared.http import PROBLEM, Access, Handler, add_route
 
+IsSignedIn = Callable[[web.Request], Awaitable[bool]]
+SIGN_IN_PATH = "/sign-in"
 ListSetups = Callable[[], Awaitable[Sequence[Setup]]]
 
 
@@ -33,6 +36,11 @@ def utc_now() -> datetime:
 async def no_setups() -> Sequence[Setup]:
     """Return that nothing is unfinished."""
     return ()
+
+
+async def always(_request: web.Request) -> bool:
+    """Return that whoever was let in stays in."""
+    return True
 
 
 class Dashboard:
@@ -66,11 +74,13 @@ def add_dashboard(
     *,
     list_setups: ListSetups = no_setups,
     now: Callable[[], datetime] = utc_now,
+    is_signed_in: IsSignedIn = always,
 ) -> Pages:
     """Add the dashboard's routes to an app of `shared.http.make_app`, whose responses carry the security headers.
 
     Return what renders its pages. `pool_of` returns the state database's pool and raises `DatabaseUnavailableError`
-    while there is none; `list_setups` tells what is unfinished; `now` gives the time with its zone.
+    while there is none; `list_setups` tells what is unfinished; `now` gives the time with its zone;
+    `is_signed_in` tells whether a page that is open may still be kept current.
     """
     assets = Assets()
     badge = Badge(pool_of)
@@ -78,7 +88,7 @@ def add_dashboard(
     overview = Overview()
     snapshots = Snapshots(lambda wanted: overview.read(pool_of(), wanted, now=now()))
     dashboard = Dashboard(snapshots, pages, list_setups)
-    feed = Feed(snapshots, lambda accounts: pages.text("cards.html", accounts=accounts))
+    feed = Feed(snapshots, lambda accounts: pages.text("cards.html", accounts=accounts), is_signed_in)
     app.on_shutdown.append(feed.close)
     app.middlewares.insert(0, problems_as_pages(pages))
     app.middlewares.append(badge.kept_current)
@@ -88,6 +98,18 @@ def add_dashboard(
     add_route(app, "GET", "/sign-in", dashboard.sign_in, Access.PUBLIC)
     add_route(app, "GET", "/static/{name}", assets.serve, Access.PUBLIC)
     return pages
+
+
+def link_page(pages: Pages, require_link: Callable[[web.Request], Awaitable[None]]) -> Handler:
+    """Return the handler of the page to which a sign-in link leads: its button opens the session."""
+
+    async def show(request: web.Request) -> web.Response:
+        await require_link(request)
+        page = pages.response("sign_in.html", link=request.path)
+        page.headers[hdrs.CACHE_CONTROL] = "no-store"
+        return page
+
+    return show
 
 
 def problems_as_pages(pages: Pages) -> Middleware:
@@ -107,6 +129,11 @@ async def _answer(pages: Pages, request: web.Request, handler: Handler) -> web.S
     problem = json.loads(response.text or "{}")
     template = "sign_in.html" if response.status == 401 else "error.html"
     page = pages.response(template, status=response.status, problem=problem)
+    if response.status == 401 and request.method == "GET" and not request.path.startswith(SIGN_IN_PATH):
+        # Only the page that opens a session reads it.
+        page.set_cookie(
+            NEXT_COOKIE, str(request.rel_url), max_age=600, path=SIGN_IN_PATH, httponly=True, samesite="Lax"
+        )
     if retry_after := response.headers.get(hdrs.RETRY_AFTER):
         page.headers[hdrs.RETRY_AFTER] = retry_after
     return page

@@ -15,6 +15,7 @@ from shared.errors import TransientError
 
 INTERVAL = 1.0  # seconds between two looks
 HEARTBEAT = 15.0  # seconds of silence after which a comment keeps proxies from closing the connection
+CHECK = 5.0  # seconds after which a page whose session has ended gets no more
 PAGES_KEPT = 64
 HEADERS = {
     hdrs.CONTENT_TYPE: "text/event-stream; charset=utf-8",
@@ -24,6 +25,7 @@ HEADERS = {
 
 Read = Callable[[AccountFilter], Awaitable[Accounts]]
 Render = Callable[[Accounts], str]
+IsSignedIn = Callable[[web.Request], Awaitable[bool]]
 
 
 class Snapshots:
@@ -59,14 +61,18 @@ class Feed:
         self,
         snapshots: Snapshots,
         render: Render,
+        is_signed_in: IsSignedIn,
         *,
         interval_seconds: float = INTERVAL,
         heartbeat_seconds: float = HEARTBEAT,
+        check_seconds: float = CHECK,
     ) -> None:
         self._snapshots = snapshots
         self._render = render
+        self._is_signed_in = is_signed_in
         self._interval = interval_seconds
         self._heartbeat = heartbeat_seconds
+        self._check = check_seconds
         self._closing = asyncio.Event()
 
     async def close(self, _app: web.Application) -> None:
@@ -74,18 +80,23 @@ class Feed:
         self._closing.set()
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
-        """Answer with the events `cards` (the fragment) and `trouble` (the database is away)."""
+        """Answer with the events `cards` (the fragment), `trouble` (the database is away) and `ended` (the session)."""
         wanted = read_account_filter(request)
         response = web.StreamResponse(headers=HEADERS)
         await response.prepare(request)
         with suppress(ConnectionResetError):  # the page was closed
-            await self._send_changes(response, wanted)
+            await self._send_changes(request, response, wanted)
         return response
 
-    async def _send_changes(self, response: web.StreamResponse, wanted: AccountFilter) -> None:
+    async def _send_changes(self, request: web.Request, response: web.StreamResponse, wanted: AccountFilter) -> None:
         shown: Accounts | None = None
-        said_at = time.monotonic()
+        said_at = checked_at = time.monotonic()
         while not self._closing.is_set():
+            if time.monotonic() - checked_at >= self._check:
+                if not await self._is_signed_in(request):
+                    await response.write(event("ended", "You are signed out.").encode())
+                    return
+                checked_at = time.monotonic()
             message, shown = await self._look(wanted, shown)
             if not message and time.monotonic() - said_at >= self._heartbeat:
                 message = ": still here\n\n"

@@ -10,6 +10,7 @@ from shared.errors import AppError, RejectedError, SignatureError, TransientErro
 
 ANSWERED = (RejectedError, TransientError, SecretUnreadableError, DestinationUnreadableError)
 OURS = ("shared.", "services.connection_api.")
+CONSUMERS = "shared.consumers"  # nobody who calls the API meets an error of theirs
 
 
 def meanings(errors: Iterable[type[AppError]]) -> Iterator[tuple[str, int, str]]:
@@ -24,7 +25,11 @@ def answered_errors() -> Iterator[type[AppError]]:
     """Yield the errors that a caller of the REST API can get; the first is a bug."""
     yield AppError
     for root in ANSWERED:
-        yield from (one for one in _with_subclasses(root) if one.__module__.startswith(OURS))
+        yield from (one for one in _with_subclasses(root) if _is_answered(one))
+
+
+def _is_answered(error: type[AppError]) -> bool:
+    return error.__module__.startswith(OURS) and error.__module__ != CONSUMERS
 
 
 def _with_subclasses(error: type[AppError]) -> Iterator[type[AppError]]:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from services.connection_api.rest.operations import OPERATIONS
 from tests.integration.connection_api.serving import execute, ready
@@ -180,6 +181,13 @@ async def create_sign_in_link(stage: Stage) -> Any:
     return await stage.call("create_sign_in_link")
 
 
+async def end_session(stage: Stage) -> Any:
+    link = urlsplit((await create_sign_in_link(stage))["url"]).path
+    await stage.api.post(link, headers={"Sec-Fetch-Site": "same-origin"}, allow_redirects=False)
+    [session] = (await stage.call("list_sessions"))["data"]
+    return await stage.call("end_session", session["id"])
+
+
 CHANGES: dict[str, Callable[[Stage], Awaitable[Any]]] = {
     change.__name__: change
     for change in (
@@ -210,5 +218,6 @@ CHANGES: dict[str, Callable[[Stage], Awaitable[Any]]] = {
         create_token,
         revoke_token,
         create_sign_in_link,
+        end_session,
     )
 } | {"create_setup": begin_setup}

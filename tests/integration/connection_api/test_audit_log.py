@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
+import asyncpg
 import pytest
+import structlog
 
-from shared.audit import Actor, append
+from shared.audit import Actor, AuditLog, append
+from shared.crypto import KeyRing, make_encryption_key, parse_key_ring
 from shared.db import Pool, make_pool, transaction
-from tests.integration.connection_api.serving import execute, ready
+from tests.integration.connection_api.serving import ready
 from tests.unit.connection_api.serving import BEARER, Client
+
+ENCRYPTION_KEYS = make_encryption_key("k1")
+KEYS = parse_key_ring(ENCRYPTION_KEYS)
 
 
 @pytest.fixture
@@ -25,8 +31,24 @@ async def pool(database_url: str) -> AsyncIterator[Pool]:
 
 @pytest.fixture
 async def api(database_url: str, pool: Pool) -> AsyncIterator[Client]:
-    async with ready(database_url) as client:
+    async with ready(database_url, encryption_keys=ENCRYPTION_KEYS) as client:
         yield client
+
+
+async def sealed(pool: Pool, keys: KeyRing) -> None:
+    """Seal the log, unless the service has done so already."""
+    await pool.execute("DELETE FROM audit_seals")
+    assert await AuditLog(pool, keys).seal() == 7
+
+
+async def tamper(database_url: str, sql: str) -> None:
+    """Change the table as its owner could: the triggers that keep the services from it are off."""
+    connection = await asyncpg.connect(
+        database_url,
+        server_settings={"search_path": "tillstream, public", "session_replication_role": "replica"},
+    )
+    await connection.execute(sql)
+    await connection.close()
 
 
 async def get(api: Client, path: str, **query: str | int) -> Any:
@@ -66,9 +88,47 @@ async def test_cursor_of_another_list_is_refused(api: Client) -> None:
         ("UPDATE audit_log SET details = '{}' WHERE id = 7", 7),
         ("DELETE FROM audit_log WHERE id = 5", 5),
         ("SELECT", None),
+        ("DELETE FROM audit_log WHERE id > 4", 5),
+        ("DELETE FROM audit_log", 1),
+        ("UPDATE audit_log SET person = 'Mallory' WHERE id = 2", 2),
     ],
 )
-async def test_change_of_an_entry_is_found(api: Client, database_url: str, sql: str, broken_at: int | None) -> None:
-    await execute(database_url, sql)
+async def test_change_of_an_entry_is_found(
+    api: Client, pool: Pool, database_url: str, sql: str, broken_at: int | None
+) -> None:
+    await sealed(pool, KEYS)
+    await tamper(database_url, sql)
     entries = broken_at - 1 if broken_at else 7
-    assert await get(api, "/v1/audit-log/verification") == {"entries": entries, "broken_at": broken_at}
+    sealed_to = None if broken_at else 7
+    verification = {"entries": entries, "broken_at": broken_at, "sealed_to": sealed_to}
+    assert await get(api, "/v1/audit-log/verification") == verification
+
+
+async def test_chain_that_was_computed_anew_does_not_fit_the_seal(api: Client, pool: Pool, database_url: str) -> None:
+    await sealed(pool, KEYS)
+    await tamper(database_url, "DELETE FROM audit_log")
+    async with transaction(pool) as db:
+        for number in range(7):
+            await append(db, Actor("somebody else", "req_1"), "thing.changed", "thing_0", number=number)
+    assert (await get(api, "/v1/audit-log/verification"))["broken_at"] == 7
+
+
+async def test_seal_that_somebody_else_made_proves_nothing(api: Client, pool: Pool) -> None:
+    await sealed(pool, parse_key_ring(make_encryption_key("k1")))
+    answer = await get(api, "/v1/audit-log/verification")
+    assert (answer["broken_at"], answer["sealed_to"]) == (None, None)
+
+
+async def test_head_is_sealed_once_and_told_to_the_log(pool: Pool) -> None:
+    log = AuditLog(pool, KEYS)
+    with structlog.testing.capture_logs() as logs:
+        assert [await log.seal(), await log.seal()] == [7, None]
+    newest = (await log.list_newest())[0]
+    assert [(one["event"], one["entry"], one["hash"]) for one in logs] == [("audit_log_sealed", 7, newest.hash.hex())]
+
+
+@pytest.mark.parametrize("sql", ["UPDATE audit_log SET subject = 'x'", "DELETE FROM audit_log", "TRUNCATE audit_log"])
+async def test_no_service_can_change_an_entry(pool: Pool, sql: str) -> None:
+    with pytest.raises(asyncpg.RestrictViolationError, match="only ever added to"):
+        await pool.execute(sql)
+    assert await pool.fetchval("SELECT count(*) FROM audit_log") == 7

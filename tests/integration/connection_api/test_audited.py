@@ -39,6 +39,7 @@ ACTIONS = {
     "create_token": "token.created",
     "revoke_token": "token.revoked",
     "create_sign_in_link": "sign_in_link.created",
+    "end_session": "session.ended",
 }
 
 

@@ -7,14 +7,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 from aiohttp.test_utils import make_mocked_request
+from multidict import CIMultiDict
 
-from services.connection_api.access.auth import (
-    ADDRESSES_KEPT,
-    BAD_TOKENS,
-    Attempts,
-    TooManyAttemptsError,
-    require_same_origin,
-)
+from services.connection_api.access.attempts import ADDRESSES_KEPT, BAD_TOKENS, Attempts, TooManyAttemptsError
+from services.connection_api.access.auth import require_same_origin
 from services.connection_api.app import create_app
 from services.connection_api.settings import ApiSettings
 from shared.errors import ConfigError, ForbiddenError
@@ -30,6 +26,7 @@ OPEN_ROUTES = {
     ("GET", "/reference"): Access.PUBLIC,
     ("GET", "/sign-in"): Access.PUBLIC,
     ("GET", "/sign-in/{token}"): Access.PUBLIC,
+    ("POST", "/sign-in/{token}"): Access.PUBLIC,
     ("POST", "/sign-out"): Access.PUBLIC,
     ("GET", "/static/{name}"): Access.PUBLIC,
 }
@@ -45,6 +42,16 @@ def clock() -> Clock:
 async def api(clock: Clock) -> AsyncIterator[Client]:
     async with running(make_settings(), clock=clock.read) as client:
         yield client
+
+
+class Peer:
+    """A transport of which only the other end is asked."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+
+    def get_extra_info(self, name: str, default: object = None) -> object:
+        return (self._address, 1) if name == "peername" else default
 
 
 def test_every_route_declares_its_access() -> None:
@@ -96,15 +103,50 @@ async def test_what_is_no_bearer_token_is_refused(api: Client, header: str) -> N
     assert (await api.get("/v1/connections", headers={"Authorization": header})).status == 401
 
 
-async def test_eleventh_wrong_token_within_a_minute_has_to_wait(api: Client, clock: Clock) -> None:
+async def test_good_token_passes_whatever_strangers_try_from_its_address(api: Client) -> None:
     wrong = {"Authorization": "Basic Zm9v"}
     statuses = [(await api.get("/v1/connections", headers=wrong)).status for _ in range(BAD_TOKENS)]
     assert statuses == [401] * BAD_TOKENS
-    refused = await api.get("/v1/connections", headers=BEARER)
+    good = await api.get("/v1/connections", headers=BEARER)
+    assert good.status == 503  # let in, to a database that is away
+
+
+async def test_eleventh_wrong_token_within_a_minute_has_to_wait(api: Client, clock: Clock) -> None:
+    wrong = {"Authorization": "Basic Zm9v"}
+    for _ in range(BAD_TOKENS):
+        await api.get("/v1/connections", headers=wrong)
+    refused = await api.get("/v1/connections", headers=wrong)
     assert (refused.status, refused.headers["Retry-After"]) == (429, "60")
     assert (await refused.json())["code"] == "too_many_attempts"
     clock.seconds += 60
-    assert (await api.get("/v1/connections", headers=BEARER)).status == 503  # let in, to a database that is away
+    assert (await api.get("/v1/connections", headers=wrong)).status == 401
+
+
+def test_networks_of_one_holder_count_as_one_address() -> None:
+    attempts = Attempts(lambda: 0.0)
+    for number in range(BAD_TOKENS):
+        attempts.note(f"2001:db8::{number:x}")
+    with pytest.raises(TooManyAttemptsError):
+        attempts.require_room("2001:db8::ffff")
+    attempts.require_room("2001:db8:0:1::1")
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "address"),
+    [
+        ([], "10.0.0.9"),
+        (["192.0.2.7"], "192.0.2.7"),
+        (["203.0.113.1, 192.0.2.7"], "192.0.2.7"),  # what a browser adds itself is believed by nobody
+        (["203.0.113.1", "192.0.2.7, 10.1.1.1"], "192.0.2.7"),
+    ],
+)
+def test_address_is_what_the_nearest_stranger_has(forwarded: list[str], address: str) -> None:
+    settings = make_settings(trusted_proxies="10.0.0.0/8, fd00::/8")
+    attempts = Attempts(lambda: 0.0, settings.proxy_networks)
+    headers = CIMultiDict([("X-Forwarded-For", value) for value in forwarded])
+    request = make_mocked_request("GET", "/", headers=headers, transport=Peer("10.0.0.9"))
+    assert attempts.address_of(request) == address
+    assert Attempts(lambda: 0.0).address_of(request) == "10.0.0.9"
 
 
 def test_addresses_do_not_pay_for_each_other() -> None:
@@ -146,7 +188,13 @@ def test_change_with_a_session_has_to_come_from_our_own_pages(headers: dict[str,
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("API_TOKEN", "short"), ("PUBLIC_URL", "hooks.example.com"), ("PUBLIC_URL", "https://a b")]
+    ("name", "value"),
+    [
+        ("TRUSTED_PROXIES", "10.0.0.0/8,office"),
+        ("API_TOKEN", "short"),
+        ("PUBLIC_URL", "hooks.example.com"),
+        ("PUBLIC_URL", "https://a b"),
+    ],
 )
 def test_setting_that_cannot_be_used_is_named(name: str, value: str) -> None:
     environ = {

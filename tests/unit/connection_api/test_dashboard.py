@@ -10,7 +10,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from services.connection_api.account_filter import AccountFilter
 from services.connection_api.dashboard.assets import Assets
-from services.connection_api.dashboard.dashboard import add_dashboard
+from services.connection_api.dashboard.dashboard import add_dashboard, always
 from services.connection_api.dashboard.feed import Feed, Snapshots, event
 from services.connection_api.dashboard.pages import Pages, relative_time
 from services.connection_api.overview import Accounts, Card, Place, make_backfill, show_address
@@ -73,7 +73,9 @@ class Reader:
 
 def make_feed(reader: Reader, **options: float) -> Feed:
     snapshots = Snapshots(reader.read, interval_seconds=0)
-    return Feed(snapshots, lambda a: "\n".join(c.account_name for c in a.cards), interval_seconds=0.01, **options)
+    return Feed(
+        snapshots, lambda a: "\n".join(c.account_name for c in a.cards), always, interval_seconds=0.01, **options
+    )
 
 
 def feed_client(feed: Feed) -> TestClient[web.Request, web.Application]:

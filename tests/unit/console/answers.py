@@ -315,6 +315,8 @@ AUDIT_ENTRY = {
     "request_id": "req_1",
     "previous_hash": "00" * 32,
     "hash": "11" * 32,
+    "person": "",
+    "address": "192.0.2.7",
 }
 RESOURCE = {
     "name": "charge",

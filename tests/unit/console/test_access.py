@@ -112,16 +112,42 @@ def test_audit_log_is_listed_by_subject(api: PlayedApi) -> None:
 
 
 @pytest.mark.parametrize(
-    ("broken_at", "code", "says"), [(None, 0, "is whole: 7 entries"), (8, 1, "Entry 8 was changed")]
+    ("broken_at", "code", "says"),
+    [(None, 0, "is whole: 7 entries, sealed up to entry 5"), (8, 1, "Entry 8 was changed")],
 )
 def test_audit_log_is_verified(api: PlayedApi, broken_at: int | None, code: int, says: str) -> None:
-    api.give("verify_audit_log", {"entries": 7, "broken_at": broken_at})
+    answer = {"entries": 7, "broken_at": broken_at, "sealed_to": None if broken_at else 5}
+    api.give("verify_audit_log", answer)
     ended = run("audit", "verify")
     assert ended.code == code
     assert says in ended.out + ended.err
-    assert run("audit", "verify", "--json").json == {"entries": 7, "broken_at": broken_at}
+    assert run("audit", "verify", "--json").json == answer
 
 
 def test_resources_are_listed(api: PlayedApi) -> None:
     api.give("list_resources", page(RESOURCE))
     assert "rak_charge_read" in run("resources", "list").out
+
+
+SESSION = {
+    "id": "ses_0123456789abcdef",
+    "person": "Ada Lovelace",
+    "address": "192.0.2.7",
+    "opened_at": "2026-11-25T11:30:00Z",
+    "used_at": "2026-11-25T11:40:00Z",
+    "expires_at": "2026-11-25T23:30:00Z",
+}
+
+
+def test_sessions_are_listed_and_ended(api: PlayedApi) -> None:
+    api.give("list_sessions", page(SESSION))
+    api.give("end_session", None)
+    listed = run("sessions", "list")
+    assert all(word in listed.out for word in ("Ada Lovelace", "192.0.2.7", SESSION["id"]))
+    ended = run("sessions", "end", SESSION["id"], "--yes")
+    assert (ended.code, api.called("end_session").id) == (0, SESSION["id"])
+
+
+def test_nobody_signed_in_leads_to_a_link(api: PlayedApi) -> None:
+    api.give("list_sessions", page())
+    assert "tillstream sign-in" in run("sessions", "list").out

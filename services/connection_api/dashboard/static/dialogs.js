@@ -15,6 +15,22 @@
     silence = setTimeout(() => toast.classList.remove("is-shown"), SAID);
   };
 
+  // The page and what was typed in it stay: after signing in in another tab the same press goes through.
+  const signedOut = () => {
+    const place = dialog.open ? (dialog.querySelector("form") ?? dialog) : document.getElementById("main");
+    if (place.querySelector(".signed-out")) return;
+    const note = document.createElement("p");
+    note.className = "cause block tone-warning signed-out";
+    note.setAttribute("role", "alert");
+    const link = Object.assign(document.createElement("a"), { href: "/sign-in", target: "_blank", textContent: "Sign in in another tab" });
+    note.append("You are signed out. ", link, ", then press again here. What you have typed stays.");
+    place.prepend(note);
+    note.scrollIntoView({ block: "nearest" });
+  };
+  document.addEventListener("htmx:afterOnLoad", (event) => {
+    if (event.detail.successful) for (const note of document.querySelectorAll(".signed-out")) note.remove();
+  });
+
   const open = (href, from) => {
     opener = from;
     htmx.ajax("GET", href, { target: dialog, swap: "innerHTML" });
@@ -95,7 +111,7 @@
   });
   document.addEventListener("htmx:responseError", (event) => {
     const answer = event.detail.xhr;
-    if (answer.status === 401) location.assign("/sign-in");
+    if (answer.status === 401) return signedOut();
     let problem = {};
     try {
       problem = JSON.parse(answer.responseText);
@@ -119,5 +135,5 @@
     back?.focus();
   });
 
-  window.tillstream = { ...window.tillstream, open, act, say };
+  window.tillstream = { ...window.tillstream, open, act, say, signedOut };
 })();

@@ -6,9 +6,21 @@
   const feedText = feed.querySelector(".feed-text");
 
   const showFeed = (state, text) => {
-    if (feed.dataset.state === state) return;
+    if (feed.dataset.state === state && feedText.textContent === text) return;
     feed.dataset.state = state;
     feedText.textContent = text;
+  };
+
+  const end = (current) => {
+    current.close();
+    showFeed("trouble", "Signed out");
+    window.tillstream.signedOut();
+  };
+  // A stream that is refused does not tell its status.
+  const askAgain = async (current) => {
+    const answer = await fetch("/v1/sessions?limit=1").catch(() => null);
+    if (answer?.status === 401) end(current);
+    else setTimeout(listen, 3000);
   };
 
   const listen = () => {
@@ -26,10 +38,11 @@
       showFeed("trouble", "Waiting for the database");
       feed.title = event.data;
     });
+    current.addEventListener("ended", () => end(current));
     current.addEventListener("error", () => {
       showFeed("trouble", "Reconnecting");
       // The browser tries again by itself, except after an answer that was no stream.
-      if (current === events && current.readyState === EventSource.CLOSED) setTimeout(listen, 3000);
+      if (current === events && current.readyState === EventSource.CLOSED) askAgain(current);
     });
   };
 

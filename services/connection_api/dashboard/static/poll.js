@@ -5,7 +5,7 @@
   const feed = document.getElementById("feed");
 
   const show = (state, text) => {
-    if (!feed || feed.dataset.state === state) return;
+    if (!feed || (feed.dataset.state === state && feed.querySelector(".feed-text").textContent === text)) return;
     feed.dataset.state = state;
     feed.querySelector(".feed-text").textContent = text;
   };
@@ -21,8 +21,10 @@
       show("trouble", "Reconnecting");
       return true;
     }
-    if (answer.status === 401) location.assign("/sign-in");
-    if (answer.status === 404) show("trouble", "This is gone");
+    if (answer.status === 401) {
+      show("trouble", "Signed out");
+      window.tillstream.signedOut();
+    } else if (answer.status === 404) show("trouble", "This is gone");
     else if (!answer.ok) show("trouble", "Waiting for the database");
     else {
       window.tillstream.merge(part, markup);

@@ -21,6 +21,17 @@ class SignInLinkAnswer(Answer):
     expires_at: datetime
 
 
+class SessionAnswer(Answer):
+    """A browser that is signed in."""
+
+    id: str
+    person: str = Field(description="The name that was given at sign-in; empty if none was.")
+    address: str = Field(description="Where the browser signed in from.")
+    opened_at: datetime
+    used_at: datetime = Field(description="To the minute.")
+    expires_at: datetime
+
+
 class NewToken(Input):
     """A token that is to be made."""
 
@@ -64,7 +75,11 @@ class AuditEntryAnswer(Answer):
 
     id: int
     at: datetime
-    actor: str = Field(description="`token tok_…`, `first token`, `session`, or the service that acted by itself.")
+    actor: str = Field(
+        description="`token tok_…`, `first token`, `session ses_…`, `stranger`, or the service that acted by itself."
+    )
+    person: str = Field(description="The name that was given when the session was opened; empty if none was.")
+    address: str = Field(description="Where the request came from; empty where a service acted by itself.")
     action: str
     subject: str = Field(description="The id of what it was done to.")
     details: Mapping[str, Any] = Field(description="Ids, counts and hashes.")
@@ -77,4 +92,9 @@ class VerificationAnswer(Answer):
     """Whether the audit log is as it was written."""
 
     entries: int = Field(description="How many entries hold, from the first on.")
-    broken_at: int | None = Field(description="The first entry that was changed, or that follows one that is gone.")
+    broken_at: int | None = Field(
+        description="The first entry that was changed or is gone, or that follows one that is gone."
+    )
+    sealed_to: int | None = Field(
+        description="The last entry that is bound by a seal, which only the holder of the encryption key can make."
+    )
