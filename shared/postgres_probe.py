@@ -31,7 +31,7 @@ from shared.postgres_faults import (
     quote,
     too_slow,
 )
-from shared.postgres_mark import Claimant, Rival, claim, find_rival
+from shared.postgres_mark import SETUP_LOCK, Claimant, Rival, claim, find_rival
 from shared.postgres_survey import Survey, look, merge, row_security_fault
 from shared.postgres_tables import MARK, ROW_TABLES, TOMBSTONES, WRITTEN_WITH, create_sql
 
@@ -40,7 +40,8 @@ TIME_LIMIT = 4.5  # seconds for all steps
 REACH_TIMEOUT = 2.0  # seconds for the name, the TCP connection and the first byte
 # https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-SSL
 SSL_REQUEST = (8).to_bytes(4) + (80877103).to_bytes(4)
-EVERY_TABLE = (*ROW_TABLES.values(), TOMBSTONES, MARK)
+NEEDED = (*ROW_TABLES.values(), MARK)
+EVERY_TABLE = (*NEEDED, TOMBSTONES)
 PROBED = "tillstream_probe"  # no account of Stripe is called so
 HAS_TLS, NO_TLS = b"S", b"N"
 
@@ -145,7 +146,7 @@ class _Probe:
                 await self._look_around(db)
 
     async def _look_around(self, db: Connection) -> None:
-        survey = await look(db, self._address.schema, EVERY_TABLE)
+        survey = await self._survey(db)
         _require_none(survey.place_fault())
         self._pass("The database keeps text in UTF8, and lets statements run long enough.", following="schema")
         if not survey.has_schema:
@@ -162,6 +163,14 @@ class _Probe:
         self._pass("Nobody else fills this schema.", following="write")
         await self._try_writing(db, survey)
 
+    async def _survey(self, db: Connection) -> Survey:
+        survey = await look(db, self._address.schema, EVERY_TABLE)
+        if survey.has_schema and not survey.missing(NEEDED):
+            return survey
+        # A writer may be making them: what is tried then would clash with it.
+        await db.execute("SELECT pg_advisory_xact_lock($1)", SETUP_LOCK)
+        return await look(db, self._address.schema, EVERY_TABLE)
+
     async def _require_free(self, db: Connection) -> None:
         if self._claimant and not self._take_over:
             rival = await find_rival(db, self._address.schema, self._claimant)
@@ -169,7 +178,7 @@ class _Probe:
 
     async def _try_writing(self, db: Connection, survey: Survey) -> None:
         """Make a table if any is missing, and write a row that nobody sees to it and to those with policies."""
-        if missing := survey.missing([*ROW_TABLES.values(), MARK]):
+        if missing := survey.missing(NEEDED):
             await db.execute(";\n".join(create_sql(survey.schema, missing[0])))
         tables = [missing[0].name] if missing and missing[0] is not MARK else [next(iter(ROW_TABLES))]
         guarded = [one.name for one in survey.relations.values() if one.has_row_security and one.name in ROW_TABLES]

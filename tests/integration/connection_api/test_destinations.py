@@ -11,12 +11,16 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
+import asyncpg
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from shared.destinations import parse_postgres_url
+from shared.postgres_mark import SETUP_LOCK
 from shared.postgres_probe import ProbeStep, probe
+from shared.postgres_tables import ROW_TABLES, create_sql
+from tests.eventually import eventually
 from tests.integration.connection_api.serving import execute, ready
 from tests.unit.connection_api.serving import BEARER, Client
 
@@ -24,6 +28,11 @@ STEPS = ["reachable", "login", "version", "settings", "schema", "tables", "owner
 LEFT_BEHIND = """
 SELECT nspname FROM pg_namespace WHERE nspname = 'probed'
 UNION ALL SELECT relname FROM pg_class WHERE relname LIKE 'tillstream_probe%'
+"""
+# Snapshots of statistics last as long as the transaction, but for those of locks.
+WAITING = """
+SELECT count(*) FROM pg_locks WHERE NOT granted
+AND (database = (SELECT oid FROM pg_database WHERE datname = $1) OR locktype = 'transactionid')
 """
 
 
@@ -106,6 +115,23 @@ async def test_schema_that_existed_stays(database_url: str) -> None:
     await execute(database_url, "CREATE SCHEMA probed")
     assert (await probed(database_url))[-1].passed
     assert [row[0] for row in await execute(database_url, LEFT_BEHIND)] == ["probed"]
+
+
+async def test_tables_that_a_writer_is_making_do_not_clash_with_the_probe(database_url: str) -> None:
+    writer = await asyncpg.connect(database_url)
+    async with writer.transaction():
+        await writer.execute("SELECT pg_advisory_xact_lock($1)", SETUP_LOCK)
+        await writer.execute("CREATE SCHEMA probed")
+        for table in ROW_TABLES.values():
+            await writer.execute(";".join(create_sql("probed", table)))
+        trial = asyncio.create_task(probe(*parse_postgres_url(database_url, schema="probed")))
+
+        async def is_waiting() -> bool:
+            return bool(await writer.fetchval(WAITING, database_url.rpartition("/")[2])) or trial.done()
+
+        await eventually(is_waiting)
+    await writer.close()
+    assert [step.name for step in await trial if step.passed] == STEPS
 
 
 async def test_port_without_a_listener_is_named() -> None:
