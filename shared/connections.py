@@ -52,6 +52,7 @@ class Connection:
     id: str
     account_id: str
     account_name: str
+    name: str  # what people call the connection: one account can have two
     livemode: bool
     state: State
     cause_code: str | None
@@ -83,14 +84,22 @@ class StoredKey:
     version: int
 
 
+class NameTakenError(ConflictError):
+    """Another connection has this name."""
+
+    code = "name_taken"
+
+
+NAME_TAKEN = "Another connection is called “{}”, and each has a name of its own. Give another name."
 # Of a connection `c`: the destination that is furthest behind tells it, and nothing does while one has no row yet.
 LAST_SYNCED = """
 (SELECT min(l.written_at) FROM connection_destinations l WHERE l.connection_id = c.id
  HAVING bool_and(l.written_at IS NOT NULL))
 """
 SELECT = f"""
-SELECT c.id, c.account_id, c.account_name, c.livemode, c.state, c.cause_code, c.cause, c.key_hint, c.key_version,
-       c.start_date, c.resources, c.omitted_fields, c.events_complete_to, c.live_by, c.last_event_at, c.created_at,
+SELECT c.id, c.account_id, c.account_name, c.name, c.livemode, c.state, c.cause_code, c.cause, c.key_hint,
+       c.key_version, c.start_date, c.resources, c.omitted_fields, c.events_complete_to, c.live_by, c.last_event_at,
+       c.created_at,
        {LAST_SYNCED} AS last_synced_at,
        ARRAY(SELECT d.destination_id FROM connection_destinations d WHERE d.connection_id = c.id ORDER BY 1)
          AS destination_ids,
@@ -100,8 +109,10 @@ FROM connections c
 """
 INSERT = """
 INSERT INTO connections
-  (id, account_id, account_name, livemode, state, api_key, key_hint, start_date, resources, live_by, omitted_fields)
-VALUES ($1, $2, $3, $4, 'setting_up', $5, $6, $7, $8, $9, $10)
+  (id, account_id, account_name, livemode, state, api_key, key_hint, start_date, resources, live_by, omitted_fields,
+   name)
+VALUES ($1, $2, $3, $4, 'setting_up', $5, $6, $7, $8, $9, $10, $11)
+ON CONFLICT (lower(name)) DO NOTHING
 """
 # One statement: the key, what is shown of it and its version are never of two keys. All waits end.
 REPLACE_KEY = """
@@ -135,9 +146,10 @@ async def hold(db: Database, connection_ids: Iterable[str]) -> None:
 
 
 def _connection(row: Row) -> Connection:
-    values = dict(row)
+    values, account_name = dict(row), row["account_name"].strip() or row["account_id"]
     values |= {
-        "account_name": row["account_name"].strip() or row["account_id"],
+        "account_name": account_name,
+        "name": row["name"] or account_name,
         "state": State(row["state"]),
         "live_by": LiveBy(row["live_by"]),
         "resources": tuple(row["resources"]),
@@ -166,11 +178,13 @@ class ConnectionStore:
         live_by: LiveBy,
         by: Actor,
         omitted_fields: Mapping[str, Sequence[str]] | None = None,
+        names: Iterable[str | None] = (None,),
     ) -> None:
         """Add a connection that is being set up, with an entry of the audit log. `account` is its id and name.
 
-        Raises `ConflictError` when one of the destinations already receives this account and mode, and
-        `PayloadError` when there is no such destination.
+        It gets the first of `names` that no other connection has. Raises `ConflictError` when one of the destinations
+        already receives this account and mode, `NameTakenError` when all names are taken, and `PayloadError` when there
+        is no such destination.
         """
         account_id, name = account
         sealed = self._keys.encrypt(key.secret.get_secret_value(), owner=connection_id, name="api_key")
@@ -178,13 +192,21 @@ class ConnectionStore:
         omitted = dict(omitted_fields or {})
         try:
             async with transaction(self._pool) as db:
-                await db.execute(INSERT, connection_id, *values, omitted)
+                await self._insert_named(db, [connection_id, *values, omitted], names)
                 linked = await db.execute(LINK, connection_id, list(destination_ids), account_id, key.livemode)
                 self._require_linked(linked, destination_ids, account, key)
                 hashed = fingerprint(key.secret.get_secret_value())
                 await append(db, by, "connection.created", connection_id, account=account_id, key=hashed)
         except RowInUseError as error:
             raise PayloadError("There is no such destination any more.", field="destination_ids") from error
+
+    @staticmethod
+    async def _insert_named(db: Database, values: Sequence[object], names: Iterable[str | None]) -> None:
+        name: str | None = None
+        for name in names:
+            if affected(await db.execute(INSERT, *values, name)):
+                return
+        raise NameTakenError(NAME_TAKEN.format(name), field="name")
 
     @staticmethod
     def _require_linked(linked: str, destination_ids: Sequence[str], account: tuple[str, str], key: ApiKey) -> None:

@@ -109,6 +109,9 @@ class Sync:
     is_stopped: bool = False  # Stripe refuses the connection's key, which is the cause; another key lets it go on
     differences: int = 0  # rows that a comparison found not to be what Stripe has
     skipped: int = 0  # rows that it could not compare
+    connection_name: str = ""
+    account_id: str = ""
+    account_name: str = ""
 
     @property
     def outcome(self) -> Outcome:
@@ -136,7 +139,9 @@ SELECT y.id, y.connection_id, y.kind, y.trigger, y.status, y.resources, y.object
        coalesce(y.cause, c.cause) AS cause, y.stripe_calls, y.rate_limited, y.created_at, y.started_at, y.finished_at,
        coalesce(p.share, y.share) AS share, coalesce(p.read, y.records) AS read,
        {", ".join(f"coalesce(p.{field}, y.{field}) AS {field}" for field in COUNT_FIELDS)},
-       coalesce(k.differences, 0) AS differences, coalesce(k.skipped, 0) AS skipped
+       coalesce(k.differences, 0) AS differences, coalesce(k.skipped, 0) AS skipped,
+       coalesce(o.name, nullif(btrim(o.account_name), ''), o.account_id) AS connection_name,
+       o.account_id, o.account_name
 FROM (SELECT * FROM syncs WHERE %s) y
 LEFT JOIN LATERAL ({SUMS.replace("$1", _OPEN)}) p ON true
 LEFT JOIN LATERAL (
@@ -144,6 +149,7 @@ LEFT JOIN LATERAL (
     FROM comparisons WHERE sync_id = y.id AND y.kind = 'verify'
 ) k ON true
 LEFT JOIN connections c ON {_STOPS}
+JOIN connections o ON o.id = y.connection_id
 ORDER BY y.created_at DESC, y.id DESC
 """
 _INSERT = """
@@ -186,6 +192,9 @@ def _sync(row: Row) -> Sync:
         is_stopped=row["is_stopped"],
         differences=row["differences"],
         skipped=row["skipped"],
+        connection_name=row["connection_name"],
+        account_id=row["account_id"],
+        account_name=row["account_name"],
     )
 
 

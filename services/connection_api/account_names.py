@@ -9,14 +9,15 @@ from shared.db import Pool, database_errors
 
 MOST_OFFERED = 200  # connections in a list to choose from; the address takes any of them
 
-NAMED = "SELECT id, account_id, account_name, livemode FROM connections WHERE id = ANY ($1::text[])"
+NAMED = "SELECT id, account_id, account_name, name AS given, livemode FROM connections WHERE id = ANY ($1::text[])"
 OFFERED = """
-SELECT id, account_id, account_name, livemode FROM connections ORDER BY lower(account_name), id LIMIT $1
+SELECT id, account_id, account_name, name AS given, livemode FROM connections
+ORDER BY lower(coalesce(name, account_name)), id LIMIT $1
 """
 USERS = """
-SELECT l.destination_id, c.id, c.account_id, c.account_name, c.livemode
+SELECT l.destination_id, c.id, c.account_id, c.account_name, c.name AS given, c.livemode
 FROM connection_destinations l JOIN connections c ON c.id = l.connection_id
-WHERE l.destination_id = ANY ($1::text[]) ORDER BY lower(c.account_name), c.id
+WHERE l.destination_id = ANY ($1::text[]) ORDER BY lower(coalesce(c.name, c.account_name)), c.id
 """
 
 

@@ -42,7 +42,8 @@ WHERE connection_id = ANY ($1::text[]) AND hour < $2 GROUP BY connection_id
 
 # Which rows are shown is decided first: what is told of each takes a look at other tables.
 CARDS = """
-SELECT c.id, c.account_id, c.account_name, lower(c.account_name) AS sorted_name, c.livemode, c.state, c.cause,
+SELECT c.id, c.account_id, c.account_name, c.name, lower(coalesce(c.name, c.account_name)) AS sorted_name,
+       c.livemode, c.state, c.cause,
        c.live_by, c.start_date, c.events_complete_to, c.created_at,
        {last_synced} AS last_synced_at,
        (SELECT coalesce(sum(h.inserted + h.updated + h.deleted), 0)::bigint FROM delivery_hours h
@@ -56,11 +57,11 @@ SELECT c.id, c.account_id, c.account_name, lower(c.account_name) AS sorted_name,
        b.finished_at AS sync_finished_at, b.trigger AS sync_trigger, cardinality(c.resources) AS synced
 FROM (
     SELECT * FROM connections
-    WHERE (lower(account_name), id) > ($1, $2)
-      AND ($3::text IS NULL OR strpos(lower(account_name), lower($3)) > 0 OR strpos(lower(account_id), lower($3)) > 0
-           OR id = $3)
+    WHERE (lower(coalesce(name, account_name)), id) > ($1, $2)
+      AND ($3::text IS NULL OR id = $3 OR strpos(lower(account_id), lower($3)) > 0
+           OR strpos(lower(account_name), lower($3)) > 0 OR strpos(lower(name), lower($3)) > 0)
       AND {condition}
-    ORDER BY lower(account_name), id LIMIT $4
+    ORDER BY lower(coalesce(name, account_name)), id LIMIT $4
 ) c
 LEFT JOIN LATERAL (
     SELECT id, status, cause, resources, finished_at, trigger FROM syncs
@@ -146,6 +147,7 @@ class Card:
     id: str
     account_id: str
     account_name: str
+    name: str
     livemode: bool
     live_by: LiveBy
     status: Status
@@ -300,6 +302,7 @@ def _card(row: Row, backfill: Backfill | None, owed: tuple[Owed, ...], now: date
         id=row["id"],
         account_id=row["account_id"],
         account_name=row["account_name"].strip() or row["account_id"],
+        name=row["name"] or row["account_name"].strip() or row["account_id"],
         livemode=row["livemode"],
         live_by=situation.live_by,
         status=status,

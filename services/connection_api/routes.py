@@ -46,6 +46,7 @@ class Connections:
             "create_connection": self.create,
             "list_connections": self.list,
             "get_connection": self.get,
+            "change_connection": self.change,
             "pause_connection": self.pause,
             "resume_connection": self.resume,
             "deliver_again": self.deliver_again,
@@ -64,6 +65,7 @@ class Connections:
                 start_date=wanted.start_date,
                 resources=wanted.resources,
                 account_id=wanted.account_id,
+                name=wanted.name,
             ),
             by=actor_of(request),
         )
@@ -79,6 +81,12 @@ class Connections:
     async def get(self, request: web.Request) -> web.Response:
         """Show a connection."""
         return write(await self._describe(read_id(request)))
+
+    async def change(self, request: web.Request) -> web.Response:
+        """Give a connection another name."""
+        connection_id, wanted = read_id(request), await read_body(request, models.ConnectionChange)
+        await self._state.naming.rename(connection_id, wanted.name, by=actor_of(request))
+        return write(await self._describe(connection_id))
 
     async def pause(self, request: web.Request) -> web.Response:
         """Pause a connection."""

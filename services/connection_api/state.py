@@ -16,6 +16,7 @@ from services.connection_api.life.comparing import Comparing
 from services.connection_api.life.connect import Connect
 from services.connection_api.life.deliveries import Deliveries
 from services.connection_api.life.keys import Keys
+from services.connection_api.life.naming import Naming
 from services.connection_api.life.places import Places
 from services.connection_api.life.rebuild import Rebuild
 from services.connection_api.life.removals import Removals
@@ -150,6 +151,11 @@ class State:
     def removals(self) -> Removals:
         """Removing a connection."""
         return self._known.removals
+
+    @property
+    def naming(self) -> Naming:
+        """Giving connections other names."""
+        return Naming(self.pool)
 
     @property
     def _known(self) -> UseCases:

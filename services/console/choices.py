@@ -71,7 +71,7 @@ def choose(
         if as_json:
             show_json(changed)
         else:
-            show_done(f"{changed['account_name']} now syncs {len(changed['resources'])} resources.")
+            show_done(f"{changed['name']} now syncs {len(changed['resources'])} resources.")
 
     with_api(change, as_json=as_json)
 

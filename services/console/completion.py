@@ -21,7 +21,7 @@ Offers = list[tuple[str, str]]
 
 def connections(incomplete: str) -> Offers:
     """Offer connections by id."""
-    return _offers("/v1/connections", incomplete, lambda row: row["account_name"])
+    return _offers("/v1/connections", incomplete, lambda row: row["name"])
 
 
 def destinations(incomplete: str) -> Offers:

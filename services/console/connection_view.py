@@ -36,9 +36,7 @@ def status_of(connection: Connection) -> Text:
 def connection_view(connection: Connection, destinations: dict[str, str], now: datetime) -> RenderableType:
     """Return all of a connection; `destinations` are names by id."""
     status = connection["status"]
-    name = Text.assemble(
-        (plain(connection["account_name"]), "bold"), f"  {connection['account_id']}  {mode_of(connection)}"
-    )
+    name = Text.assemble((plain(connection["name"]), "bold"), f"  {connection['account_id']}  {mode_of(connection)}")
     parts: list[RenderableType] = [name, Text.assemble(status_of(connection), "  ", plain(status["sentence"]))]
     if status["fix"]:
         parts.append(Text(plain(status["fix"])))
@@ -60,6 +58,7 @@ def _facts(connection: Connection, destinations: dict[str, str], now: datetime) 
     omitted = [f"{resource}:{path}" for resource, paths in connection["omitted_fields"].items() for path in paths]
     facts = [
         ("Id", connection["id"]),
+        ("Account", connection["account_name"]),
         ("Last sync", f"{ago(last, now)}, {moment(last)}" if last else "never"),
         ("Rows", f"{connection['rows']:,}"),
         ("Rows today", f"{connection['rows_today']:,}"),

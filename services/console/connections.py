@@ -38,7 +38,9 @@ def read_status(text: str | None) -> str | None:
 @cli.command("list")
 def list_all(
     status: Annotated[str | None, typer.Option(help=f"Only those with this status: {WORDS}.")] = None,
-    search: Annotated[str | None, typer.Option(help="Only those with this in their account's name or id.")] = None,
+    search: Annotated[
+        str | None, typer.Option(help="Only those with this in their name, or in their account's name or id.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show all connections, or those that are looked for."""
@@ -61,7 +63,7 @@ def connections_table(rows: list[dict[str, Any]], now: datetime) -> Listing:
     """Return a row per connection."""
     listing = Listing(
         "id",
-        Column("account", may_fold=True),
+        Column("name", may_fold=True),
         Column("account id", is_extra=True),
         "mode",
         "status",
@@ -69,7 +71,7 @@ def connections_table(rows: list[dict[str, Any]], now: datetime) -> Listing:
         Column("today", is_number=True),
     )
     for row in rows:
-        account = (row["id"], row["account_name"], row["account_id"], mode_of(row))
+        account = (row["id"], row["name"], row["account_id"], mode_of(row))
         listing.add(*account, status_of(row), ago(row["last_synced_at"], now), f"{row['rows_today']:,}")
     return listing
 
@@ -110,6 +112,10 @@ def add(
     account_id: Annotated[
         str | None, typer.Option(help="Needed only where Stripe does not tell the key which account it belongs to.")
     ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(help="What to call the connection, instead of after its account and its destination."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Connect a Stripe account; its restricted key is read from a prompt, or from standard input."""
@@ -120,15 +126,35 @@ def add(
             "start_date": parse_start_date(start_date, datetime.now(UTC)),
             **({"resources": resource} if resource else {}),
             **({"account_id": account_id} if account_id else {}),
+            **({"name": name} if name else {}),
             "api_key": read_secret(KEY_PROMPT, what="key"),
         }
         connection = await api.post("/v1/connections", body)
         if as_json:
             show_json(connection)
         else:
-            show_done(f"Connected {connection['account_name']} as {connection['id']}; the backfill has begun.")
+            show_done(f"Connected {connection['name']} as {connection['id']}; the backfill has begun.")
 
     with_api(connect, as_json=as_json)
+
+
+@cli.command()
+def rename(
+    connection: ConnectionName,
+    name: Annotated[str, typer.Argument(help="Its new name, which no other connection has.")],
+    as_json: AsJson = False,
+) -> None:
+    """Give a connection another name; the name of its account at Stripe stays as it is."""
+
+    async def change(api: ApiClient) -> None:
+        found = await pick_connection(api, connection)
+        changed = await api.patch(f"/v1/connections/{found['id']}", {"name": name})
+        if as_json:
+            show_json(changed)
+        else:
+            show_done(f"{found['name']} is called {changed['name']} now.")
+
+    with_api(change, as_json=as_json)
 
 
 @cli.command()
@@ -162,7 +188,7 @@ def _change(named: str, action: str, sentence: str, *, as_json: bool) -> None:
         if as_json:
             show_json(changed)
         else:
-            show_done(sentence.format(changed["account_name"]))
+            show_done(sentence.format(changed["name"]))
 
     with_api(change, as_json=as_json)
 

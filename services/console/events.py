@@ -46,10 +46,19 @@ def list_newest(
 
 def events_table(rows: list[dict[str, Any]]) -> Listing:
     """Return a row per event."""
-    listing = Listing("id", "type", Column("object", is_extra=True), "written", "outcome", Column("why", is_extra=True))
+    listing = Listing(
+        "id",
+        Column("connection", may_fold=True),
+        "type",
+        Column("object", is_extra=True),
+        "written",
+        "outcome",
+        Column("why", is_extra=True),
+    )
     for row in rows:
         written = moment(row["written_at"])
-        listing.add(row["event_id"], row["type"], row["object_id"] or "", written, row["outcome"], _why(row))
+        whose = (row["event_id"], row["connection_name"], row["type"])
+        listing.add(*whose, row["object_id"] or "", written, row["outcome"], _why(row))
     return listing
 
 
@@ -105,7 +114,7 @@ def event_view(event: dict[str, Any]) -> RenderableType:
 def _path(path: dict[str, Any]) -> list[tuple[str, str | Text]]:
     place = f"{path['topic']}, partition {path['partition']}, offset {path['offset']}" if path["topic"] else ""
     facts = [
-        ("Connection", path["connection_id"]),
+        ("Connection", f"{path['connection_name']}  {path['connection_id']}"),
         ("Received", moment(path["received_at"]) or "not by a webhook: Stripe was asked for it"),
         ("Published", place),
         ("Dealt with", f"{moment(path['written_at'])}, {path['outcome']}"),

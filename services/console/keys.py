@@ -107,7 +107,7 @@ def update_key(connection: ConnectionName, as_json: AsJson = False) -> None:
             show_json(changed)
         else:
             show_done(
-                f"{changed['account_name']} has the new key {changed['key_hint']}; "
+                f"{changed['name']} has the new key {changed['key_hint']}; "
                 "syncing goes on where it stopped, and what was missed is fetched."
             )
 

@@ -61,7 +61,7 @@ def pick(
 
 def describe_connection(row: Row) -> str:
     """Return what tells a connection from others."""
-    return f"{row['id']}  {row['account_name']}  {row['account_id']}  {mode_of(row)}"
+    return f"{row['id']}  {row['name']}  {row['account_id']}  {mode_of(row)}"
 
 
 def mode_of(row: Row) -> str:
@@ -74,7 +74,7 @@ def _describe_destination(row: Row) -> str:
 
 
 def _names_of_connection(row: Row) -> Sequence[str]:
-    return row["id"], row["account_id"], row["account_name"]
+    return row["id"], row["account_id"], row["account_name"], row["name"]
 
 
 def _names_of_destination(row: Row) -> Sequence[str]:

@@ -121,7 +121,7 @@ def _facts(sync: Sync, now: datetime) -> list[tuple[str, str | Text]]:
     changed = ", ".join(f"{counts[name]:,} {name}" for name in COUNTS if counts[name]) or "none"
     facts: list[tuple[str, str | Text]] = [
         ("Id", sync["id"]),
-        ("Connection", sync["connection_id"]),
+        ("Connection", f"{sync['connection_name']}  {sync['connection_id']}"),
         ("Trigger", sync["trigger"]),
         ("Object", sync["object_id"] or ""),
         ("Range", _range(sync)),

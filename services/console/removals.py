@@ -34,36 +34,35 @@ STEPS = {
 def remove(
     connection: ConnectionName, delete_rows: DeleteRows = None, yes: Yes = False, as_json: AsJson = False
 ) -> None:
-    """Remove a connection for good, after showing what will go and asking for the account's name."""
+    """Remove a connection for good, after showing what will go and asking for its name."""
 
     async def begin(api: ApiClient) -> None:
         if delete_rows is None and (yes or not can_ask()):
             raise WrongUseError("Say what becomes of the rows in the destinations: give --delete-rows or --keep-rows.")
         found = await pick_connection(api, connection)
         is_deleting = bool(delete_rows) if yes else await _agree(api, found, delete_rows)
-        body = {"account_name": found["account_id"], "delete_rows": is_deleting}
+        body = {"account_name": found["id"], "delete_rows": is_deleting}
         removal = await api.post(f"/v1/connections/{found['id']}/removal", body)
         if as_json:
             show_json(removal)
         else:
             show_done(
-                f"{found['account_name']} is being removed. Its receipt: `tillstream connections removals "
-                f"{removal['id']}`."
+                f"{found['name']} is being removed. Its receipt: `tillstream connections removals {removal['id']}`."
             )
 
     with_api(begin, as_json=as_json)
 
 
 async def _agree(api: ApiClient, connection: dict[str, Any], delete_rows: bool | None) -> bool:
-    """Return whether rows are deleted, once the person has seen what goes and typed the account's name."""
+    """Return whether rows are deleted, once the person has seen what goes and typed its name."""
     preview = await api.get(f"/v1/connections/{connection['id']}/removal")
     ERRORS.print(preview_view(preview))
     if delete_rows is None:
         delete_rows = ask("Delete its rows from the destinations too?")
     fate = "Its rows will be deleted." if delete_rows else "Its rows will stay."
     tell(f"{fate} This can't be undone.")
-    accepted = names_to_type(connection["account_name"], connection["account_id"])
-    consent_by_name(f"Type the account's name ({accepted[0]}) to remove it", accepted, yes=False)
+    accepted = names_to_type(connection["name"], connection["id"])
+    consent_by_name(f"Type its name ({accepted[0]}) to remove it", accepted, yes=False)
     return delete_rows
 
 
@@ -77,7 +76,7 @@ def preview_view(preview: dict[str, Any]) -> RenderableType:
         ("Waiting", _waiting(preview)),
     ]
     parts: list[RenderableType] = [
-        Text(f"Removing {plain(preview['account_name'])} takes away for good:", style="bold"),
+        Text(f"Removing {plain(preview['name'])} takes away for good:", style="bold"),
         facts_view(facts, indent=2),
         Text(f"Its rows, which you may keep: {_rows(preview)}"),
     ]

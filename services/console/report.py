@@ -40,7 +40,7 @@ def account_view(
 ) -> RenderableType:
     """Return the backfill per resource while it runs, then the newest events."""
     summary = Text(
-        f"{plain(connection['account_name'])} ({connection['account_id']}): {connection['rows_today']:,} rows today",
+        f"{plain(connection['name'])} ({connection['account_id']}): {connection['rows_today']:,} rows today",
         style="bold",
     )
     if sync is None or sync["status"] in ("queued", "running"):

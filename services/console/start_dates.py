@@ -45,7 +45,7 @@ def set_start_date(
         if as_json:
             show_json(changed)
         else:
-            show_done(f"{changed['account_name']} now keeps {_kept(changed['start_date'])}.")
+            show_done(f"{changed['name']} now keeps {_kept(changed['start_date'])}.")
 
     with_api(change, as_json=as_json)
 
@@ -57,7 +57,7 @@ async def _agree(
     if yes:
         return bool(delete_older)
     estimate = await api.post(f"/v1/connections/{connection['id']}/start-date/estimate", {"start_date": wanted})
-    tell(f"{connection['account_name']} keeps {_kept(connection['start_date'])}; with this it keeps {_kept(wanted)}.")
+    tell(f"{connection['name']} keeps {_kept(connection['start_date'])}; with this it keeps {_kept(wanted)}.")
     tell(estimate["sentence"])
     if is_later(wanted, connection["start_date"]) and delete_older is None and can_ask():
         delete_older = ask(f"Delete {_older(estimate)} from the destinations?")

@@ -87,11 +87,11 @@ def list_newest(
 def syncs_table(rows: list[dict[str, Any]], now: datetime) -> Listing:
     """Return a row per sync."""
     numbers = [Column(name, is_number=True, is_extra=name in EXTRA) for name in ("took", "read", "written", "calls")]
-    listing = Listing("id", "kind", "status", "started", *numbers)
+    listing = Listing("id", Column("connection", may_fold=True), "kind", "status", "started", *numbers)
     for row in rows:
         counts = (row["read"], written(row["counts"]), row["stripe_calls"])
         cells = (minute(row["started_at"]), duration_of(row, now), *(f"{number:,}" for number in counts))
-        listing.add(row["id"], kind_of(row), status_of(row), *cells)
+        listing.add(row["id"], row["connection_name"], kind_of(row), status_of(row), *cells)
     return listing
 
 

@@ -24,7 +24,7 @@ async def test_who_changed_what_is_found_by_what_it_was_done_to(pool: Pool, look
         await page.keyboard.press("Enter")
 
         await expect(page.get_by_role("row")).to_have_count(2)
-        for text in ("Key updated", "con_1", "session", "req_1", "key version: 2"):
+        for text in ("Connection key updated", "con_1", "session", "req_1", "key version: 2"):
             await expect(page.get_by_role("row").nth(1)).to_contain_text(text)
         assert page.url.endswith("/audit?subject=con_1")
 

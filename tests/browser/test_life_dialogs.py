@@ -235,9 +235,9 @@ async def test_removal_lists_what_goes_and_asks_for_the_name(managed: Managed) -
         await expect(page.get_by_role("radio", name="Keep them")).to_be_checked()
         remove = page.get_by_role("button", name="Remove connection")
         await expect(remove).to_be_disabled()
-        await page.get_by_label("Type Till Shop to confirm").fill("Till")
+        await page.get_by_label("Type Till Shop").fill("Till")
         await expect(remove).to_be_disabled()
-        await page.get_by_label("Type Till Shop to confirm").fill("Till Shop")
+        await page.get_by_label("Type Till Shop").fill("Till Shop")
         await remove.click()
         await page.wait_for_url(re.compile(r"/removals/rem_"))
 
@@ -248,7 +248,7 @@ async def test_removal_lists_what_goes_and_asks_for_the_name(managed: Managed) -
 async def test_a_removing_connection_shows_how_far_it_is(managed: Managed) -> None:
     connection = await managed.connected()
     async with managed.look(f"/connections/{connection.id}/removal") as page:
-        await page.get_by_label("Type Till Shop to confirm").fill("Till Shop")
+        await page.get_by_label("Type Till Shop").fill("Till Shop")
         await page.get_by_text("Delete them").click()
         await page.get_by_role("button", name="Remove connection").click()
         await page.wait_for_url(re.compile(r"/removals/rem_"))
@@ -379,7 +379,7 @@ async def test_start_date_choice_and_removal_go_by_keyboard_alone(managed: Manag
         await has_said(page, "The choice is saved.")
         await opener.press("ArrowUp")
         await keys.press("Enter")
-        await page.get_by_label("Type Till Shop to confirm").focus()
+        await page.get_by_label("Type Till Shop").focus()
         await keys.type("Till Shop")
         await keys.press("Enter")
         await page.wait_for_url(re.compile(r"/removals/rem_"))

@@ -23,6 +23,7 @@ ENTRIES = [
     "Verify rows",
     "Pause",
     "Rotate webhook secret",
+    "Rename",
     "Copy ID",
     "Remove connection",
 ]
@@ -97,7 +98,7 @@ async def test_it_closes_and_the_focus_goes_back(page: Page, key: str) -> None:
     if key == "Escape":
         await expect(button(page)).to_be_focused()
     else:
-        await expect(button(page, "Orchard Row")).to_be_focused()
+        await expect(page.get_by_role("link", name="Orchard Row")).to_be_focused()
 
 
 async def test_a_click_elsewhere_closes_it(page: Page) -> None:

@@ -201,7 +201,7 @@ def test_connection_is_removed_for_good(person: Person) -> None:
     remove = person.dialog.get_by_role("button", name="Remove connection")
     expect(remove).to_be_disabled()
     person.dialog.get_by_text("Delete them").click()
-    person.dialog.get_by_label("Type Till Shop to confirm").fill("Till Shop")
+    person.dialog.get_by_label("Type Till Shop").fill("Till Shop")
     remove.click()
     person.page.wait_for_url(re.compile("/removals/"))
     removal_id = person.page.url.rpartition("/")[2]

@@ -2,19 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from aiohttp import web
 from pydantic import Field
 
+from services.connection_api.account_names import AccountNames
 from services.connection_api.dashboard.filters import address, has_blanks, read_filter
 from services.connection_api.dashboard.pages import Pages
 from services.connection_api.dashboard.sync_pages import PAGE_SIZE
+from services.connection_api.dashboard.sync_views import KINDS
 from services.connection_api.rest.models.base import PRINTABLE, Input
 from services.connection_api.rest.requests import make_cursor, read_cursor, read_number
 from services.connection_api.state import State
+from shared.audit import Entry
+from shared.db import Row, database_errors
 from shared.http import Access, add_route
+from shared.syncs import Kind
+
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?([+-]\d\d:\d\d|Z)")
+OTHERS = """
+SELECT id, 'destination' AS noun, name, NULL AS kind FROM destinations WHERE id = ANY ($1::text[])
+UNION ALL SELECT id, 'removal', account_id, NULL FROM removals WHERE id = ANY ($1::text[])
+UNION ALL SELECT s.id, 'sync', coalesce(c.name, nullif(btrim(c.account_name), ''), c.account_id), s.kind
+FROM syncs s JOIN connections c ON c.id = s.connection_id WHERE s.id = ANY ($1::text[])
+"""
+ADDRESSES = {"destination": "/destinations/", "removal": "/removals/", "sync": "/syncs/"}
+
+
+def _name(row: Row) -> str:
+    return f"{KINDS[Kind(row['kind'])]} of {row['name']}" if row["kind"] else str(row["name"])
 
 
 class AuditFilter(Input):
@@ -27,6 +47,44 @@ class AuditFilter(Input):
     def values(self) -> dict[str, str]:
         """What was chosen, as it stands in an address."""
         return {"subject": self.subject} if self.subject else {}
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What an entry is about, while it exists: its name, and where it is shown."""
+
+    name: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class EntryView:
+    """An entry as the page shows it; what is gone has its id alone."""
+
+    entry: Entry
+    subject: Subject | None
+
+    @property
+    def what(self) -> str:
+        """What was done, and to what kind of thing."""
+        return self.entry.action.replace(".", " ").replace("_", " ").capitalize()
+
+    @property
+    def details(self) -> Sequence[tuple[str, datetime | str]]:
+        """What else is known; a time is told as a time."""
+        return [(name.replace("_", " "), _told(value)) for name, value in self.entry.details.items()]
+
+
+def _told(value: object) -> datetime | str:
+    if isinstance(value, str) and TIME.fullmatch(value):
+        return datetime.fromisoformat(value)
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Mapping):
+        return "; ".join(f"{name}: {_told(one)}" for name, one in value.items()) or "none"
+    return "none" if value is None else str(value)
 
 
 class AuditPages:
@@ -49,11 +107,21 @@ class AuditPages:
         cursor = make_cursor(str(page[-1].id)) if len(found) > PAGE_SIZE else None
         return self._pages.response(
             "audit.html",
-            entries=page,
+            entries=await self._views(page),
             wanted=wanted,
             newest_address=address("/audit", wanted.values),
             next_address=address("/audit", {**wanted.values, "cursor": cursor}) if cursor else None,
         )
+
+    async def _views(self, entries: Sequence[Entry]) -> Sequence[EntryView]:
+        """Return the entries with the names of what still exists."""
+        ids = sorted({entry.subject for entry in entries})
+        accounts = await AccountNames(self._state.pool).named(ids)
+        subjects = {one.id: Subject(one.name, f"/connections/{one.id}") for one in accounts.values()}
+        with database_errors():
+            rows = await self._state.pool.fetch(OTHERS, ids)
+        subjects |= {row["id"]: Subject(_name(row), f"{ADDRESSES[row['noun']]}{row['id']}") for row in rows}
+        return [EntryView(entry, subjects.get(entry.subject)) for entry in entries]
 
     async def verify(self, _request: web.Request) -> web.Response:
         """Compute every hash anew, and say whether the chain holds."""

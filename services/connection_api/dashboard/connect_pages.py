@@ -21,6 +21,7 @@ from services.connection_api.dashboard.dialogs import Dialogs, go, is_htmx
 from services.connection_api.dashboard.key_dialogs import read_key
 from services.connection_api.dashboard.life_dialogs import read_choice
 from services.connection_api.dashboard.stripe_links import create_key_address
+from services.connection_api.life.naming import default_names
 from services.connection_api.life.setups import Setup, SetupFinishedError
 from services.connection_api.overview import Overview
 from services.connection_api.rest.requests import ID, read_id
@@ -121,9 +122,13 @@ class Finish:
         form = await request.post()
         chosen = frozenset(map(str, form.getall("resources", ()))) if form else default_resources(setup)
         choice = choice_forms.form_values(chosen, {}) | {"omitted": form.get("omitted", "")}
+        destinations = [await self._state.destinations.get(one) for one in setup.destination_ids]
+        account = (setup.key_check["account_name"], setup.key_check["account_id"])
         shown = {
             "setup": setup,
-            "destinations": [await self._state.destinations.get(one) for one in setup.destination_ids],
+            "destinations": destinations,
+            "name": form.get("name", ""),
+            "default_name": next(default_names(*account, destinations[0].name)),
         }
         moments = start_moments.form_values(self._now(), None)
         return self._dialogs.show(request, "connect_finish.html", problem, **shown | choice | moments | values)
@@ -145,6 +150,7 @@ class Finish:
             start_date=start_moments.read_start(await request.post()),
             resources=resources,
             omitted_fields=omitted,
+            name=str((await request.post()).get("name", "")).strip() or None,
             by=actor_of(request),
         )
         return go(request, await self._card_address(connection_id, notice="connected"))

@@ -26,6 +26,7 @@ NOTICES: Mapping[str, str] = MappingProxyType(
         "key_updated": "The key is updated. Syncing picks back up.",
         "start_date_set": "The start date is set.",
         "choice_changed": "The choice is saved.",
+        "renamed": "The connection has its new name.",
         "secret_rotated": "The webhook secret is rotated. No event is lost.",
         "paused": "Syncing is paused.",
         "paused_already": "It is paused already.",

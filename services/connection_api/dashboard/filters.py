@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 from aiohttp import web
 from pydantic import Field, ValidationError
 
+from services.connection_api.access.idempotency import FIELD
 from services.connection_api.rest.models.base import Id, Input
 from services.connection_api.rest.requests import refusal
 from shared.syncs import Kind, Status
@@ -68,8 +69,8 @@ def read_filter(request: web.Request, model: type[F], *, also: Collection[str] =
 
 
 async def read_form(request: web.Request, model: type[F], *, also: Collection[str] = ()) -> F:
-    """Return what a form sent, beside the fields `also`; raise `PayloadError` naming the field."""
-    return _read({name: str(value) for name, value in (await request.post()).items()}, model, also)
+    """Return what a form sent, beside the fields `also` and what lets it act once; raise `PayloadError`."""
+    return _read({name: str(value) for name, value in (await request.post()).items()}, model, {FIELD, *also})
 
 
 def _read(given: Mapping[str, str], model: type[F], also: Collection[str]) -> F:

@@ -11,7 +11,6 @@ from aiohttp import web
 from services.connection_api.access.auth import actor_of
 from services.connection_api.dashboard import choice_forms, start_moments
 from services.connection_api.dashboard.dialogs import Dialogs, connection_of, done, go, is_htmx
-from services.connection_api.life.confirmation import names_to_type
 from services.connection_api.rest.requests import read_id
 from services.connection_api.state import State
 from shared.connections import Connection
@@ -127,8 +126,28 @@ class Pause:
         return done(request, "paused" if is_new else "paused_already")
 
 
+class Rename:
+    """Rename: what people call the connection."""
+
+    def __init__(self, state: State, dialogs: Dialogs) -> None:
+        self._state = state
+        self._dialogs = dialogs
+
+    async def show(self, request: web.Request, problem: AppError | None = None) -> web.Response:
+        """Ask for the name."""
+        connection = await connection_of(self._state, request)
+        name = (await request.post()).get("name", connection.name)
+        return self._dialogs.show(request, "rename_dialog.html", problem, connection=connection, name=name)
+
+    async def submit(self, request: web.Request) -> web.Response:
+        """Give the connection another name."""
+        form = await request.post()
+        await self._state.naming.rename(read_id(request), str(form.get("name", "")), by=actor_of(request))
+        return done(request, "renamed")
+
+
 class Removal:
-    """Remove connection: what goes is listed first, and the account's name is asked for."""
+    """Remove connection: what goes is listed first, and the connection's name is asked for."""
 
     def __init__(self, state: State, dialogs: Dialogs) -> None:
         self._state = state
@@ -145,7 +164,8 @@ class Removal:
             problem,
             connection=connection,
             preview=await self._state.removals.preview(connection.id),
-            accepted=names_to_type(connection.account_name, connection.account_id),
+            destinations=[(await self._state.destinations.get(one)).name for one in connection.destination_ids],
+            accepted=await self._state.removals.names_to_type(connection),
             values=await request.post(),
         )
 
@@ -182,6 +202,7 @@ def add_life_dialogs(app: web.Application, state: State, dialogs: Dialogs, now: 
     dialogs.add(app, "/connections/{id}/start-date", start)
     dialogs.add(app, "/connections/{id}/choice", choice)
     dialogs.add(app, "/connections/{id}/pause", Pause(state, dialogs))
+    dialogs.add(app, "/connections/{id}/name", Rename(state, dialogs))
     dialogs.add(app, "/connections/{id}/removal", Removal(state, dialogs))
     estimate = dialogs.refusable(start.estimate, start.show)
     add_route(app, "POST", "/connections/{id}/start-date/estimate", estimate, Access.MANAGE)

@@ -30,6 +30,7 @@ IDS: Mapping[str, str] = {
 # What an example gives for a field, by its name; a field that is not here gets something of its type.
 SAMPLES: Mapping[str, Any] = {
     "account_name": "Corner Shop",
+    "connection_name": "Corner Shop → Warehouse",
     "api_key": "rk_live_51PqR…",
     "connection_id": IDS["connections"],
     "delete_rows": False,

@@ -67,17 +67,18 @@ MEANINGS: Mapping[Kind, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Whose sync it is."""
+    """A connection, as lists name it, and its account."""
 
     id: str
     account_id: str
     account_name: str
+    given: str | None  # the connection's own name
     livemode: bool
 
     @property
     def name(self) -> str:
-        """What people call it."""
-        return self.account_name.strip() or self.account_id
+        """What people call the connection."""
+        return self.given or self.account_name.strip() or self.account_id
 
 
 @dataclass(frozen=True, slots=True)

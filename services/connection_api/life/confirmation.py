@@ -14,9 +14,12 @@ def as_seen(text: str) -> str:
     return " ".join(shown.split())
 
 
-def names_to_type(name: str, account_id: str) -> Sequence[str]:
-    """Return what confirms, the one to ask for first: the name unless nothing of it is seen, and the account's id."""
-    return [as_seen(name), account_id] if as_seen(name) else [account_id]
+def names_to_type(name: str, connection_id: str, account: Sequence[str] = ()) -> Sequence[str]:
+    """Return what confirms, the one to ask for first: the connection's name unless nothing of it is seen, and its id.
+
+    `account` is name and id of its account, where no other connection has the same.
+    """
+    return list(dict.fromkeys(shown for text in (name, connection_id, *account) if (shown := as_seen(text))))
 
 
 def is_confirmed(typed: str, accepted: Sequence[str]) -> bool:

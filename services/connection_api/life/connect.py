@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -16,6 +16,7 @@ from pydantic import SecretStr
 
 from services.connection_api.life.at_stripe import AtStripe
 from services.connection_api.life.choices import choose_resources
+from services.connection_api.life.naming import default_names, read_name
 from services.connection_api.life.places import Places
 from services.connection_api.settings import ApiSettings
 from shared.api_keys import ApiKey, parse_api_key
@@ -46,6 +47,7 @@ INSERT INTO leases AS l (name, owner, until) VALUES ('set-up:' || $1, $2, now() 
 ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, until = excluded.until WHERE l.until < now() RETURNING 1
 """
 GIVE_LEASE = "DELETE FROM leases WHERE name = 'set-up:' || $1 AND owner = $2"
+DESTINATION_NAME = "SELECT name FROM destinations WHERE id = $1"
 LEASE = timedelta(seconds=60)
 ATTEMPT_TIMEOUT = 50.0  # seconds: an attempt ends before its lease does
 MOVE = "UPDATE connections SET state = $2 WHERE id = $1 AND state = $3"
@@ -70,6 +72,7 @@ class NewConnection:
     resources: tuple[str, ...] | None = None  # None: those that are on by default
     account_id: str | None = None  # needed only where Stripe does not tell the key's account
     omitted_fields: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    name: str | None = None  # None: the account's and the first destination's, with a number where it is taken
 
 
 class Connect:
@@ -104,10 +107,12 @@ class Connect:
         resources = choose_resources(wanted.resources)
         if not wanted.destination_ids:
             raise PayloadError("Choose at least one destination.", field="destination_ids")
+        given = read_name(wanted.name) if wanted.name else None
         check = await check_key(self._at_stripe.client(key.secret), resources, account_id=wanted.account_id)
         await self._places.require_usable(wanted.destination_ids)
         connection_id = make_id("con")
-        await self._insert(connection_id, wanted, key, check, resources, by)
+        names = [given] if given else await self._default_names(wanted, check)
+        await self._insert(connection_id, wanted, key, check, resources, names, by)
         try:
             await self._set_up(connection_id)
         except RejectedError:
@@ -196,6 +201,7 @@ class Connect:
         key: ApiKey,
         check: KeyCheck,
         resources: Sequence[Resource],
+        names: Iterable[str],
         by: Actor,
     ) -> None:
         await self._connections.insert(
@@ -209,7 +215,13 @@ class Connect:
             live_by=LiveBy.WEBHOOKS if self._settings.public_url else LiveBy.POLLING,
             by=by,
             omitted_fields=wanted.omitted_fields,
+            names=names,
         )
+
+    async def _default_names(self, wanted: NewConnection, check: KeyCheck) -> Iterable[str]:
+        with database_errors():
+            destination = await self._pool.fetchval(DESTINATION_NAME, wanted.destination_ids[0])
+        return default_names(check.account_name, check.account_id, destination or wanted.destination_ids[0])
 
     async def _set_up(self, connection_id: str) -> None:
         with database_errors():

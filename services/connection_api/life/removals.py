@@ -27,6 +27,10 @@ SELECT (SELECT stripe_id FROM webhook_endpoints WHERE connection_id = $1) AS web
        (SELECT count(*) FROM dead_letters WHERE connection_id = $1) AS dead_letters,
        (SELECT count(*) FROM parked_records WHERE connection_id = $1) AS parked_records
 """
+SHARED = """
+SELECT EXISTS (SELECT FROM connections
+               WHERE id <> $1 AND (account_id = $3 OR lower(account_name) = lower($2) OR lower(name) = lower($2)))
+"""
 MOVE = (
     "UPDATE connections SET state = 'removing', cause_code = NULL, cause = NULL WHERE id = $1 AND state <> 'removing'"
 )
@@ -54,6 +58,7 @@ class TableRows:
 class RemovalPreview:
     """What a removal would take away."""
 
+    name: str
     account_name: str
     webhook_endpoint_id: str | None
     tables: tuple[TableRows, ...]
@@ -80,6 +85,7 @@ class Removals:
             history = await self._pool.fetchrow(HISTORY, connection_id)
         counted = await asyncio.gather(*(self._count(connection, one) for one in connection.destination_ids))
         return RemovalPreview(
+            connection.name,
             connection.account_name,
             tables=tuple(line for lines in counted if not isinstance(lines, str) for line in lines),
             unreachable=tuple(lines for lines in counted if isinstance(lines, str)),
@@ -90,14 +96,16 @@ class Removals:
         """Begin the removal and return its id: from now on nothing of the connection is delivered.
 
         One that has begun goes on; another choice about the rows changes it. Raises `PayloadError` unless
-        `account_name` is the account's name or id, and `ConflictError` when rows that were kept can't be deleted any
+        `account_name` is one of `names_to_type`, and `ConflictError` when rows that were kept can't be deleted any
         more.
         """
         connection = await self._connections.get(connection_id)
-        accepted = names_to_type(connection.account_name, connection.account_id)
+        accepted = await self.names_to_type(connection)
         if not is_confirmed(account_name, accepted):
-            asked = accepted[0] if len(accepted) == 1 else f"{accepted[0]}, or its id, {accepted[-1]},"
-            raise PayloadError(f"Give the account's name, {asked} to confirm the removal.", field="account_name")
+            raise PayloadError(
+                f"Give the connection's name, {accepted[0]}, or its id, {connection.id}, to confirm the removal.",
+                field="account_name",
+            )
         removal_id, account = make_id("rem"), (connection.account_id, connection.livemode)
         async with transaction(self._pool) as db:
             if await db.execute(MOVE, connection_id) != "UPDATE 1":
@@ -108,6 +116,16 @@ class Removals:
                 db, by, "connection.removal_requested", connection_id, removal=removal_id, delete_rows=delete_rows
             )
         return removal_id
+
+    async def names_to_type(self, connection: Connection) -> Sequence[str]:
+        """Return what confirms the connection's removal, the one to ask for first.
+
+        Its account's name and id do so only where they tell it from every other connection.
+        """
+        account = (connection.account_name, connection.account_id)
+        with database_errors():
+            is_shared = await self._pool.fetchval(SHARED, connection.id, *account)
+        return names_to_type(connection.name, connection.id, () if is_shared else account)
 
     async def give_up_rows(self, removal_id: str, *, by: Actor) -> None:
         """Leave the rows that the removal has not deleted yet where they are, such as in a destination that is gone.

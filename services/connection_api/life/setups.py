@@ -137,6 +137,7 @@ class Setups:
         start_date: datetime | None = None,
         resources: Sequence[str] | None = None,
         omitted_fields: Omitted | None = None,
+        name: str | None = None,
         by: Actor,
     ) -> str:
         """Connect the account and return the connection's id; of a finished set-up, that of its connection.
@@ -154,6 +155,7 @@ class Setups:
             resources=tuple(resources) if resources else None,
             account_id=setup.key_check["account_id"],
             omitted_fields=check_omitted(omitted_fields or {}),
+            name=name,
         )
         connection_id = await self._connect.connect(wanted, by=by)
         with database_errors():

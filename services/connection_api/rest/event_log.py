@@ -18,16 +18,20 @@ from services.connection_api.rest.models import (
 from shared.db import Pool, Row, database_errors
 from shared.errors import NotFoundError
 
+NAME = """(SELECT coalesce(c.name, nullif(btrim(c.account_name), ''), c.account_id) FROM connections c
+           WHERE c.id = event_log.connection_id)"""
 EVENTS = """
 SELECT connection_id, event_id, type, resource, object_id, created, outcome, received_at, written_at,
-       deliveries
+       deliveries, {name} AS connection_name
 FROM event_log
 WHERE {filters} AND ($1::timestamptz IS NULL OR (written_at, connection_id, event_id) < ($1, $2, $3))
 ORDER BY written_at DESC, connection_id DESC, event_id DESC LIMIT $4
 """
 # Its indexes begin with the connection: naming all of them lets a search by event or object use one.
 ANY_CONNECTION = "connection_id = ANY (ARRAY(SELECT id FROM connections))"
-PATHS = f"SELECT * FROM event_log WHERE event_id = $1 AND {ANY_CONNECTION} ORDER BY connection_id"
+PATHS = f"""
+SELECT *, {NAME} AS connection_name FROM event_log WHERE event_id = $1 AND {ANY_CONNECTION} ORDER BY connection_id
+"""
 # A dead letter, or a record that waits, is this event's if it lies at the same place of the topic.
 DESTINATIONS = """
 SELECT e.connection_id, d.id AS destination_id, d.name AS destination_name, p.destination_id IS NOT NULL AS is_waiting,
@@ -84,7 +88,7 @@ class EventLog:
         clauses = [f"{column} = ${number}" for number, column in enumerate(filters, start=5)]
         if clauses and "connection_id" not in filters:
             clauses.append(ANY_CONNECTION)
-        sql = EVENTS.format(filters=" AND ".join(clauses) or "true")
+        sql = EVENTS.format(name=NAME, filters=" AND ".join(clauses) or "true")
         with database_errors():
             rows = await self._pool.fetch(sql, at, connection_id, event_id, limit, *filters.values())
         return [_event(row) for row in rows]
@@ -108,6 +112,7 @@ class EventLog:
         questions = (one for one in asked if one["connection_id"] == row["connection_id"])
         return EventPathAnswer(
             connection_id=row["connection_id"],
+            connection_name=row["connection_name"],
             received_at=row["received_at"],
             topic=self._topic if row["partition"] is not None else None,
             partition=row["partition"],

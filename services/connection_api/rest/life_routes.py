@@ -177,6 +177,7 @@ class ConnectionLife:
             start_date=wanted.start_date,
             resources=wanted.resources,
             omitted_fields=wanted.omitted_fields,
+            name=wanted.name,
             by=actor_of(request),
         )
         return await self._describe(connection_id, status=201)

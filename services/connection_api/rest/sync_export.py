@@ -22,6 +22,9 @@ COLUMNS: Mapping[str, Callable[[Sync], Cell]] = MappingProxyType(
     {
         "id": lambda sync: sync.id,
         "connection_id": lambda sync: sync.connection_id,
+        "connection_name": lambda sync: sync.connection_name,
+        "account_id": lambda sync: sync.account_id,
+        "account_name": lambda sync: sync.account_name,
         "kind": lambda sync: sync.kind,
         "trigger": lambda sync: sync.trigger,
         "status": lambda sync: sync.status,

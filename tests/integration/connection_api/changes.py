@@ -76,6 +76,10 @@ async def create_connection(stage: Stage) -> Any:
     return await stage.call("create_connection", api_key=stage.stripe.simulation.first_key, destination_ids=wanted)
 
 
+async def change_connection(stage: Stage) -> Any:
+    return await stage.call("change_connection", stage.connection_id, name="Another name")
+
+
 async def pause_connection(stage: Stage) -> Any:
     return await stage.call("pause_connection", stage.connection_id)
 
@@ -196,6 +200,7 @@ CHANGES: dict[str, Callable[[Stage], Awaitable[Any]]] = {
         rebuild_destination,
         delete_destination,
         create_connection,
+        change_connection,
         pause_connection,
         resume_connection,
         update_key,

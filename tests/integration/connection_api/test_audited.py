@@ -25,6 +25,7 @@ ACTIONS = {
     "delete_destination": "destination.deleted",
     "rebuild_destination": "destination.rebuilt",
     "create_connection": "connection.created",
+    "change_connection": "connection.renamed",
     "pause_connection": "connection.paused",
     "resume_connection": "connection.resumed",
     "create_sync": "connection.sync_requested",

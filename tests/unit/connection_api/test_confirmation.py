@@ -22,8 +22,13 @@ def test_name_is_taken_as_a_page_shows_it(text: str, seen: str) -> None:
 
 
 def test_id_confirms_too_and_is_asked_for_where_the_name_is_blank() -> None:
-    assert names_to_type("Acme ", "acct_1") == ["Acme", "acct_1"]
-    assert names_to_type(" ", "acct_1") == ["acct_1"]
+    assert names_to_type("Acme → here ", "con_1") == ["Acme → here", "con_1"]
+    assert names_to_type(" ", "con_1") == ["con_1"]
+
+
+def test_account_confirms_where_it_is_given() -> None:
+    assert names_to_type("Acme", "con_1", ("Acme", "acct_1")) == ["Acme", "con_1", "acct_1"]
+    assert names_to_type("Acme → here", "con_1", (" ", "acct_1")) == ["Acme → here", "con_1", "acct_1"]
 
 
 @pytest.mark.parametrize("typed", ["", " ", "acme", "Acm", "acct_2"])

@@ -32,6 +32,7 @@ def make_card(name: str = "Halcyon Coffee", **changes: Any) -> Card:
         "id": "con_1",
         "account_id": "acct_1",
         "account_name": name,
+        "name": name,
         "livemode": True,
         "live_by": LiveBy.WEBHOOKS,
         "status": LIVE,

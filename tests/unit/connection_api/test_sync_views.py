@@ -17,7 +17,7 @@ from shared.sync_progress import Counts, ResourceProgress
 from shared.syncs import EVENT_FEED, Kind, Status, Sync
 
 NOW = datetime(2026, 3, 4, 12, tzinfo=UTC)
-ACCOUNT = Account("con_1", "acct_1", "Halcyon Coffee", True)
+ACCOUNT = Account("con_1", "acct_1", "Halcyon Coffee", None, True)
 FAULT = Fault("charge", "missing_permissions", "Missing permissions.", "rak_charge_read", NOW)
 
 

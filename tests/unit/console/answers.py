@@ -84,6 +84,7 @@ def connection(**changes: Any) -> Json:
         "id": "con_5f3kacmeacmeacmeacme2",
         "account_id": "acct_1NvAcmeAcmeAcme1",
         "account_name": "Acme Inc",
+        "name": changes.get("account_name", "Acme Inc"),
         "livemode": True,
         "state": "active",
         "cause_code": None,
@@ -112,6 +113,7 @@ OTHER = connection(
     id="con_7abcglobexglobexglob3",
     account_id="acct_1OtherGlobexGlo2",
     account_name="Globex Corporation",
+    name="Globex Corporation",
     livemode=False,
     status=BACKFILLING,
     last_synced_at=None,
@@ -121,6 +123,7 @@ BROKEN = connection(
     id="con_9xyzinitechinitechin4",
     account_id="acct_1InitechInitech3",
     account_name="Initech [Europe]",
+    name="Initech [Europe]",
     status=ACTION_REQUIRED,
     faults=[FAULT],
     last_synced_at="2026-11-25T09:10:00Z",
@@ -152,6 +155,7 @@ def sync(**changes: Any) -> Json:
     return {
         "id": "syn_backfillbackfillback1",
         "connection_id": "con_5f3kacmeacmeacmeacme2",
+        "connection_name": "Acme Inc",
         "kind": "backfill",
         "trigger": "connected",
         "status": "succeeded",
@@ -205,21 +209,12 @@ ESTIMATE = {
     "by_resource": {"charge": 12_400},
 } | {"objects_least": 9_000, "objects_most": 16_000, "is_known": False}
 PREVIEW = {
+    "name": "Acme Inc",
     "account_name": "Acme Inc",
     "webhook_endpoint_id": "we_1Acme",
     "tables": [
-        {
-            "destination_id": WAREHOUSE,
-            "destination_name": "Warehouse",
-            "table": "charges",
-            "rows": 10_400,
-        },
-        {
-            "destination_id": WAREHOUSE,
-            "destination_name": "Warehouse",
-            "table": "customers",
-            "rows": 1,
-        },
+        {"destination_id": WAREHOUSE, "destination_name": "Warehouse", "table": "charges", "rows": 10_400},
+        {"destination_id": WAREHOUSE, "destination_name": "Warehouse", "table": "customers", "rows": 1},
     ],
     "unreachable": ["Old database"],
     "syncs": 12,
@@ -343,6 +338,7 @@ TEST_ANSWER = {
 }
 EVENT = {
     "connection_id": "con_5f3kacmeacmeacmeacme2",
+    "connection_name": "Acme Inc",
     "event_id": "evt_1",
     "type": "charge.refunded",
     "resource": "charge",
@@ -376,6 +372,7 @@ EVENT_LIFE = {name: EVENT[name] for name in ("event_id", "type", "resource", "ob
     "paths": [
         {
             "connection_id": EVENT["connection_id"],
+            "connection_name": EVENT["connection_name"],
             "received_at": EVENT["received_at"],
             "topic": "tillstream.events.v1",
             "partition": 3,

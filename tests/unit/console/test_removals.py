@@ -8,7 +8,7 @@ from tests.unit.console.answers import PREVIEW, REMOVAL, connection
 from tests.unit.console.playing import PlayedApi, page
 from tests.unit.console.terminal import Terminal, run
 
-ACCOUNT = connection()["account_id"]
+ID = connection()["id"]
 
 
 @pytest.fixture(autouse=True)
@@ -33,10 +33,10 @@ def test_without_a_terminal_yes_is_needed(api: PlayedApi) -> None:
 
 
 @pytest.mark.parametrize(("option", "deletes"), [("--delete-rows", True), ("--keep-rows", False)])
-def test_yes_names_the_account_by_itself(api: PlayedApi, option: str, deletes: bool) -> None:
+def test_yes_names_the_connection_by_itself(api: PlayedApi, option: str, deletes: bool) -> None:
     ended = run("connections", "remove", "con_5f3kacmeacmeacmeacme2", option, "--yes")
     assert ended.code == 0
-    assert api.called("remove_connection").body == {"account_name": ACCOUNT, "delete_rows": deletes}
+    assert api.called("remove_connection").body == {"account_name": ID, "delete_rows": deletes}
     assert "tillstream connections removals rmv_aaaaabbbbbcccccddddd1" in ended.out
 
 
@@ -47,15 +47,15 @@ def test_person_sees_what_goes_and_types_the_name(api: PlayedApi) -> None:
         assert "10,401 rows" in terminal.text
         assert "Old database does not answer" in terminal.text
         terminal.type("y\n")
-        terminal.wait_for("Type the account's name (Acme Inc) to remove it")
+        terminal.wait_for("Type its name (Acme Inc) to remove it")
         terminal.type(" Acme  Inc \n")
         assert terminal.end() == 0
-        assert api.called("remove_connection").body == {"account_name": ACCOUNT, "delete_rows": True}
+        assert api.called("remove_connection").body == {"account_name": ID, "delete_rows": True}
 
 
 def test_another_name_changes_nothing(api: PlayedApi) -> None:
     with Terminal(("connections", "remove", "con_5f3kacmeacmeacmeacme2", "--keep-rows"), {}) as terminal:
-        terminal.wait_for("Type the account's name")
+        terminal.wait_for("Type its name")
         terminal.type("Acme\n")
         assert terminal.end() == 1
         assert "Nothing was changed." in terminal.text

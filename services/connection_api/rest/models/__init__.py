@@ -33,6 +33,7 @@ from services.connection_api.rest.models.comparisons import (
 from services.connection_api.rest.models.connections import (
     BackfillAnswer,
     ConnectionAnswer,
+    ConnectionChange,
     ConnectionQuery,
     EstimateAnswer,
     FaultAnswer,
@@ -111,6 +112,7 @@ __all__ = [
     "BackfillAnswer",
     "ComparisonAnswer",
     "ConnectionAnswer",
+    "ConnectionChange",
     "ConnectionQuery",
     "ConnectionSyncQuery",
     "CountsAnswer",

@@ -30,6 +30,11 @@ OmittedFields = Annotated[dict[ResourceName, tuple[FieldPath, ...]], Field(max_l
 ApiKeyText = Annotated[SecretStr, Field(max_length=1000, description="A restricted key, `rk_live_…`.")]
 
 
+ConnectionName = Annotated[
+    str, Field(min_length=1, max_length=100, pattern=PRINTABLE, description="No two connections have the same.")
+]
+
+
 class NewConnectionBody(Input):
     """A Stripe account that is to be connected."""
 
@@ -46,13 +51,26 @@ class NewConnectionBody(Input):
         pattern=r"^acct_[A-Za-z0-9]{1,64}$",
         description="Needed only where Stripe does not tell the key which account it belongs to.",
     )
+    name: ConnectionName | None = Field(
+        default=None, description="What the connection is called; the account's and the destination's, if not given."
+    )
+
+
+class ConnectionChange(Input):
+    """What is changed of a connection by itself."""
+
+    name: ConnectionName
 
 
 class ConnectionQuery(PageQuery):
     """Which connections are wanted."""
 
     q: str | None = Field(
-        default=None, min_length=1, max_length=100, pattern=PRINTABLE, description="Part of the account's name or id."
+        default=None,
+        min_length=1,
+        max_length=100,
+        pattern=PRINTABLE,
+        description="Part of its name, or of the account's name or id.",
     )
     status: Word | None = None
 
@@ -109,7 +127,9 @@ class NewRemoval(Input):
     """The consent to remove a connection for good."""
 
     account_name: str = Field(
-        max_length=500, description="The account's name or id, as a proof that it is the right one."
+        max_length=500,
+        description="The connection's name or id, as a proof that it is the right one. The account's name or id "
+        "will do where no other connection has the same.",
     )
     delete_rows: bool = Field(description="Whether its rows are deleted from the destinations too.")
 
@@ -128,6 +148,7 @@ class SetupConsent(Input):
     start_date: StartDate | None = None
     resources: tuple[ResourceName, ...] | None = Field(default=None, min_length=1, max_length=100)
     omitted_fields: OmittedFields = Field(default_factory=dict)
+    name: ConnectionName | None = None
 
 
 class BackfillAnswer(Answer):
@@ -202,6 +223,7 @@ class ConnectionAnswer(Answer):
     """A connected Stripe account."""
 
     id: str
+    name: str = Field(description="What people call the connection.")
     account_id: str
     account_name: str
     livemode: bool
@@ -288,6 +310,7 @@ class TableRowsAnswer(Answer):
 class RemovalPreviewAnswer(Answer):
     """What a removal would take away."""
 
+    name: str
     account_name: str
     webhook_endpoint_id: str | None
     tables: tuple[TableRowsAnswer, ...]

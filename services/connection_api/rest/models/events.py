@@ -31,6 +31,7 @@ class EventAnswer(Answer):
     """An event that reached its destinations, or was answered by asking Stripe."""
 
     connection_id: str
+    connection_name: str
     event_id: str
     type: str
     resource: str | None
@@ -84,6 +85,7 @@ class EventPathAnswer(Answer):
     """The way of an event through one connection."""
 
     connection_id: str
+    connection_name: str
     received_at: datetime | None = Field(description="When the webhook came; null when Stripe was asked for it.")
     topic: str | None
     partition: int | None

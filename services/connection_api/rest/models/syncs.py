@@ -75,6 +75,7 @@ class SyncAnswer(Answer):
 
     id: str
     connection_id: str
+    connection_name: str
     kind: Kind
     trigger: str
     status: Status
