@@ -5,12 +5,12 @@ One transaction per batch. The progress guards the counts, so a batch that comes
 
 from __future__ import annotations
 
+import time
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any, Protocol, TypeVar
 
 from services.destination_writer import replayed
 from services.destination_writer.delivery import Outcome, Report
@@ -18,6 +18,7 @@ from services.destination_writer.findings import ComparisonReport, note_comparis
 from services.destination_writer.gaps import note_gaps
 from services.destination_writer.lifeline import ASKED, log_answers, log_events, log_late
 from services.destination_writer.records import Parsed, Position, Refetch, positions
+from services.destination_writer.refusals import Attempt, Suspects
 from shared.catalogue import RESOURCES
 from shared.connections import hold
 from shared.consumers import settle
@@ -32,8 +33,6 @@ ASK_AFTER_MARGIN = 2  # seconds: stamps are whole seconds, so an answer asked la
 CLOCKS_APART = 10  # seconds by which our clock may be ahead of Stripe's
 COUNTED = frozenset(COUNT_FIELDS)
 TELLING = frozenset(event for row in RESOURCES for _, event in row.told_by)
-T = TypeVar("T")
-Write = Callable[[Connection, Sequence[T]], Awaitable[None]]
 Work = Callable[[Connection], Awaitable[None]]
 UNTOLD = [Outcome.FAILED, Outcome.LEFT_OUT, Outcome.NOT_SYNCED, ASKED]  # an event that is in no row tells nothing
 
@@ -131,13 +130,6 @@ WHERE l.connection_id = w.connection_id AND l.destination_id = w.destination_id
 """
 
 
-class Step(Protocol):
-    """How rows are written by one of the parts of the ledger."""
-
-    async def __call__(self, db: Connection, write: Write[Any], rows: Sequence[Any]) -> None:
-        """Write the rows within the caller's transaction."""
-
-
 @dataclass(frozen=True, slots=True)
 class Reported:
     """What is to be written of a batch."""
@@ -151,10 +143,11 @@ class Reported:
 class Ledger:
     """Writes the reports of a batch; raises `DatabaseUnavailableError`."""
 
-    def __init__(self, pool: Pool, cluster_id: str) -> None:
+    def __init__(self, pool: Pool, cluster_id: str, *, clock: Callable[[], float] = time.monotonic) -> None:
         """`cluster_id` names the broker: offsets of another one mean something else."""
         self._pool = pool
         self._cluster_id = cluster_id
+        self._suspects = Suspects(clock)
 
     async def record(
         self,
@@ -168,7 +161,7 @@ class Ledger:
         await self._write(lambda step: partial(self._record, reported, step))
         await self._forget_told(batch, refetches)
 
-    async def _record(self, told: Reported, step: Step, db: Connection) -> None:
+    async def _record(self, told: Reported, step: Attempt, db: Connection) -> None:
         batch, following = told.batch, positions(told.batch)
         topics, partitions = [topic for topic, _ in following], [partition for _, partition in following]
         await hold(db, (item.connection_id for item in batch))
@@ -176,14 +169,14 @@ class Ledger:
         known = {(row["topic"], row["partition"]): row["next_offset"] for row in before}
         await note_gaps(db, self._cluster_id, known, batch)
         fresh = [r for r in told.reports if _is_fresh(r.position, known)]
-        await step(db, _count_slices, fresh)
-        await step(db, _count_hours, fresh)
+        await step(db, _count_slices, _alike(fresh))
+        await step(db, _count_hours, _alike(fresh))
         await step(db, _count_live, _by_position(fresh))
         await step(db, partial(log_events, reports=fresh), batch)
         await step(db, log_answers, fresh)
         compared = [one for one in told.comparisons if _is_fresh(one.record.position, known)]
         await step(db, note_comparisons, compared)
-        await step(db, ask_stripe, told.refetches)
+        await step(db, _ask_stripe, _by_object(told.refetches))
         await step(db, partial(replayed.settle, reports=told.reports), batch)
         await step(db, _note_connections, batch)
         await step(db, _note_written, told.reports)
@@ -192,32 +185,42 @@ class Ledger:
     async def record_late(self, reports: Sequence[Report], refetches: Sequence[Refetch]) -> None:
         """Write what became of records that were parked: their batch is long past."""
 
-        async def record(step: Step, db: Connection) -> None:
+        async def record(step: Attempt, db: Connection) -> None:
             await hold(db, (report.connection_id for report in reports))
-            await step(db, _count_slices, reports)
-            await step(db, _count_hours, reports)
+            await step(db, _count_slices, _alike(reports))
+            await step(db, _count_hours, _alike(reports))
             await step(db, partial(_count_live, are_late=True), _by_position(reports))
             await step(db, log_late, reports)
-            await step(db, ask_stripe, refetches)
+            await step(db, _ask_stripe, _by_object(refetches))
             await step(db, replayed.settle_late, reports)
             await step(db, _note_written, reports)
 
         await self._write(lambda step: partial(record, step))
 
-    async def _write(self, work_by: Callable[[Step], Work]) -> None:
-        """Write a report at once, or without the rows that the database refuses.
+    async def _write(self, work_by: Callable[[Attempt], Work], careful: frozenset[str] = frozenset()) -> None:
+        """Write a report without the rows that the database refuses.
 
-        One such row costs neither the others of its batch nor a second delivery of them.
+        One such row costs neither the others of its batch nor a second delivery of them. Where one was refused, others
+        of its connection follow: for a while they are written apart, so that no transaction has to begin anew.
         """
 
-        async def write(steps: Sequence[Step]) -> None:
-            await in_transaction(self._pool, work_by(steps[0]))
+        async def write(attempts: Sequence[Attempt]) -> None:
+            async def work(db: Connection) -> None:
+                attempts[0].refused.clear()
+                await work_by(attempts[0])(db)
 
-        async def write_by_rows(_: Step, error: Exception) -> None:
-            get_logger().warning("ledger_by_rows", reason=describe(error)[1])
-            await in_transaction(self._pool, work_by(by_rows))
+            await in_transaction(self._pool, work)
+            for connection_id, error in attempts[0].refused:
+                LEDGER_ROWS_REFUSED.inc()
+                get_logger().error("ledger_row_refused", connection_id=connection_id, reason=describe(error)[1])
 
-        await settle([at_once], write, write_by_rows)
+        async def write_carefully(attempt: Attempt, error: Exception) -> None:
+            if attempt.part in careful:
+                raise error  # of no part's row
+            get_logger().warning("ledger_begun_anew", part=attempt.part, reason=describe(error)[1])
+            await self._write(work_by, careful | {attempt.part})
+
+        await settle([Attempt(careful, self._suspects)], write, write_carefully)
 
     async def _forget_told(self, batch: Sequence[Parsed], refetches: Sequence[Refetch]) -> None:
         """Drop the questions about objects of this batch to which events hold the answer.
@@ -259,38 +262,42 @@ async def ask_stripe(db: Connection, refetches: Sequence[Refetch]) -> None:
     )
 
 
-async def at_once(db: Connection, write: Write[T], rows: Sequence[T]) -> None:
-    """Write the rows by one call."""
-    await write(db, rows)
+def _alike(reports: Iterable[Report]) -> list[list[Report]]:
+    """Return the reports that count, those together that count as the same: so one refusal is of all of them."""
+    found: dict[tuple[object, ...], list[Report]] = defaultdict(list)
+    for r in reports:
+        if r.outcome in COUNTED:
+            found[r.connection_id, r.slice_id, r.destination_id, r.resource, r.outcome].append(r)
+    return list(found.values())
 
 
-async def by_rows(db: Connection, write: Write[T], rows: Sequence[T]) -> None:
-    """Write the rows but for those that the database refuses: they are named in the log, and left out."""
-
-    async def attempt(some: Sequence[T]) -> None:
-        with database_errors():
-            async with db.transaction():
-                await write(db, some)
-
-    async def leave_out(row: T, error: Exception) -> None:
-        LEDGER_ROWS_REFUSED.inc()
-        first = row[0] if isinstance(row, list) else row
-        connection_id = getattr(first, "connection_id", None)
-        get_logger().error("ledger_row_refused", connection_id=connection_id, reason=describe(error)[1])
-
-    await settle(rows, attempt, leave_out)
+def _by_object(refetches: Iterable[Refetch]) -> list[list[Refetch]]:
+    """Return the questions, those about one object together."""
+    found: dict[tuple[str, ...], list[Refetch]] = defaultdict(list)
+    for r in refetches:
+        found[r.connection_id, r.resource, r.object_id].append(r)
+    return list(found.values())
 
 
-async def _count_slices(db: Connection, reports: Iterable[Report]) -> None:
-    counted = (r for r in reports if r.outcome in COUNTED and r.slice_id is not None)
-    by_slice = Counter((r.slice_id, r.destination_id, r.outcome) for r in counted)
+async def _ask_stripe(db: Connection, questions: Sequence[Sequence[Refetch]]) -> None:
+    await ask_stripe(db, [refetch for some in questions for refetch in some])
+
+
+async def _count_slices(db: Connection, alike: Iterable[Sequence[Report]]) -> None:
+    by_slice: Counter[tuple[object, ...]] = Counter()
+    for reports in alike:
+        first = reports[0]
+        if first.slice_id is not None:
+            by_slice[first.slice_id, first.destination_id, first.outcome] += len(reports)
     if by_slice:
         await db.execute(SLICE_COUNTS, *map(list, zip(*by_slice, strict=True)), list(by_slice.values()))
 
 
-async def _count_hours(db: Connection, reports: Iterable[Report]) -> None:
-    counted = (r for r in reports if r.outcome in COUNTED)
-    by_hour = Counter((r.connection_id, r.destination_id, r.resource, r.outcome) for r in counted)
+async def _count_hours(db: Connection, alike: Iterable[Sequence[Report]]) -> None:
+    by_hour: Counter[tuple[object, ...]] = Counter()
+    for reports in alike:
+        first = reports[0]
+        by_hour[first.connection_id, first.destination_id, first.resource, first.outcome] += len(reports)
     if by_hour:
         await db.execute(HOURS, *map(list, zip(*by_hour, strict=True)), list(by_hour.values()))
 

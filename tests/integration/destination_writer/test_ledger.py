@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 
 import pytest
+from structlog.testing import capture_logs
 
 from services.destination_writer.delivery import Outcome, Report
 from services.destination_writer.graveyard import Graveyard
@@ -374,6 +375,29 @@ async def test_row_that_the_database_refuses_costs_nothing_else_of_its_batch(
     assert await state.value("SELECT sum(inserted) FROM slice_counts") == 6 - (place == "counts of slices")
     asked = await state.rows("SELECT object_id FROM refetches ORDER BY 1")
     assert asked == [("cus_1",), ("cus_2",)] + [("odd",)] * (place != "questions")
+
+
+async def test_rows_that_several_parts_refuse_cost_nothing_else(ledger: Ledger, state: State, slice_id: int) -> None:
+    """Nor do the next ones of their connection make a batch begin anew."""
+    await state.add_connection("con_2", await state.add_destination("other"))
+    for refusing in REFUSING.values():
+        await state.pool.execute(refusing)
+    now = [1000.0]
+    ledger = Ledger(state.pool, "cluster-1", clock=lambda: now[0])
+    begun_anew = []
+    for number, moment in enumerate((1000.0, 1001.0, 1059.0, 1200.0)):
+        now[0] = moment
+        items = [event(2 * number, f"evt_{number}"), event(2 * number + 1, "evt_odd", "con_2")]
+        good, odd = reports(items, slice_id)
+        odd = replace(odd, resource="odd", destination_id="dst_odd")
+        with capture_logs() as logs:
+            await ledger.record(items, [good, odd], [Refetch("con_2", "customer", "odd", "tie", 0)])
+        begun_anew.append(sum(line["event"] == "ledger_begun_anew" for line in logs))
+        refused = [line["connection_id"] for line in logs if line["event"] == "ledger_row_refused"]
+        assert refused == ["con_2"] * 4
+    assert begun_anew == [4, 0, 0, 4]
+    assert await state.value("SELECT count(*) FROM event_log") == 4
+    assert await counted(state, slice_id) == [(4, 0, 0, 0, 0, 0)]
 
 
 async def test_row_of_a_late_report_that_is_refused_costs_nothing_else(
