@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from services.destination_writer.parking import Queue
-from shared.db import Pool, database_errors
+from shared.db import Connection, Pool, in_transaction
 from shared.dead_letters import describe
 from shared.errors import DestinationUnavailableError
 from shared.log import get_logger
@@ -19,6 +19,8 @@ LAST = 500  # records by which is judged
 LEAST = 100  # records without which is not judged
 MOST_FAILED = 0.2  # share
 
+# Held while it is looked whether the connection still delivers there: a choice that ends that comes before or after.
+HOLD = "SELECT FROM connections WHERE id = $1 FOR SHARE"
 STOP = """
 INSERT INTO delivery_stops (destination_id, connection_id, failed, counted, reason)
 SELECT $1, $2, $3, $4, $5 WHERE EXISTS (
@@ -31,6 +33,17 @@ class DeliveryStoppedError(DestinationUnavailableError):
     """Delivery is stopped: the destination refused too many of the connection's records."""
 
     code = "delivery_stopped"
+
+
+async def stop(pool: Pool, queue: Queue, failed: int, counted: int, reason: str) -> None:
+    """Stop delivery for everyone, if the connection still delivers there; raise `DatabaseUnavailableError`."""
+    destination_id, connection_id = queue
+
+    async def work(db: Connection) -> None:
+        await db.execute(HOLD, connection_id)
+        await db.execute(STOP, destination_id, connection_id, failed, counted, reason)
+
+    await in_transaction(pool, work)
 
 
 class Breaker:
@@ -68,8 +81,7 @@ class Breaker:
         if len(window) < LEAST or failed <= MOST_FAILED * len(window):
             return
         _, reason = describe(error)
-        with database_errors():
-            await self._pool.execute(STOP, *queue, failed, len(window), reason)
+        await stop(self._pool, queue, failed, len(window), reason)
         get_logger().warning(
             "delivery_stopped", destination_id=queue[0], connection_id=queue[1], failed=failed, counted=len(window)
         )

@@ -6,8 +6,9 @@ import asyncio
 
 import pytest
 
+from services.connection_api.life.choices import LOCK, UNLINK
 from services.connection_api.life.deliveries import GO_ON, KEPT_IS_DUE, Deliveries
-from services.destination_writer.breaker import STOP
+from services.destination_writer import breaker
 from shared.audit import Actor
 from tests.eventually import eventually
 from tests.factories import CONNECTION, make_record
@@ -28,7 +29,7 @@ async def office(state: State) -> Office:
 
 
 async def stop(office: Office) -> None:
-    await office.state.pool.execute(STOP, office.bad_id, CONNECTION, 21, 100, "no")
+    await breaker.stop(office.state.pool, (office.bad_id, CONNECTION), 21, 100, "no")
 
 
 async def park(office: Office, name: str) -> None:
@@ -79,3 +80,14 @@ async def test_what_was_left_without_its_stop_is_tried_again(office: Office) -> 
     await Deliveries(office.state.pool).resume(CONNECTION, by=BY)  # there is nothing to let go on
     assert await office.retry.retry_due() == 1
     assert await office.parked() == []
+
+
+async def test_nothing_stops_where_a_choice_has_just_ended_delivery(office: Office) -> None:
+    async with office.state.pool.acquire() as db, db.transaction():
+        pid = await db.fetchval("SELECT pg_backend_pid()")
+        await db.execute(LOCK, CONNECTION)
+        await db.execute(UNLINK, CONNECTION, [office.bad_id])
+        stopping = asyncio.create_task(stop(office))
+        await eventually(lambda: is_waited_for(office, pid))
+    await stopping
+    assert await office.state.value("SELECT count(*) FROM delivery_stops") == 0

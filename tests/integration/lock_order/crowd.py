@@ -15,7 +15,7 @@ from services.connection_api.life.choices import Choices
 from services.connection_api.life.deliveries import Deliveries
 from services.connection_api.rest.models import LetterChoice
 from services.connection_api.settings import ApiSettings
-from services.destination_writer.breaker import STOP
+from services.destination_writer.breaker import stop
 from services.destination_writer.comparison import Compared, Finding
 from services.destination_writer.delivery import Outcome, Report
 from services.destination_writer.findings import ComparisonReport
@@ -96,7 +96,9 @@ class Crowd:
         self._gaps = DeliveryGaps(self._pool, state.connections, unused, unused, self._syncs)
         self._looks = SecondLook(self._pool, Routes(self._pool), Outlets(state.destinations, unused))
         at_stripe = cast("Any", SimpleNamespace(has_endpoint=lambda connection: False))
-        settings = cast("ApiSettings", SimpleNamespace(key_ring=state.settings.key_ring))
+        settings = cast(
+            "ApiSettings", SimpleNamespace(key_ring=state.settings.key_ring, networks=state.settings.networks)
+        )
         self._choices = Choices(self._pool, settings, at_stripe)
 
     async def move_in(self) -> None:
@@ -272,7 +274,7 @@ class Crowd:
 
     async def stop_and_go(self) -> None:
         connection_id = self._connection()
-        await self._pool.execute(STOP, self.dice.choice(self._places[connection_id]), connection_id, 1, 1, "no")
+        await stop(self._pool, (self.dice.choice(self._places[connection_id]), connection_id), 1, 1, "no")
         await Deliveries(self._pool).resume(connection_id, by=BY)
 
     async def choice(self) -> None:
