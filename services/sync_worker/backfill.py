@@ -218,10 +218,17 @@ class Backfill:
         await self._walk(held, api, list_path(held.resource, held.walk), held.range_start, take, retrying)
 
     async def _with_one_retrieved(self, api: StripeApi, resource: Resource, page: Page, chance: int) -> Page:
-        """Return the page with one object as it is when it is read alone: a list may show less of it."""
+        """Return the page with one object as it is when it is read alone: a list may show less of it.
+
+        One that can't be read alone stays as it is listed.
+        """
         number = chance % len(page.objects)
         object_id = page.items[number].id
-        asked = await self._objects.ask(api, resource, object_id) if object_id else None
+        try:
+            asked = await self._objects.ask(api, resource, object_id) if object_id else None
+        except ObjectUnreadableError as error:
+            get_logger().warning("object_unreadable", resource=resource.name, object=object_id, reason=error.message)
+            return page
         if asked is None or asked.is_deleted:
             return page
         return replace(page, objects=(*page.objects[:number], asked.body, *page.objects[number + 1 :]))

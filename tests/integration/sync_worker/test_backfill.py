@@ -9,11 +9,16 @@ from urllib.parse import unquote
 
 import pytest
 
+from services.sync_worker.objects import Objects
+from services.sync_worker.publishing import Publisher, Snapshot
 from services.sync_worker.slices import Checkpoint, LeaseLostError
+from shared.broker_log import CurrentLog
+from shared.catalogue import Resource
 from shared.connections import State
-from shared.errors import KafkaUnavailableError
+from shared.errors import KafkaUnavailableError, ObjectUnreadableError
+from shared.stripe_api import StripeApi
 from shared.syncs import Status
-from tests.integration.sync_worker.worlds import World, world
+from tests.integration.sync_worker.worlds import CLUSTER, World, world
 
 
 async def test_every_object_is_published_once(here: World) -> None:
@@ -226,3 +231,23 @@ async def test_a_comparison_reads_one_object_of_each_list_alone(here: World) -> 
     assert all(headers.is_compared for headers, _ in here.records())
     alone = [call["path"] for call in await here.calls() if call["path"].count("/") == 3]
     assert sorted(path.split("/")[2] for path in alone) == ["charges", "coupons"]
+
+
+async def test_an_object_that_cannot_be_read_alone_is_compared_as_it_is_listed(here: World) -> None:
+    publisher = Publisher(here.producer, CurrentLog(CLUSTER))  # type: ignore[arg-type]
+    here.objects = Unreadable(here.pool, publisher)
+    sync_id = await here.start("charge")
+    await here.pool.execute("UPDATE syncs SET kind = 'verify'")
+    await here.fetch_all()
+    assert set(map(str, here.published_ids())) == here.truth("charge")
+    assert (
+        await here.pool.fetchval("SELECT count(*) FROM slices WHERE sync_id = $1 AND status = 'failed'", sync_id) == 0
+    )
+
+
+class Unreadable(Objects):
+    """Objects that can't be read alone."""
+
+    async def ask(self, api: StripeApi, resource: Resource, object_id: str) -> Snapshot | None:
+        """Refuse."""
+        raise ObjectUnreadableError(f"{object_id} can't be read.")
