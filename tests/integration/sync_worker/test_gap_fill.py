@@ -7,12 +7,13 @@ from urllib.parse import parse_qsl
 
 import pytest
 from aiokafka.structs import RecordMetadata
+from msgspec import Raw, structs
 
 from services.sync_worker.gap_fill import FEED_DAYS, OVERLAP
 from shared.catalogue import BY_NAME
 from shared.errors import KafkaUnavailableError
 from shared.kafka import Outgoing
-from shared.messages import Origin, RecordHeaders, parse_event
+from shared.messages import Event, EventData, Origin, RecordHeaders, parse_event
 from shared.stripe_api import API_VERSION
 from shared.stripe_pages import parse_item
 from shared.syncs import EVENT_FEED, Kind, Status
@@ -179,6 +180,16 @@ async def test_an_object_that_is_gone_from_its_list_becomes_a_deletion(here: Wor
     }
     assert gone in deleted
     assert set(here.published_ids()) >= made
+
+
+async def test_an_event_of_a_test_clock_that_is_ahead_is_logged_as_of_now(here: World) -> None:
+    """So that the answer, with the stamp of our call, is known for an answer to it."""
+    ahead = Event("evt_1", "customer.updated", 4_000_000_000, EventData(Raw(b'{"id": "cus_1", "object": "customer"}')))
+    past = structs.replace(ahead, id="evt_2", created=5)
+    await here.log.note("con_1", [(ahead, "customer"), (past, "customer")], outcome="asked_stripe")
+    sql = "SELECT created BETWEEN 6 AND extract(epoch FROM now()) FROM event_log ORDER BY event_id"
+    rows = await here.pool.fetch(sql)
+    assert [row[0] for row in rows] == [True, False]
 
 
 def newest(here: World, resource: str, since: float) -> set[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -66,6 +67,14 @@ def test_ids_that_merchants_choose_pass(object_id: str) -> None:
 @pytest.mark.parametrize("created", [0, int(NOW) - 3 * 86_400, int(NOW) + 300, int(NOW) + 3600])
 def test_an_old_event_and_a_clock_that_is_a_little_ahead_pass(created: int) -> None:
     assert find_key(make_body(created=created), ENDPOINT, now=NOW)
+
+
+def test_event_of_a_test_clock_passes_however_far_that_is_ahead() -> None:
+    owner = replace(ENDPOINT, livemode=False)
+    body = make_body(livemode=False, created=int(NOW) + 90 * 86_400)
+    assert find_key(body, owner, now=NOW) == b"con_1:cus_1"
+    with pytest.raises(MessageError, match="no moment"):
+        find_key(make_body(livemode=False, created=10**12), owner, now=NOW)
 
 
 @pytest.mark.parametrize(
