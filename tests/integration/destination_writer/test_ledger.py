@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
 import pytest
-from structlog.testing import capture_logs
 
 from services.destination_writer.delivery import Outcome, Report
 from services.destination_writer.graveyard import Graveyard
@@ -17,41 +15,8 @@ from shared.dead_letters import DeadLetter
 from shared.messages import Origin
 from shared.stripe_api import STAMP_MARGIN
 from tests.factories import make_record
+from tests.integration.destination_writer.reported import RECEIVED_AT_MS, batch, counted, event, reports
 from tests.integration.destination_writer.state import State
-
-RECEIVED_AT_MS = 1_700_000_000_500
-
-
-@pytest.fixture
-async def slice_id(state: State) -> int:
-    await state.add_connection("con_1", await state.add_destination("stripe"))
-    return await state.add_slice("con_1")
-
-
-@pytest.fixture
-def ledger(state: State) -> Ledger:
-    return Ledger(state.pool, "cluster-1")
-
-
-def event(offset: int, event_id: str = "evt_1", connection_id: str = "con_1") -> Parsed:
-    position = Position("events", 0, offset)
-    entry = EventEntry(
-        connection_id, event_id, "customer.updated", 1_700_000_000, "customer", "cus_1", RECEIVED_AT_MS, position
-    )
-    return Parsed(connection_id, position, event=entry)
-
-
-def batch(*offsets: int) -> list[Parsed]:
-    return [Parsed("con_1", Position("snapshots", 0, offset)) for offset in offsets]
-
-
-def reports(items: Sequence[Parsed], slice_id: int | None, outcome: Outcome = Outcome.INSERTED) -> list[Report]:
-    return [Report(i.connection_id, "dst_1", "customer", outcome, i.position, slice_id) for i in items]
-
-
-async def counted(state: State, slice_id: int) -> list[tuple[int, ...]]:
-    sql = "SELECT inserted, updated, unchanged, deleted, ignored, failed FROM slice_counts WHERE slice_id = $1"
-    return await state.rows(sql, slice_id)
 
 
 async def test_batch_that_comes_twice_is_counted_once(ledger: Ledger, state: State, slice_id: int) -> None:
@@ -346,69 +311,6 @@ async def test_event_whose_object_is_not_wanted_is_logged_as_not_synced(
     dropped = replace(event(0), record=make_record(), refetches=hint)
     await ledger.record([dropped], [], hint)
     assert await state.value("SELECT outcome FROM event_log") == "not_synced"
-
-
-REFUSING = {
-    "the event log": "ALTER TABLE event_log ADD CHECK (event_id <> 'evt_odd')",
-    "hours": "ALTER TABLE delivery_hours ADD CHECK (resource <> 'odd')",
-    "counts of slices": "ALTER TABLE slice_counts ADD CHECK (destination_id <> 'dst_odd')",
-    "questions": "ALTER TABLE refetches ADD CHECK (object_id <> 'odd')",
-}
-
-
-@pytest.mark.parametrize("place", REFUSING)
-async def test_row_that_the_database_refuses_costs_nothing_else_of_its_batch(
-    ledger: Ledger, state: State, slice_id: int, place: str
-) -> None:
-    """As a schema of another release would: what its records did at the destination has happened all the same."""
-    await state.pool.execute(REFUSING[place])
-    items = [event(offset, f"evt_{offset}") for offset in range(6)]
-    items[3] = event(3, "evt_odd")
-    found = reports(items, slice_id)
-    found[3] = replace(found[3], resource="odd", destination_id="dst_odd")
-    questions = [Refetch("con_1", "customer", one, "tie", 0) for one in ("cus_1", "odd", "cus_2")]
-    for _ in range(2):  # and it is counted once, as ever
-        await ledger.record(items, found, questions)
-    assert await state.value("SELECT next_offset FROM writer_progress") == 6
-    assert await state.value("SELECT count(*) FROM event_log") == 6 - (place == "the event log")
-    assert await state.value("SELECT sum(inserted) FROM delivery_hours") == 6 - (place == "hours")
-    assert await state.value("SELECT sum(inserted) FROM slice_counts") == 6 - (place == "counts of slices")
-    asked = await state.rows("SELECT object_id FROM refetches ORDER BY 1")
-    assert asked == [("cus_1",), ("cus_2",)] + [("odd",)] * (place != "questions")
-
-
-async def test_rows_that_several_parts_refuse_cost_nothing_else(ledger: Ledger, state: State, slice_id: int) -> None:
-    """Nor do the next ones of their connection make a batch begin anew."""
-    await state.add_connection("con_2", await state.add_destination("other"))
-    for refusing in REFUSING.values():
-        await state.pool.execute(refusing)
-    now = [1000.0]
-    ledger = Ledger(state.pool, "cluster-1", clock=lambda: now[0])
-    begun_anew = []
-    for number, moment in enumerate((1000.0, 1001.0, 1059.0, 1200.0)):
-        now[0] = moment
-        items = [event(2 * number, f"evt_{number}"), event(2 * number + 1, "evt_odd", "con_2")]
-        good, odd = reports(items, slice_id)
-        odd = replace(odd, resource="odd", destination_id="dst_odd")
-        with capture_logs() as logs:
-            await ledger.record(items, [good, odd], [Refetch("con_2", "customer", "odd", "tie", 0)])
-        begun_anew.append(sum(line["event"] == "ledger_begun_anew" for line in logs))
-        refused = [line["connection_id"] for line in logs if line["event"] == "ledger_row_refused"]
-        assert refused == ["con_2"] * 4
-    assert begun_anew == [4, 0, 0, 4]
-    assert await state.value("SELECT count(*) FROM event_log") == 4
-    assert await counted(state, slice_id) == [(4, 0, 0, 0, 0, 0)]
-
-
-async def test_row_of_a_late_report_that_is_refused_costs_nothing_else(
-    ledger: Ledger, state: State, slice_id: int
-) -> None:
-    await state.pool.execute(REFUSING["hours"])
-    found = reports(batch(0, 1, 2), slice_id)
-    found[1] = replace(found[1], resource="odd")
-    await ledger.record_late(found, [])
-    assert await counted(state, slice_id) == [(3, 0, 0, 0, 0, 0)]
-    assert await state.value("SELECT sum(inserted) FROM delivery_hours") == 2
 
 
 async def test_time_of_the_newest_event_is_never_ahead_of_the_clock(
