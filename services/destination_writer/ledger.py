@@ -16,7 +16,7 @@ from services.destination_writer import replayed
 from services.destination_writer.delivery import Outcome, Report
 from services.destination_writer.findings import ComparisonReport, note_comparisons
 from services.destination_writer.gaps import note_gaps
-from services.destination_writer.lifeline import ASKED, log_answers, log_events, log_late
+from services.destination_writer.lifeline import ASKED, log_answers, log_events, log_late, require_waiting
 from services.destination_writer.records import Parsed, Position, Refetch, positions
 from services.destination_writer.refusals import Attempt, Suspects
 from shared.catalogue import RESOURCES
@@ -177,6 +177,7 @@ class Ledger:
         compared = [one for one in told.comparisons if _is_fresh(one.record.position, known)]
         await step(db, note_comparisons, compared)
         await step(db, _ask_stripe, _by_object(told.refetches))
+        await require_waiting(db, fresh)
         await step(db, partial(replayed.settle, reports=told.reports), batch)
         await step(db, _note_connections, batch)
         await step(db, _note_written, told.reports)

@@ -16,6 +16,7 @@ import msgspec
 from services.destination_writer.delivery import Outcome, Reason, Report
 from services.destination_writer.records import EventEntry, Parsed, Position
 from shared.db import Connection
+from shared.errors import TransientError
 from shared.messages import Origin
 
 # An event comes twice where Stripe sends it twice, and the first is what is told. One that was left out at a
@@ -66,6 +67,10 @@ FROM (
 WHERE e.connection_id = s.connection_id AND e.event_id = s.event_id
   AND e.deliveries -> s.destination_id ->> 'outcome' = 'parked'
 """
+_WAITING = """
+unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[])
+  AS u (destination_id, connection_id, resource, object_id, stamp)
+"""
 # An answer is of no event: it ends the question of each event that asked, unless an earlier answer has.
 ANSWER = """
 UPDATE event_log e SET answers = u.entries::jsonb || (
@@ -78,7 +83,26 @@ WHERE e.connection_id = u.connection_id AND e.object_id = u.object_id AND e.reso
   AND (e.outcome = 'asked_stripe' OR e.deliveries @? '$.* ? (@.reason == "tie" || @.outcome == "left_out")')
   AND (e.answers = '{}' OR e.answers @? '$.* ? (@.outcome == "parked")')
 """
+# What waits is held, so that nobody ends it before this transaction has ended.
+HOLD_WAITING = f"""
+SELECT FROM parked_records p JOIN {_WAITING} USING (destination_id, connection_id, resource, object_id)
+WHERE p.stamp >= u.stamp ORDER BY p.destination_id, p.connection_id, p.resource, p.object_id FOR KEY SHARE OF p
+"""
+HAS_ENDED = f"""
+SELECT EXISTS (
+    SELECT FROM {_WAITING} JOIN connections c ON c.id = u.connection_id AND c.state <> 'removing'
+    WHERE NOT EXISTS (
+        SELECT FROM parked_records p
+        WHERE (p.destination_id, p.connection_id, p.resource, p.object_id)
+            = (u.destination_id, u.connection_id, u.resource, u.object_id) AND p.stamp >= u.stamp))
+"""
 ASKED = "asked_stripe"
+
+
+class EndedMeanwhileError(TransientError):
+    """A record of this batch waited for its destination and was written before that could be noted."""
+
+    code = "ended_meanwhile"
 
 
 async def log_events(db: Connection, batch: Sequence[Parsed], reports: Iterable[Report]) -> None:
@@ -93,6 +117,23 @@ async def log_events(db: Connection, batch: Sequence[Parsed], reports: Iterable[
             first[item.event.connection_id, item.event.event_id] = row
     if rows := list(first.values()):
         await db.execute(LOG, *map(list, zip(*rows, strict=True)))
+
+
+async def require_waiting(db: Connection, reports: Iterable[Report]) -> None:
+    """Hold what the log says of events to be parked; raise `EndedMeanwhileError` if some of it has ended.
+
+    Its end is noted once, and found no line then. So the batch has to come again, for what became of it by now.
+    """
+    keys = [
+        (r.destination_id, r.connection_id, r.resource, r.object_id, r.stamp)
+        for r in reports
+        if r.is_live and r.outcome is Outcome.PARKED
+    ]
+    if keys:
+        columns = list(map(list, zip(*keys, strict=True)))
+        await db.execute(HOLD_WAITING, *columns)
+        if await db.fetchval(HAS_ENDED, *columns):
+            raise EndedMeanwhileError
 
 
 async def log_late(db: Connection, reports: Sequence[Report]) -> None:

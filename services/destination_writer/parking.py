@@ -10,7 +10,7 @@ from services.destination_writer.omission import Tree, strip
 from services.destination_writer.records import Position, Record
 from shared.catalogue import BY_NAME
 from shared.connections import hold
-from shared.db import Connection, Pool, Row, database_errors, in_transaction
+from shared.db import Connection, Pool, Row, affected, database_errors, in_transaction
 from shared.errors import MessageError
 from shared.messages import Origin
 from shared.metrics import LEFT_OUT
@@ -114,9 +114,14 @@ unnest($3::text[], $4::text[], $5::text[], $6::int[], $7::bigint[])
   AS u (resource, object_id, topic, partition, record_offset)
 WHERE p.destination_id = $1 AND p.connection_id = $2 AND p.resource = u.resource AND p.object_id = u.object_id
 """
+# An event whose line was written after the end of this record was noted needs one more end: the record stays for it.
 DONE = f"""
 DELETE FROM parked_records p USING {_OF_QUEUE}
   AND (p.topic, p.partition, p.record_offset) = (u.topic, u.partition, u.record_offset)
+  AND (NOT EXISTS (SELECT FROM event_log e
+                   WHERE e.connection_id = p.connection_id AND e.object_id = p.object_id AND e.resource = p.resource
+                     AND e.created <= p.stamp AND e.deliveries -> p.destination_id ->> 'outcome' = 'parked')
+       OR NOT EXISTS (SELECT FROM connections c WHERE c.id = p.connection_id AND c.state <> 'removing'))
 """
 PARKED_MEANWHILE = f"UPDATE parked_records p SET next_try_at = now() FROM {_OF_QUEUE}"
 LATER = """
@@ -208,16 +213,20 @@ class Parking:
         with database_errors():
             return list(await self._pool.fetch(CLAIM, *queue, limit, CLAIMED_FOR))
 
-    async def remove(self, queue: Queue, rows: Sequence[Row]) -> None:
-        """Forget records that were delivered; what was parked over one meanwhile is due at once."""
+    async def remove(self, queue: Queue, rows: Sequence[Row]) -> int:
+        """Forget records that were delivered; return how many.
+
+        What was parked over one meanwhile is due at once, and one for whose end an event still waits as well.
+        """
         columns = [[row[name] for row in rows] for name in ("resource", "object_id", *POSITION)]
 
-        async def work(db: Connection) -> None:
+        async def work(db: Connection) -> int:
             await db.execute(LOCK, *queue, *columns[:2])
-            await db.execute(DONE, *queue, *columns)
+            done = affected(await db.execute(DONE, *queue, *columns))
             await db.execute(PARKED_MEANWHILE, *queue, *columns)
+            return done
 
-        await in_transaction(self._pool, work)
+        return await in_transaction(self._pool, work)
 
     async def postpone(
         self, queue: Queue, *, attempts: int, reason: str, resources: Sequence[str] | None = None

@@ -74,8 +74,7 @@ class Retry:
         except DestinationUnavailableError as error:
             await self._parked.postpone(queue, attempts=rows[0]["attempts"], reason=error.message)
             return 0
-        await self._parked.remove(queue, rows)
-        return len(rows)
+        return await self._parked.remove(queue, rows)
 
     async def _deliver(self, queue: Queue, rows: Sequence[Row]) -> None:
         destination_id, connection_id = queue

@@ -255,6 +255,11 @@ def live(offset: int, destination_id: str, outcome: Outcome, resource: str = "cu
     return Report("con_1", destination_id, resource, outcome, Position("events", 0, offset), origin=Origin.EVENT)
 
 
+PARKED = """
+INSERT INTO parked_records (destination_id, connection_id, resource, object_id, stamp, body, origin, is_deleted, topic,
+                            partition, record_offset, reason, next_try_at)
+VALUES ($1, 'con_1', 'customer', '', 0, '{}', 'event', false, 'events', 0, 0, 'away', now())
+"""
 SYNCS = """
 SELECT trigger, status, resources, records, inserted, updated, ignored, failed FROM syncs WHERE kind = 'live'
 """
@@ -262,17 +267,19 @@ SELECT trigger, status, resources, records, inserted, updated, ignored, failed F
 
 async def test_hour_with_live_changes_is_one_sync(ledger: Ledger, state: State, slice_id: int) -> None:
     """Whatever the number of batches, destinations and writers."""
+    waiting = await state.add_destination("waiting")
+    await state.pool.execute(PARKED, waiting)
     other = Ledger(state.pool, "cluster-2")
     for one in (ledger, other):
         reports_of_batch = [
             live(0, "dst_1", Outcome.INSERTED),
-            live(0, "dst_2", Outcome.PARKED),
+            live(0, waiting, Outcome.PARKED),
             live(1, "dst_1", Outcome.UPDATED, "charge"),
-            live(1, "dst_2", Outcome.IGNORED, "charge"),
+            live(1, waiting, Outcome.IGNORED, "charge"),
         ]
         for _ in range(2):
             await one.record([event(0, "evt_0"), event(1)], reports_of_batch, [])
-    await ledger.record_late([live(0, "dst_2", Outcome.INSERTED)], [])
+    await ledger.record_late([live(0, waiting, Outcome.INSERTED)], [])
     assert await state.rows(SYNCS) == [("webhooks", "running", ["charge", "customer"], 4, 3, 2, 2, 0)]
     sql = """
     SELECT range_start = date_trunc('hour', now(), 'UTC'), range_end - range_start = '1 hour', started_at <= now(),

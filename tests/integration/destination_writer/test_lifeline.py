@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 
-from services.destination_writer.delivery import Outcome, Reason
-from services.destination_writer.records import EventEntry, Parsed, Record
+from services.destination_writer.delivery import Outcome, Reason, Report
+from services.destination_writer.dispatch import Result
+from services.destination_writer.ledger import Ledger
+from services.destination_writer.lifeline import EndedMeanwhileError
+from services.destination_writer.records import EventEntry, Parsed, Record, Refetch
+from services.destination_writer.retry import Retry
 from shared.messages import Origin
 from shared.topics import EVENTS, SNAPSHOTS
 from tests.eventually import eventually
@@ -100,6 +104,16 @@ async def deliver(office: Office, *items: Parsed) -> None:
     await office.ledger.record(items, result.reports, result.refetches)
 
 
+async def park_at_bad(office: Office, item: Parsed) -> Result:
+    """Deliver while the bad destination is away; then it is back, and what waits for it is due."""
+    bad = cast("MemoryDestination", office.destinations[office.bad_id])
+    bad.is_down = True
+    result = await office.dispatch.deliver([item], deadline_seconds=0.1)
+    bad.is_down = False
+    await office.rested()
+    return result
+
+
 async def told(office: Office, destination_id: str) -> dict[str, tuple[str, str | None]]:
     """Return outcome and reason by event."""
     sql = "SELECT event_id, deliveries -> $1 ->> 'outcome', deliveries -> $1 ->> 'reason' FROM event_log"
@@ -180,3 +194,38 @@ async def test_what_is_not_delivered_any_more_does_not_wait_for_ever(office: Off
     await office.make_due()
     await office.retry.retry_due()
     assert await told(office, office.bad_id) == {"evt_1": (Outcome.NOT_SYNCED, Reason.UNLINKED)}
+
+
+async def test_what_is_written_before_its_batch_is_noted_makes_the_batch_come_again(office: Office) -> None:
+    item = as_event(make_record("cus_1", 5, name="a"), 1)
+    result = await park_at_bad(office, item)
+    assert await office.retry.retry_due() == 1
+    with pytest.raises(EndedMeanwhileError):
+        await office.ledger.record([item], result.reports, result.refetches)
+    await deliver(office, item)
+    assert await told(office, office.bad_id) == {"evt_1": (Outcome.UNCHANGED, Reason.EQUAL)}
+
+
+async def test_event_that_is_noted_while_a_newer_one_is_written_has_its_end(office: Office) -> None:
+    """The newer one waits already, and ends the older one: that is noted between its write and its leaving."""
+    newer, older = as_event(make_record("cus_1", 9, name="b"), 1), as_event(make_record("cus_1", 5, name="a"), 2)
+    found = await park_at_bad(office, newer)
+    await office.ledger.record([newer], found.reports, found.refetches)
+    result = await park_at_bad(office, older)
+
+    class Between(Ledger):
+        has_come = False
+
+        async def record_late(self, reports: Sequence[Report], refetches: Sequence[Refetch]) -> None:
+            await super().record_late(reports, refetches)
+            if not self.has_come:
+                self.has_come = True
+                await self.record([older], result.reports, result.refetches)
+
+    retry = Retry(office.parking, office.routes, office.dispatch, Between(office.state.pool, "cluster"))
+    assert await retry.retry_due() == 0
+    assert await retry.retry_due() == 1
+    assert await told(office, office.bad_id) == {
+        "evt_1": (Outcome.INSERTED, None),
+        "evt_2": (Outcome.IGNORED, Reason.OLDER),
+    }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from types import SimpleNamespace
 from typing import Any, cast
@@ -21,6 +22,7 @@ from services.destination_writer.delivery import Outcome, Report
 from services.destination_writer.findings import ComparisonReport
 from services.destination_writer.graveyard import Graveyard
 from services.destination_writer.ledger import Ledger
+from services.destination_writer.lifeline import EndedMeanwhileError
 from services.destination_writer.outlets import Outlets
 from services.destination_writer.parking import Parking
 from services.destination_writer.records import EventEntry, Parsed, Position, Record, Refetch
@@ -147,7 +149,8 @@ class Crowd:
     async def ledger_of_events(self) -> None:
         items = [self._event() for _ in range(8)]
         reports = [r for item in items for r in self._reports(item, Origin.EVENT)]
-        await self._ledger.record(items, reports, self._questions())
+        with suppress(EndedMeanwhileError):  # the batch would come again
+            await self._ledger.record(items, reports, self._questions())
 
     async def ledger_of_snapshots(self) -> None:
         items, compared = [], []
