@@ -29,6 +29,7 @@ from shared.stripe_refusals import refusal_of_key
 PARALLEL = 8  # calls at a time
 SPACING = 0.04  # seconds between the starts of two calls: Stripe's limit is 25/s in test mode
 ACCOUNT_ID = re.compile(r"acct_[A-Za-z0-9]+")
+MOST_NAMED = 3  # permissions in a sentence; the list has them all
 ADVICE = (
     "Double-check your restricted key in the Stripe Dashboard: All Core resources, All Connect resources and All "
     "Billing resources need Read, Webhook Endpoints needs Write."
@@ -184,8 +185,14 @@ def explain_invalid(error: KeyInvalidError) -> KeyRefusedError:
 
 def describe_missing(checked: Sequence[Checked]) -> str:
     """Return a sentence that names each permission by its row in the Stripe Dashboard and by its slug."""
-    names = ", ".join(f"{one.permission.toggle} ({one.slug})" for one in checked)
-    return f"Missing permissions: {names}. {ADVICE}"
+    first, more = checked[:MOST_NAMED], len(checked) - MOST_NAMED
+    names = ", ".join(f"{quoted(one.permission.toggle)} ({one.slug})" for one in first)
+    return f"Missing permissions: {names}{f' and {more} more' if more > 0 else ''}. {ADVICE}"
+
+
+def quoted(toggle: str) -> str:
+    """Return the name of a row so that one with a comma in it reads as one."""
+    return f"“{toggle}”" if "," in toggle else toggle
 
 
 def describe_missing_webhooks() -> str:

@@ -12,8 +12,7 @@ from shared.connections import Connection, LiveBy
 from shared.crypto import make_id
 from shared.db import Connection as Database
 from shared.db import Pool, Row, database_errors
-from shared.errors import AppError, ConflictError, NotFoundError, PayloadError
-from shared.stripe_api import Calls
+from shared.errors import ConflictError, NotFoundError, PayloadError
 from shared.sync_progress import (
     COUNT_FIELDS,
     PROGRESS,
@@ -34,7 +33,6 @@ class Kind(StrEnum):
     GAP_FILL = "gap_fill"
     RECONCILE = "reconcile"
     LIVE = "live"
-    KEY_CHECK = "key_check"
     MANUAL = "manual"
     VERIFY = "verify"
 
@@ -156,11 +154,6 @@ _INSERT = """
 INSERT INTO syncs (id, connection_id, kind, trigger, status, resources, object_id, range_start, range_end, not_before)
 VALUES ($1, $2, $3, $4, 'queued', $5, $6, $7, $8, now() + $9::interval)
 """
-_NOTE_KEY_CHECK = """
-INSERT INTO syncs (id, connection_id, kind, trigger, status, cause_code, cause, resources, stripe_calls, rate_limited,
-                   share, started_at, finished_at)
-VALUES ($1, $2, 'key_check', 'new key', $3, $4, $5, '{}', $6, $7, 1, $8, now())
-"""
 _MOVE = """
 UPDATE syncs SET status = CASE WHEN $2 = 'running' AND started_at IS NULL THEN 'queued' ELSE $2 END
 WHERE id = $1 AND status = ANY ($3::text[]) AND kind <> 'live'
@@ -227,15 +220,6 @@ class SyncStore:
         with database_errors():
             await (db or self._pool).execute(_INSERT, sync_id, *values)
         return sync_id
-
-    async def note_key_check(
-        self, connection_id: str, calls: Calls, *, started_at: datetime, fault: AppError | None
-    ) -> None:
-        """Note a check of a key that shall be the connection's next one, and why it did not pass."""
-        cause = (Status.FAILED, fault.code, fault.message) if fault else (Status.SUCCEEDED, None, None)
-        values = (connection_id, *cause, calls.made, calls.rate_limited, started_at)
-        with database_errors():
-            await self._pool.execute(_NOTE_KEY_CHECK, make_id("syn"), *values)
 
     async def reconcile(
         self,

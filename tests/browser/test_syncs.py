@@ -74,12 +74,12 @@ async def test_a_sync_with_a_dead_key_has_stopped_and_takes_another(pool: Pool, 
 
 async def test_a_failure_names_its_cause(pool: Pool, look: Look) -> None:
     await add_account(pool)
-    await add_sync(pool, "syn_1", "con_1", "key_check", status="failed", cause="API Key is invalid.")
+    await add_sync(pool, "syn_1", "con_1", "gap_fill", status="failed", cause="API Key is invalid.")
     async with look("/syncs") as page:
         await expect(page.get_by_role("row").nth(1)).to_contain_text("API Key is invalid.")
         await page.get_by_role("row").nth(1).get_by_role("link").click()
 
-        await expect(page.get_by_role("heading", level=1)).to_contain_text("Key check")
+        await expect(page.get_by_role("heading", level=1)).to_contain_text("Gap fill")
         await expect(page.get_by_text("API Key is invalid.")).to_be_visible()
 
 

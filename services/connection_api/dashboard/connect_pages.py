@@ -83,7 +83,8 @@ class GiveKey:
         account_id = await self._account_id(request)
         report = await self._state.keys.check(await read_key(request), account_id=account_id)
         if is_htmx(request):
-            return self._dialogs.part("key_report.html", report=report)
+            create_key = create_key_address(RESOURCES, livemode=report.livemode)
+            return self._dialogs.part("key_report.html", report=report, create_key=create_key)
         return await self.show(request, report=report)
 
     async def submit(self, request: web.Request) -> web.Response:

@@ -46,9 +46,10 @@ class UpdateKey:
     async def check(self, request: web.Request) -> web.Response:
         """Show what the key may do; it is not kept."""
         key = await read_key(request)
-        report = await self._state.keys.check(key, connection_id=read_id(request))
+        report = await self._state.keys.check(key, connection_id=read_id(request), by=actor_of(request))
         if is_htmx(request):
-            return self._dialogs.part("key_report.html", report=report)
+            create_key = create_key_address(RESOURCES, livemode=report.livemode)
+            return self._dialogs.part("key_report.html", report=report, create_key=create_key)
         return await self.show(request, report=report)
 
     async def submit(self, request: web.Request) -> web.Response:

@@ -50,7 +50,6 @@ KINDS: Mapping[Kind, str] = {
     Kind.GAP_FILL: "Gap fill",
     Kind.LIVE: "Live",
     Kind.RECONCILE: "Reconcile",
-    Kind.KEY_CHECK: "Key check",
     Kind.MANUAL: "Manual",
     Kind.VERIFY: "Verify",
 }
@@ -59,7 +58,6 @@ MEANINGS: Mapping[Kind, str] = {
     Kind.GAP_FILL: "Reads Stripe's event feed for what no webhook has told.",
     Kind.LIVE: "The changes that Stripe sent within this hour.",
     Kind.RECONCILE: "Compares with Stripe and brings what was missed.",
-    Kind.KEY_CHECK: "Asks Stripe whether the key works, and what it may read.",
     Kind.MANUAL: "Reads again what a person chose.",
     Kind.VERIFY: "Compares the rows with what Stripe has, and writes none.",
 }

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from shared.api_keys import ApiKey
 from shared.catalogue import WEBHOOK_PERMISSION, Group
-from shared.key_check import Checked, Grant, KeyCheck, describe_missing
+from shared.key_check import Checked, Grant, KeyCheck, describe_missing, quoted
 
 # In the order and the words of the user documentation.
 GROUPS = (
@@ -52,6 +52,12 @@ class KeyReport:
     passed: bool
     sentence: str
     groups: tuple[GroupLines, ...]
+
+    @property
+    def missing(self) -> tuple[PermissionLine, ...]:
+        """What the key lacks and can't do without."""
+        lines = (line for group in self.groups if not group.passed for line in group.permissions)
+        return tuple(line for line in lines if line.grant is Grant.MISSING and line.required)
 
 
 def make_report(key: ApiKey, check: KeyCheck, *, webhooks: Grant | None, wanted: Iterable[str]) -> KeyReport:
@@ -117,9 +123,11 @@ def _sufficient(checked: Sequence[Checked], needed: frozenset[str]) -> str:
 def _granted(checked: Sequence[Checked], needed: frozenset[str]) -> str:
     missing = [one for one in checked if one.grant is Grant.MISSING]
     if not missing:
-        is_all = not any(one.grant is Grant.REFUSED for one in checked)
-        return "The key has every permission." if is_all else "No permission is known to be missing."
-    lacking = ", ".join(f"{one.permission.toggle} ({one.slug})" for one in missing)
+        grants = {one.grant for one in checked}
+        if Grant.REFUSED in grants:
+            return "No permission is known to be missing."
+        return f"The key has every permission{' that this account has' if Grant.UNAVAILABLE in grants else ''}."
+    lacking = ", ".join(f"{quoted(one.permission.toggle)} ({one.slug})" for one in missing)
     wanted = any(_is_required(one, needed) for one in missing)
     what = "are not synced" if wanted else "can't be chosen"
     return f"The key has every permission that is required. Not granted, so these {what}: {lacking}."

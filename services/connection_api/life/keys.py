@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 
 from pydantic import SecretStr
 
@@ -24,6 +23,8 @@ from shared.errors import AppError, ConflictError, KeyInvalidError, KeyRefusedEr
 from shared.key_check import Grant, KeyAccountError, KeyCheck, KeyPermissionsError, explain_invalid, probe_key
 from shared.stripe_api import StripeApi
 from shared.syncs import SyncStore
+
+NOBODY = Actor("connection_api")
 
 
 class KeyModeError(KeyRefusedError):
@@ -59,15 +60,21 @@ class Keys:
         connection_id: str | None = None,
         account_id: str | None = None,
         resources: Sequence[str] | None = None,
+        by: Actor = NOBODY,
     ) -> KeyReport:
         """Tell what the key may do; a missing permission is reported, not raised.
 
-        With `connection_id` it is checked as that connection's next key. Nothing is kept, neither here nor at Stripe.
+        With `connection_id` it is checked as that connection's next key, and the audit log notes it. Nothing
+        else is kept, neither here nor at Stripe.
         Raises `KeyRefusedError`, `PayloadError`, `ConflictError` and `StripeUnavailableError`.
         """
         if connection_id:
             connection = await self._connections.get(connection_id)
-            return (await self._check_next(connection, self._parse(api_key)))[0]
+            key = self._parse(api_key)
+            report, _ = await self._check_next(connection, key, by)
+            if report.passed:
+                await self._note_check(connection, key, by, None)
+            return report
         key = self._parse(api_key)
         wanted = choose_resources(resources)
         check, webhooks = await self._probe(key, self._at_stripe.client(key.secret), account_id)
@@ -83,7 +90,7 @@ class Keys:
         if connection.state is State.REMOVING:
             raise ConflictError("This connection is being removed.")
         key = self._parse(api_key)
-        report, api = await self._check_next(connection, key)
+        report, api = await self._check_next(connection, key, by)
         if not report.passed:
             raise KeyPermissionsError(report.sentence, field="api_key")
         if self._at_stripe.has_endpoint(connection):
@@ -116,21 +123,27 @@ class Keys:
     def _parse(self, api_key: SecretStr) -> ApiKey:
         return parse_api_key(api_key.get_secret_value(), allow_test=self._settings.allow_test_keys)
 
-    async def _check_next(self, connection: Connection, key: ApiKey) -> tuple[KeyReport, StripeApi]:
+    async def _check_next(self, connection: Connection, key: ApiKey, by: Actor) -> tuple[KeyReport, StripeApi]:
         """Check a key that shall replace the connection's; return the report and the client that was used.
 
-        The check is a sync of its own, so that the connection's history tells of it.
+        The audit log tells of one that did not pass: it is no sync, and says nothing of the key in use.
         """
         self._require_mode(connection, key)
-        api, started_at = self._at_stripe.client(key.secret), datetime.fromtimestamp(self._now(), UTC)
+        api = self._at_stripe.client(key.secret)
         try:
             report = await self._probe_next(connection, key, api)
         except AppError as error:
-            await self._syncs.note_key_check(connection.id, api.calls, started_at=started_at, fault=error)
+            await self._note_check(connection, key, by, error.code)
             raise
-        fault = None if report.passed else KeyPermissionsError(report.sentence)
-        await self._syncs.note_key_check(connection.id, api.calls, started_at=started_at, fault=fault)
+        if not report.passed:
+            await self._note_check(connection, key, by, KeyPermissionsError.code)
         return report, api
+
+    async def _note_check(self, connection: Connection, key: ApiKey, by: Actor, code: str | None) -> None:
+        hashed = fingerprint(key.secret.get_secret_value())
+        result = code or "passed"
+        async with transaction(self._pool) as db:
+            await append(db, by, "connection.key_checked", connection.id, key=hashed, result=result)
 
     def _require_mode(self, connection: Connection, key: ApiKey) -> None:
         if key.livemode != connection.livemode:

@@ -61,6 +61,7 @@ class ConnectionLife:
             connection_id=wanted.connection_id,
             account_id=wanted.account_id,
             resources=wanted.resources,
+            by=actor_of(request),
         )
         return write(models.KeyCheckAnswer.model_validate(report))
 

@@ -111,7 +111,9 @@ async def test_check_is_made_anew_each_time(person: Person) -> None:
     form = {FIELD: await person.opens(path), "api_key": key_of(person)}
     for _ in range(2):
         assert (await person.presses(f"{path}/check", **form))[0] == 200
-    [row] = await execute(person.stage.database_url, "SELECT count(*) FROM syncs WHERE kind = 'key_check'")
+    [row] = await execute(
+        person.stage.database_url, "SELECT count(*) FROM audit_log WHERE action = 'connection.key_checked'"
+    )
     assert row["count"] == 2
 
 

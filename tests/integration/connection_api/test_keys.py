@@ -12,7 +12,7 @@ from shared.connections import State
 from shared.crypto import make_encryption_key, parse_key_ring
 from shared.errors import ConflictError, KeyRefusedError
 from shared.key_check import Grant
-from shared.syncs import Kind, Status
+from shared.syncs import Kind
 from simulator.resources import PERMISSIONS
 from tests.integration.connection_api.stage import BY, Stage, set_up
 from tests.integration.simulator.running import run_simulator
@@ -121,22 +121,22 @@ async def test_new_key_replaces_the_old_one_and_the_gap_is_filled(stage: Stage) 
     assert stage.endpoints_at_stripe() == 1
 
 
-async def test_history_tells_of_every_check_of_a_next_key(stage: Stage) -> None:
+async def test_audit_log_tells_of_every_check_of_a_next_key_and_the_history_of_syncs_does_not(stage: Stage) -> None:
     connection = await stage.connected()
+    before = await stage.syncs(connection.id)
     keys = stage.use_cases().keys
-    await keys.check(new_key(stage, without="rak_charge_read"), connection_id=connection.id)
+    await keys.check(new_key(stage, without="rak_charge_read"), connection_id=connection.id, by=BY)
     with pytest.raises(KeyRefusedError):
-        await keys.check(SecretStr("rk_live_" + "zZ9" * 20), connection_id=connection.id)
-    await keys.update(connection.id, new_key(stage), by=BY)
+        await keys.check(SecretStr("rk_live_" + "zZ9" * 20), connection_id=connection.id, by=BY)
+    await keys.check(new_key(stage), connection_id=connection.id, by=BY)
 
-    checks = [sync for sync in await stage.syncs(connection.id) if sync.kind is Kind.KEY_CHECK]
-    assert [(sync.status, sync.cause_code) for sync in reversed(checks)] == [
-        (Status.FAILED, "missing_permissions"),
-        (Status.FAILED, "api_key_invalid"),
-        (Status.SUCCEEDED, None),
+    rows = await stage.pool.fetch("SELECT * FROM audit_log WHERE action = 'connection.key_checked' ORDER BY id")
+    assert [(row["actor"], row["details"]["result"]) for row in rows] == [
+        (BY.name, "missing_permissions"),
+        (BY.name, "api_key_invalid"),
+        (BY.name, "passed"),
     ]
-    assert checks[0].stripe_calls > 30
-    assert all(sync.started_at and sync.finished_at for sync in checks)
+    assert await stage.syncs(connection.id) == before
 
 
 @pytest.mark.parametrize("without", ["rak_charge_read", "rak_webhook_write"])
@@ -147,7 +147,7 @@ async def test_key_that_lacks_a_permission_leaves_the_old_one(stage: Stage, with
         await stage.use_cases().keys.update(connection.id, new_key(stage, without=without), by=BY)
 
     assert await stage.connection(connection.id) == connection
-    assert await stage.audited() == ["connection.created"]
+    assert await stage.audited() == ["connection.created", "connection.key_checked"]
 
 
 async def test_key_of_another_mode_is_refused_before_any_call(stage: Stage) -> None:
@@ -197,7 +197,7 @@ async def test_set_up_that_the_old_key_stopped_is_finished_with_the_new_one(stag
 
     now = await stage.connection(connection.id)
     assert (now.state, now.events_complete_to is None) == (State.ACTIVE, False)
-    assert [sync.kind for sync in await stage.syncs(connection.id)] == [Kind.BACKFILL, Kind.KEY_CHECK]
+    assert [sync.kind for sync in await stage.syncs(connection.id)] == [Kind.BACKFILL]
 
 
 async def test_paused_connection_stays_paused_with_its_new_key(stage: Stage) -> None:

@@ -20,11 +20,11 @@
     field.toggleAttribute("aria-invalid", false);
     if (isBad) field.setAttribute("aria-invalid", "true");
     for (const button of field.form.querySelectorAll("[data-check]")) button.disabled = Boolean(fault);
+    setDisabled(field.form, "pass", !text || Boolean(fault)); // what the button does begins with a check
   };
   const forgetCheck = (form) => {
     form.querySelector("#key-report")?.replaceChildren();
     form.querySelector("#problem")?.replaceChildren();
-    setDisabled(form, "pass", true);
   };
   // As services/connection_api/life/confirmation.py does: a name counts as it is seen.
   const asSeen = (text) => text.normalize("NFC").replace(/\p{Cf}/gu, "").trim().replace(/\s+/gu, " ");
@@ -77,7 +77,7 @@
       const key = form.querySelector("[data-rules]");
       if (key) {
         for (const button of form.querySelectorAll("[data-check]")) button.disabled = true;
-        setDisabled(form, "pass", form.querySelector("[data-passed]")?.dataset.passed !== "yes" || !key.value);
+        setDisabled(form, "pass", !key.value);
       }
       const name = form.querySelector("[data-match]");
       if (name) compare(name);
