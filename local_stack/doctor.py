@@ -37,9 +37,10 @@ GIB = 1024**3
 
 
 class Outcome(StrEnum):
-    """How a check went: `warn` may trouble later, `fail` must be fixed first."""
+    """How a check went: `warn` may trouble later, `fail` must be fixed first, `unknown` could not be checked."""
 
     OK = "ok"
+    UNKNOWN = "unknown"
     WARN = "warn"
     FAIL = "fail"
 
@@ -134,7 +135,7 @@ def check_ports() -> Check:
 def check_clock(reference: datetime | None, now: datetime) -> Check:
     """Compare our clock with one from elsewhere, if there is any."""
     if reference is None:
-        return Check("Clock", Outcome.OK, "The clock was not compared: no other clock is at hand.")
+        return Check("Clock", Outcome.UNKNOWN, "The clock was not compared: no other clock is at hand.")
     skew = abs((now - reference).total_seconds())
     found = f"This machine's clock and the database's differ by {skew:.1f} s."
     if skew <= ADVISED_SKEW:

@@ -45,6 +45,7 @@ from shared.settings import PREFIX
 from simulator.cli import cli as simulator_cli
 
 SYNCED, ACCESS, HERE = "What is synced", "Who may do what", "On this machine"  # groups of commands in the help text
+VERSION = "0.1.0"  # as pyproject.toml has it
 EXIT_CODES = "Exit codes: 0 done, 1 failed or refused, 2 wrong use (a setting or an argument), 130 interrupted."
 cli = typer.Typer(
     cls=Commands,
@@ -73,6 +74,21 @@ cli.add_typer(audit.cli, name="audit", rich_help_panel=ACCESS)
 cli.command("verify", rich_help_panel=SYNCED)(comparing.verify)
 cli.command("listen", rich_help_panel=SYNCED)(events.listen)
 WITH_PASSWORDS = ("database_url", "destination_url")
+
+
+def _tell_version(is_asked: bool) -> None:
+    if is_asked:
+        OUT.print(VERSION)
+        raise typer.Exit
+
+
+@cli.callback()
+def root(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_tell_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Keeps a Stripe account's data in the places where people work."""
 
 
 @cli.command("sign-in", rich_help_panel=ACCESS)
@@ -234,7 +250,8 @@ def doctor(as_json: AsJson = False) -> None:
         if as_json:
             show_json([{"name": c.name, "outcome": c.outcome, "sentence": c.sentence, "fix": c.fix} for c in checks])
         else:
-            signs = {Outcome.OK: "[green]✓[/]", Outcome.WARN: "[yellow]![/]", Outcome.FAIL: "[red]✗[/]"}
+            known = {Outcome.OK: "[green]✓[/]", Outcome.WARN: "[yellow]![/]", Outcome.FAIL: "[red]✗[/]"}
+            signs = known | {Outcome.UNKNOWN: "[dim]–[/]"}
             for one in checks:
                 OUT.print(f"{signs[one.outcome]} [bold]{one.name}[/] {one.sentence} {one.fix}".rstrip())
         return FAILED if any(one.outcome is Outcome.FAIL for one in checks) else 0

@@ -14,7 +14,7 @@ HOURS = {"h": 1, "d": 24, "w": 24 * 7}
 
 def moment(iso: str | None) -> str:
     """Return a time as people read it, in their own zone."""
-    return _local(iso, "%Y-%m-%d %H:%M:%S")
+    return _local(iso, "%Y-%m-%d %H:%M:%S %Z")
 
 
 def minute(iso: str | None) -> str:

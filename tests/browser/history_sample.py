@@ -48,7 +48,7 @@ async def add_history(pool: Pool) -> None:
         begun_at=now - timedelta(minutes=26), calls=(4, 0), counts=(1_284, 611, 640, 21, 12, 0),
     )  # fmt: skip
     await add_sync(
-        pool, "syn_h03", "con_c1q8", "key_check", trigger="key refused", status="failed", seconds=0.4, calls=(1, 0),
+        pool, "syn_h03", "con_c1q8", "gap_fill", trigger="key refused", status="failed", seconds=0.4, calls=(1, 0),
         begun_at=now - timedelta(hours=3, minutes=12),
         cause="API Key is invalid: Stripe says that it has expired. Make a new restricted key and update it here.",
     )  # fmt: skip

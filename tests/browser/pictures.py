@@ -32,7 +32,7 @@ def menu_entry(name: str, then: Act = nothing) -> Act:
     async def act(page: Page, managed: Managed) -> None:
         await page.get_by_role("button", name="Actions for Till Shop").click()
         await page.get_by_role("menuitem", name=name).click()
-        await page.wait_for_selector("#dialog[open]")
+        await page.wait_for_selector("#dialog[open] .dialog-head")
         await then(page, managed)
 
     return act
@@ -94,13 +94,13 @@ async def wait_for_estimate(page: Page, _managed: Managed) -> None:
 async def replay_dialog(page: Page, _managed: Managed) -> None:
     """Ask to replay the letters of the first cause."""
     await page.get_by_role("link", name="Replay 417 records").click()
-    await page.wait_for_selector("#dialog[open]")
+    await page.wait_for_selector("#dialog[open] .dialog-head")
 
 
 async def rebuild_dialog(page: Page, _managed: Managed) -> None:
     """Ask to rebuild a destination."""
     await page.get_by_role("link", name="Rebuild destination").click()
-    await page.wait_for_selector("#dialog[open]")
+    await page.wait_for_selector("#dialog[open] .dialog-head")
 
 
 # Of a service to which nothing is connected.

@@ -70,7 +70,7 @@ async def test_sync_now_is_asked_once(managed: Managed) -> None:
         await wait_until_live(page)
         for _ in range(2):
             await choose(page, "Sync now")
-        await expect(page.locator("#toast")).to_have_text("A comparison with Stripe has begun.")
+        await expect(page.locator("#toast")).to_have_text("A comparison with Stripe has begun. Show it")
         await page.reload()
         await wait_until_live(page)
     assert await count(managed, "connection.sync_requested") == 1

@@ -70,7 +70,7 @@ async def test_an_event_shows_its_way_to_the_row(pool: Pool, look: Look) -> None
         await expect(steps.nth(0)).to_contain_text("2 Jan 2026, 03:04:04")
         await expect(steps.nth(1)).to_contain_text("Received from Stripe")
         await expect(steps.nth(2)).to_contain_text("partition 3, offset 7")
-        await expect(steps.nth(3)).to_contain_text("Ignored as older")
+        await expect(steps.nth(3)).to_contain_text("Already newer")
         await expect(steps.nth(3)).to_contain_text("0.2 s later")
         await expect(steps.nth(3)).to_contain_text("A newer version is there already")
         await page.get_by_role("link", name="in_1").click()

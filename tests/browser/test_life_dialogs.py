@@ -37,7 +37,7 @@ async def choose(page: Page, name: str) -> None:
 
 async def open_dialog(page: Page, name: str) -> None:
     await choose(page, name)
-    await expect(page.get_by_role("dialog")).to_be_visible()
+    await expect(page.locator("#dialog[open] .dialog-head")).to_be_visible()
 
 
 async def has_said(page: Page, text: str) -> None:
@@ -205,7 +205,7 @@ async def test_sync_now_begins_at_once(managed: Managed) -> None:
     connection = await managed.connected()
     async with managed.look() as page:
         await choose(page, "Sync now")
-        await has_said(page, "A comparison with Stripe has begun.")
+        await has_said(page, "A comparison with Stripe has begun. Show it")
 
     newest, *_ = await managed.stage.syncs(connection.id)
     assert (newest.kind, newest.trigger) == (Kind.RECONCILE, "requested")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tomllib
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -21,6 +22,12 @@ def run_tillstream(*arguments: str, **environ: str) -> subprocess.CompletedProce
 @pytest.mark.parametrize("module", SERVICES.values())
 def test_every_service_of_the_table_exists(module: str) -> None:
     assert find_spec(module) is not None
+
+
+def test_version_is_that_of_the_project() -> None:
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text("utf-8"))["project"]
+    ended = run_tillstream("--version")
+    assert (ended.returncode, ended.stdout.strip()) == (0, project["version"])
 
 
 def test_missing_settings_are_told_in_one_sentence() -> None:

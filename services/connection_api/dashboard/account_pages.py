@@ -38,8 +38,8 @@ class AccountPages:
 
     async def sync_now(self, request: web.Request) -> web.Response:
         """Compare with Stripe now."""
-        await self._state.connect.sync_now(read_id(request), by=actor_of(request))
-        return done(request, "sync_queued")
+        sync_id = await self._state.connect.sync_now(read_id(request), by=actor_of(request))
+        return done(request, "sync_queued", shown_at=f"/syncs/{sync_id}")
 
     async def resume(self, request: web.Request) -> web.Response:
         """Go on after a pause."""

@@ -21,6 +21,7 @@ from services.connection_api.dashboard.dialogs import Dialogs, go, is_htmx
 from services.connection_api.dashboard.key_dialogs import read_key
 from services.connection_api.dashboard.life_dialogs import read_choice
 from services.connection_api.dashboard.stripe_links import create_key_address
+from services.connection_api.dashboard.zones import zone_of
 from services.connection_api.life.naming import default_names
 from services.connection_api.life.setups import Setup, SetupFinishedError
 from services.connection_api.overview import Overview
@@ -131,7 +132,7 @@ class Finish:
             "name": form.get("name", ""),
             "default_name": next(default_names(*account, destinations[0].name)),
         }
-        moments = start_moments.form_values(self._now(), None)
+        moments = start_moments.form_values(self._now(), None, zone_of(request))
         return self._dialogs.show(request, "connect_finish.html", problem, **shown | choice | moments | values)
 
     async def estimate(self, request: web.Request) -> web.Response:
@@ -140,7 +141,9 @@ class Finish:
         estimate = await self._state.start_dates.estimate_for_setup(read_id(request), start)
         if is_htmx(request):
             return self._dialogs.part("estimate.html", estimate=estimate, start=start)
-        values: dict[str, Any] = start_moments.form_values(self._now(), start) | {"estimate": estimate}
+        values: dict[str, Any] = start_moments.form_values(self._now(), start, zone_of(request)) | {
+            "estimate": estimate
+        }
         return await self.show(request, **values)
 
     async def submit(self, request: web.Request) -> web.Response:

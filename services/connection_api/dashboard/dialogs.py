@@ -93,12 +93,12 @@ def is_htmx(request: web.Request) -> bool:
     return request.headers.get("HX-Request") == "true"
 
 
-def done(request: web.Request, notice: str) -> web.Response:
-    """End a dialog and say what was done."""
+def done(request: web.Request, notice: str, *, shown_at: str | None = None) -> web.Response:
+    """End a dialog and say what was done, with a link to where it is shown."""
     if is_htmx(request):
-        trigger = json.dumps({"done": {"message": NOTICES[notice]}})
+        trigger = json.dumps({"done": {"message": NOTICES[notice], "href": shown_at}})
         return web.Response(status=204, headers={"HX-Trigger": trigger})
-    return go(request, f"/?notice={notice}")
+    return go(request, shown_at or f"/?notice={notice}")
 
 
 def go(request: web.Request, address: str) -> web.Response:

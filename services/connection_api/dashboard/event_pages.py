@@ -50,7 +50,7 @@ OUTCOMES: Mapping[str, Outcome] = {
     "deleted": Outcome(Word("Deleted", Tone.GOOD, "live"), "The object is gone at Stripe; its row is marked so."),
     "unchanged": Outcome(Word("Unchanged", Tone.QUIET, "done"), "The row said the same already."),
     "ignored": Outcome(
-        Word("Ignored as older", Tone.QUIET, "unavailable"), "A newer version is there already, so nothing changed."
+        Word("Already newer", Tone.QUIET, "unavailable"), "A newer version is there already, so nothing changed."
     ),
     "asked_stripe": Outcome(
         Word("Stripe was asked", Tone.BUSY, "sync"),

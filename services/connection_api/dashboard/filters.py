@@ -1,9 +1,9 @@
-"""What a list page is asked for, as its address says it: what is left empty is left out, and days are days in UTC."""
+"""What a list page is asked for, as its address says it: what is left empty is left out."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
@@ -45,19 +45,17 @@ class SyncListFilter(ListFilter):
     first_day: date | None = Field(default=None, alias="from", le=LAST_DAY)
     last_day: date | None = Field(default=None, alias="to", le=LAST_DAY)
 
-    @property
-    def since(self) -> datetime | None:
-        """The beginning of the first day."""
-        return _midnight(self.first_day) if self.first_day else None
+    def since(self, zone: tzinfo) -> datetime | None:
+        """Return when the first day begins in the zone."""
+        return _midnight(self.first_day, zone) if self.first_day else None
 
-    @property
-    def until(self) -> datetime | None:
-        """The end of the last day."""
-        return _midnight(self.last_day + timedelta(days=1)) if self.last_day else None
+    def until(self, zone: tzinfo) -> datetime | None:
+        """Return when the last day ends in the zone."""
+        return _midnight(self.last_day + timedelta(days=1), zone) if self.last_day else None
 
-    def export_address(self, form: str) -> str:
-        """Return where the whole filtered list is had as `csv` or `json`."""
-        times = {"since": self.since, "until": self.until}
+    def export_address(self, form: str, zone: tzinfo) -> str:
+        """Return where the whole filtered list is had as `csv` or `json`; days are those of the zone."""
+        times = {"since": self.since(zone), "until": self.until(zone)}
         chosen = {name: value for name, value in self.values.items() if name not in ("from", "to")}
         bounds = {name: f"{at:%Y-%m-%dT%H:%M:%SZ}" for name, at in times.items() if at}
         return address("/v1/syncs/export", chosen | bounds | {"format": form})
@@ -92,5 +90,8 @@ def address(path: str, values: Mapping[str, Any]) -> str:
     return f"{path}?{query}" if query else path
 
 
-def _midnight(day: date) -> datetime:
-    return datetime.combine(day, time(), UTC)
+def _midnight(day: date, zone: tzinfo) -> datetime:
+    try:
+        return datetime.combine(day, time(), zone).astimezone(UTC)
+    except OverflowError:  # the first day that there is, east of Greenwich
+        return datetime.combine(day, time(), UTC)

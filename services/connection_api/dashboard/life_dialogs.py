@@ -11,6 +11,7 @@ from aiohttp import web
 from services.connection_api.access.auth import actor_of
 from services.connection_api.dashboard import choice_forms, start_moments
 from services.connection_api.dashboard.dialogs import Dialogs, connection_of, done, go, is_htmx
+from services.connection_api.dashboard.zones import zone_of
 from services.connection_api.rest.requests import read_id
 from services.connection_api.state import State
 from shared.connections import Connection
@@ -34,7 +35,7 @@ class StartDate:
     async def show(self, request: web.Request, problem: AppError | None = None, **values: Any) -> web.Response:
         """The presets, with the date as it is."""
         connection = await connection_of(self._state, request)
-        form = start_moments.form_values(self._now(), connection.start_date)
+        form = start_moments.form_values(self._now(), connection.start_date, zone_of(request))
         return self._dialogs.show(request, "start_date_dialog.html", problem, connection=connection, **form | values)
 
     async def estimate(self, request: web.Request) -> web.Response:
@@ -43,7 +44,9 @@ class StartDate:
         estimate = await self._state.start_dates.estimate(read_id(request), start)
         if is_htmx(request):
             return self._dialogs.part("estimate.html", estimate=estimate, start=start)
-        values: dict[str, Any] = start_moments.form_values(self._now(), start) | {"estimate": estimate}
+        values: dict[str, Any] = start_moments.form_values(self._now(), start, zone_of(request)) | {
+            "estimate": estimate
+        }
         return await self.show(request, **values)
 
     async def submit(self, request: web.Request) -> web.Response:

@@ -19,6 +19,7 @@ from shared.crypto import make_id
 TEMPLATES = Path(__file__).parent / "templates"
 HEADERS = {hdrs.CACHE_CONTROL: "no-store"}
 INDENT = re.compile(r"\n\s+")
+LONGEST_ID = 22  # characters of an id that is shown whole in a list
 STEPS = ((60, "s"), (3600, "min"), (86400, "h"))  # seconds below which a unit is used, and the unit
 
 # The content policy forbids what htmx would make of texts: code, styles and scripts. A refusal (422) is shown in place.
@@ -70,6 +71,7 @@ class Pages:
             "number": lambda value: f"{value:,}",
             "iso": lambda at: at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
             "exact": exact_time,
+            "middle": middle,
             "day": lambda at: f"{at.astimezone(UTC):%-d %b %Y}",
             "tight": lambda html: Markup(INDENT.sub("\n", html)),  # noqa: S704 - it was escaped before
             "ago": lambda at: relative_time(at, now()),
@@ -91,6 +93,11 @@ class Pages:
 def once() -> Markup:
     """Return the field by which a form acts once, however often its button is pressed."""
     return Markup('<input type="hidden" name="{}" value="{}">').format(FIELD, make_id("form"))
+
+
+def middle(text: str) -> str:
+    """Return an id with its beginning and its end, where it is long."""
+    return text if len(text) <= LONGEST_ID else f"{text[:12]}…{text[-8:]}"
 
 
 def exact_time(at: datetime) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
 from shared.errors import PayloadError
@@ -16,10 +16,16 @@ DAYS = (("2 years", 730), ("1 year", 365), ("90 days", 90), ("Today", 0))
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """A start date that is offered; `at` is the beginning of a day in UTC, `None` for everything."""
+    """A start date that is offered; `at` is the beginning of a day in the viewer's zone, `None` for everything."""
 
     label: str
     at: datetime | None
+    zone: tzinfo
+
+    @property
+    def day(self) -> str:
+        """The day and its zone, as people read them."""
+        return f"{self.at.astimezone(self.zone):%-d %b %Y}, 00:00 {self.zone}" if self.at else ""
 
     @property
     def value(self) -> str:
@@ -27,11 +33,11 @@ class Preset:
         return ALL_TIME if self.at is None else as_text(self.at)
 
 
-def presets(now: datetime) -> Sequence[Preset]:
-    """Return what is offered at the time `now`."""
-    today = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    starts = [Preset(label, datetime.fromtimestamp(today.timestamp() - days * 86400, UTC)) for label, days in DAYS]
-    return [Preset("All time", None), *starts]
+def presets(now: datetime, zone: tzinfo) -> Sequence[Preset]:
+    """Return what is offered at the time `now`; days begin as in the zone."""
+    today = now.astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0)
+    starts = [Preset(label, (today - timedelta(days=days)).astimezone(UTC), zone) for label, days in DAYS]
+    return [Preset("All time", None, zone), *starts]
 
 
 def read_start(form: Mapping[str, Any]) -> datetime | None:
@@ -55,9 +61,9 @@ def as_text(at: datetime) -> str:
     return at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
-def form_values(now: datetime, start: datetime | None) -> dict[str, object]:
+def form_values(now: datetime, start: datetime | None, zone: tzinfo = UTC) -> dict[str, object]:
     """Return what templates/start_date_fields.html needs to show `start` as chosen."""
-    offered = presets(now)
+    offered = presets(now, zone)
     value = ALL_TIME if start is None else as_text(start)
     is_offered = any(preset.value == value for preset in offered)
     return {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, tzinfo
 from typing import Any
 
 from aiohttp import web
@@ -16,6 +16,7 @@ from services.connection_api.dashboard.dialogs import Dialogs, go
 from services.connection_api.dashboard.filters import SyncListFilter, address, has_blanks, read_filter
 from services.connection_api.dashboard.pages import Pages
 from services.connection_api.dashboard.sync_views import KINDS, STATUSES, Account, LineView, SyncView, lines_of
+from services.connection_api.dashboard.zones import zone_of
 from services.connection_api.freshness import Freshness
 from services.connection_api.rest.requests import make_cursor, read_cursor, read_id, read_time
 from services.connection_api.state import State
@@ -38,6 +39,16 @@ class SyncList:
     wanted: SyncListFilter
     path: str
     next_cursor: str | None
+    zone: tzinfo = UTC  # in which the days of the filter are meant
+
+    @property
+    def zone_name(self) -> str:
+        """How the zone is called."""
+        return str(self.zone)
+
+    def export_address(self, form: str) -> str:
+        """Return where the whole list is had as `csv` or `json`."""
+        return self.wanted.export_address(form, self.zone)
 
     def address(self, **changes: str | None) -> str:
         """Return this list's address with other choices; `None` takes one away."""
@@ -86,7 +97,7 @@ class SyncPages:
         wanted = read_filter(request, SyncListFilter)
         if has_blanks(request):
             raise web.HTTPSeeOther(address("/syncs", wanted.values))
-        return await self._show_list(wanted, "/syncs", None)
+        return await self._show_list(wanted, "/syncs", None, zone_of(request))
 
     async def list_of_connection(self, request: web.Request) -> web.Response:
         """The syncs of one connection."""
@@ -96,14 +107,14 @@ class SyncPages:
         path = f"/connections/{connection_id}/syncs"
         if has_blanks(request):
             raise web.HTTPSeeOther(SyncList((), wanted, path, None).address())
-        return await self._show_list(wanted, path, account)
+        return await self._show_list(wanted, path, account, zone_of(request))
 
     async def rows(self, request: web.Request) -> web.Response:
         """The rows of a list, as they are now."""
         wanted, path = read_filter(request, SyncListFilter), request.path.removesuffix("/rows")
         if "id" in request.match_info:
             wanted = wanted.model_copy(update={"connection_id": read_id(request)})
-        return self._pages.response("sync_rows.html", syncs=await self._read(wanted, path))
+        return self._pages.response("sync_rows.html", syncs=await self._read(wanted, path, zone_of(request)))
 
     async def show(self, request: web.Request) -> web.Response:
         """One sync."""
@@ -142,8 +153,10 @@ class SyncPages:
         delays = await delays_of_sync(self._state.pool, sync.id)
         return {"comparison": comparison, "absent": absent, "delays": delays}
 
-    async def _show_list(self, wanted: SyncListFilter, path: str, account: Account | None) -> web.Response:
-        syncs = await self._read(wanted, path)
+    async def _show_list(
+        self, wanted: SyncListFilter, path: str, account: Account | None, zone: tzinfo
+    ) -> web.Response:
+        syncs = await self._read(wanted, path, zone)
         offered = () if account else await AccountNames(self._state.pool).offered(wanted.connection_id)
         freshness = await self._freshness(account.id) if account else None
         return self._pages.response(
@@ -160,14 +173,14 @@ class SyncPages:
         connection = await self._state.connections.get(connection_id)
         return (await self._state.freshness.read([connection], now=self._now())).get(connection_id)
 
-    async def _read(self, wanted: SyncListFilter, path: str) -> SyncList:
+    async def _read(self, wanted: SyncListFilter, path: str, zone: tzinfo) -> SyncList:
         place = read_cursor(wanted.cursor, parts=2)
         found = await self._state.syncs.list_newest(
             wanted.connection_id,
             kind=wanted.kind,
             status=wanted.status,
-            since=wanted.since,
-            until=wanted.until,
+            since=wanted.since(zone),
+            until=wanted.until(zone),
             before=(read_time(place[0]), place[1]) if place else None,
             limit=PAGE_SIZE + 1,
         )
@@ -178,6 +191,7 @@ class SyncPages:
             wanted=wanted,
             path=path,
             next_cursor=make_cursor(last.created_at.isoformat(), last.id) if last else None,
+            zone=zone,
         )
 
     async def _views(self, syncs: Sequence[Sync]) -> Sequence[SyncView]:

@@ -173,3 +173,33 @@ async def test_connection_of_the_release_before_goes_by_its_accounts_name(stage:
     await execute(stage.database_url, "UPDATE connections SET name = NULL")
     assert (await stage.call("get_connection", stage.connection_id))["name"] == "Till Shop"
     assert "Till Shop" in await text(stage, "/syncs")
+
+
+async def test_days_of_a_filter_are_those_of_the_browsers_zone(stage: Stage) -> None:
+    await execute(stage.database_url, "UPDATE syncs SET created_at = '2026-11-25 23:45:00+00', started_at = NULL")
+    sync_id = (await execute(stage.database_url, "SELECT id FROM syncs"))[0]["id"]
+    for zone, shows in (("Europe/Berlin", True), ("UTC", False), ("No/Where", False)):
+        headers = BEARER | {"Cookie": f"tillstream_zone={zone}"}
+        page = await (await stage.api.get("/syncs?from=2026-11-26", headers=headers)).text()
+        assert (sync_id in page) == shows, zone
+        assert f"({zone if shows else 'UTC'})" in page
+
+
+async def test_sync_now_leads_to_its_sync(stage: Stage) -> None:
+    path = f"/connections/{stage.connection_id}/sync"
+    answer = await stage.api.post(path, headers=BEARER | HTMX)
+    newest = await execute(stage.database_url, "SELECT id FROM syncs WHERE kind = 'reconcile'")
+    assert f"/syncs/{newest[-1]['id']}" in answer.headers["HX-Trigger"]
+
+
+@pytest.mark.parametrize(
+    ("state", "there", "absent"), [("active", "/pause", "/resume"), ("paused", "/resume", "/pause")]
+)
+async def test_page_of_a_connection_offers_to_pause_or_to_resume(
+    stage: Stage, state: str, there: str, absent: str
+) -> None:
+    await execute(stage.database_url, "UPDATE connections SET state = $1", state)
+    page = await text(stage, f"/connections/{stage.connection_id}")
+    base = f"/connections/{stage.connection_id}"
+    assert f'"{base}{there}"' in page
+    assert f'"{base}{absent}"' not in page

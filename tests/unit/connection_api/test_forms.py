@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, timezone
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -40,13 +41,22 @@ class TestStart:
         with pytest.raises(PayloadError, match="Choose when to start"):
             start_moments.read_start(form)
 
-    def test_presets_begin_with_a_day_in_utc(self) -> None:
+    @pytest.mark.parametrize(
+        ("zone", "today"),
+        [
+            ("UTC", "2026-03-04T00:00:00Z"),
+            ("Europe/Berlin", "2026-03-03T23:00:00Z"),
+            ("Asia/Tokyo", "2026-03-03T15:00:00Z"),
+        ],
+    )
+    def test_presets_begin_with_a_day_of_the_viewer(self, zone: str, today: str) -> None:
         evening_before = datetime(2026, 3, 3, 22, 0, tzinfo=timezone(timedelta(hours=-5)))
 
-        offered = start_moments.presets(evening_before)
+        offered = start_moments.presets(evening_before, ZoneInfo(zone))
 
         assert [preset.label for preset in offered] == ["All time", "2 years", "1 year", "90 days", "Today"]
-        assert offered[-1].value == "2026-03-04T00:00:00Z"
+        assert offered[-1].value == today
+        assert offered[-1].day == f"4 Mar 2026, 00:00 {zone}"
 
     def test_a_date_that_is_offered_is_chosen_and_another_is_written_out(self) -> None:
         offered = start_moments.form_values(NOW, datetime(2026, 3, 4, tzinfo=UTC))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -175,12 +176,23 @@ def test_open_syncs_are_those_that_can_still_change() -> None:
     assert {Status.QUEUED, Status.RUNNING, Status.PAUSED} == OPEN
 
 
-def test_days_of_a_filter_are_whole_days_in_utc() -> None:
-    wanted = SyncListFilter.model_validate({"from": "2026-03-01", "to": "2026-03-01"})
+def test_days_of_a_filter_are_whole_days_of_the_viewer() -> None:
+    wanted, berlin = (
+        SyncListFilter.model_validate({"from": "2026-03-29", "to": "2026-03-29"}),
+        ZoneInfo("Europe/Berlin"),
+    )
 
-    assert wanted.since == datetime(2026, 3, 1, tzinfo=UTC)
-    assert wanted.until == datetime(2026, 3, 2, tzinfo=UTC)
-    assert SyncListFilter.model_validate({"to": date(9999, 12, 30)}).until is not None
+    assert (wanted.since(UTC), wanted.until(UTC)) == (
+        datetime(2026, 3, 29, tzinfo=UTC),
+        datetime(2026, 3, 30, tzinfo=UTC),
+    )
+    # On this day the clocks go forward: it has 23 hours.
+    assert wanted.since(berlin) == datetime(2026, 3, 28, 23, tzinfo=UTC)
+    assert wanted.until(berlin) == datetime(2026, 3, 29, 22, tzinfo=UTC)
+    assert "since=2026-03-28T23%3A00%3A00Z" in wanted.export_address("csv", berlin)
+    for zone in (UTC, berlin, ZoneInfo("Pacific/Kiritimati"), ZoneInfo("Pacific/Pago_Pago")):
+        assert SyncListFilter.model_validate({"to": date(9999, 12, 30)}).until(zone) is not None
+        assert SyncListFilter.model_validate({"from": date(1, 1, 1)}).since(zone) is not None
 
 
 @pytest.mark.parametrize(

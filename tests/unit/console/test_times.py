@@ -77,7 +77,7 @@ def test_time_that_has_passed_is_told_in_its_largest_unit(iso: str | None, text:
 
 
 def test_moment_is_shown_in_the_zone_of_the_machine() -> None:
-    assert (moment("2026-11-25T12:00:00+02:00"), moment(None)) == ("2026-11-25 10:00:00", "")
+    assert (moment("2026-11-25T12:00:00+02:00"), moment(None)) == ("2026-11-25 10:00:00 UTC", "")
 
 
 def test_date_that_decides_is_shown_in_utc() -> None:

@@ -8,9 +8,10 @@
   let opener = null;
   let silence = 0;
 
-  const say = (message) => {
+  const say = (message, href) => {
     clearTimeout(silence);
     toast.textContent = message;
+    if (href) toast.append(" ", Object.assign(document.createElement("a"), { href, textContent: "Show it" }));
     toast.classList.add("is-shown");
     silence = setTimeout(() => toast.classList.remove("is-shown"), SAID);
   };
@@ -33,6 +34,11 @@
 
   const open = (href, from) => {
     opener = from;
+    // On a slow line the dialog is there at once, and says that it waits.
+    const wait = Object.assign(document.createElement("p"), { id: "dialog-title", className: "dialog-wait" });
+    wait.append(Object.assign(document.createElement("span"), { className: "spinner" }), " One moment…");
+    dialog.replaceChildren(wait);
+    if (!dialog.open) dialog.showModal();
     htmx.ajax("GET", href, { target: dialog, swap: "innerHTML" });
   };
   // What is pressed twice within a moment, such as by a double click, is meant once: the server knows it by this key.
@@ -109,7 +115,12 @@
       target.scrollIntoView({ block: "nearest" });
     }
   });
+  const waits = () => dialog.open && dialog.querySelector(".dialog-wait");
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    if (event.detail.target === dialog && !dialog.open) event.detail.shouldSwap = false; // it was closed meanwhile
+  });
   document.addEventListener("htmx:responseError", (event) => {
+    if (waits()) dialog.close();
     const answer = event.detail.xhr;
     if (answer.status === 401) return signedOut();
     let problem = {};
@@ -120,10 +131,13 @@
     }
     say(problem.detail ?? "Tillstream can't answer right now. Try again in a moment.");
   });
-  document.addEventListener("htmx:sendError", () => say("Tillstream does not answer. Try again in a moment."));
+  document.addEventListener("htmx:sendError", () => {
+    if (waits()) dialog.close();
+    say("Tillstream does not answer. Try again in a moment.");
+  });
   document.addEventListener("done", (event) => {
     dialog.close();
-    if (event.detail.message) say(event.detail.message);
+    if (event.detail.message) say(event.detail.message, event.detail.href);
   });
   // The event comes with the next frame. By then the browser has given the focus back, unless what had it is gone,
   // and a quick hand may have moved it on: into the menu, or to another dialog.

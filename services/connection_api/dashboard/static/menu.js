@@ -2,6 +2,10 @@
 // cards, so that news about them leave it open; beside it, the keys and the search of the Accounts page.
 (() => {
   const TYPED_TOGETHER = 500; // milliseconds
+  const STATES = {
+    setting_up: "it is being set up", paused: "it is paused", action_required: "it needs you first",
+    removing: "it is being removed", active: "it is not paused",
+  };
   const template = document.getElementById("menu");
   let menu = null;
   let button = null;
@@ -18,6 +22,8 @@
     if (!isMet && item.dataset.needs.endsWith("paused")) return item.remove();
     if (!isMet || (item.dataset.states && !item.dataset.states.split(" ").includes(card.state))) {
       item.setAttribute("aria-disabled", "true");
+      const why = isMet ? STATES[card.state] : "changes are found by polling";
+      if (why) item.append(Object.assign(document.createElement("small"), { className: "why", textContent: why }));
     }
     for (const name of ["href", "data-post", "data-copy"]) {
       const value = item.getAttribute(name);

@@ -14,6 +14,11 @@
 
   const choice = stored();
   root.classList.add("has-script");
+  // What a day is, the server has to know as it is shown here.
+  const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  if (zone && !document.cookie.includes(`tillstream_zone=${zone}`)) {
+    document.cookie = `tillstream_zone=${zone}; path=/; max-age=31536000; samesite=lax`;
+  }
   if (choice === "light" || choice === "dark") root.dataset.theme = choice;
 
   document.addEventListener("DOMContentLoaded", () => {
