@@ -67,8 +67,13 @@ def read_filter(request: web.Request, model: type[F], *, also: Collection[str] =
 
 
 async def read_form(request: web.Request, model: type[F], *, also: Collection[str] = ()) -> F:
-    """Return what a form sent, beside the fields `also` and what lets it act once; raise `PayloadError`."""
-    return _read({name: str(value) for name, value in (await request.post()).items()}, model, {FIELD, *also})
+    """Return what a form sent, beside the fields `also`; raise `PayloadError` naming the field."""
+    return _read(await form_fields(request), model, also)
+
+
+async def form_fields(request: web.Request) -> dict[str, str]:
+    """Return what a form sent, without the key that lets it act once."""
+    return {name: str(value) for name, value in (await request.post()).items() if name != FIELD}
 
 
 def _read(given: Mapping[str, str], model: type[F], also: Collection[str]) -> F:

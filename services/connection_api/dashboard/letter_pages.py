@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from services.connection_api.access.auth import actor_of
 from services.connection_api.account_names import AccountNames
 from services.connection_api.dashboard.dialogs import Dialogs, go
-from services.connection_api.dashboard.filters import ListFilter, address, has_blanks, read_filter
+from services.connection_api.dashboard.filters import ListFilter, address, form_fields, has_blanks, read_filter
 from services.connection_api.dashboard.pages import Pages
 from services.connection_api.dashboard.sync_pages import PAGE_SIZE
 from services.connection_api.dashboard.sync_views import Account
@@ -167,7 +167,7 @@ class Act:
 
     async def show(self, request: web.Request, problem: AppError | None = None) -> web.Response:
         """Say how many are meant, and ask."""
-        given = {**request.query, **{name: str(value) for name, value in (await request.post()).items()}}
+        given = {**request.query, **await form_fields(request)}
         chosen = read_choice(given)
         return self._dialogs.show(
             request,
@@ -184,7 +184,7 @@ class Replay(Act):
 
     async def submit(self, request: web.Request) -> web.Response:
         """Ask for it, and show how far it is."""
-        chosen = read_choice(await request.post())
+        chosen = read_choice(await form_fields(request))
         replay = await self._state.replays.request(chosen, by=actor_of(request))
         return go(request, address(BASE, {"replay": replay.id}))
 
@@ -194,7 +194,7 @@ class Discard(Act):
 
     async def submit(self, request: web.Request) -> web.Response:
         """Delete them."""
-        await self._state.letters.discard(read_choice(await request.post()), by=actor_of(request))
+        await self._state.letters.discard(read_choice(await form_fields(request)), by=actor_of(request))
         return go(request, address(BASE, {"notice": "discarded"}))
 
 
