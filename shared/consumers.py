@@ -42,6 +42,7 @@ LONGEST_PAUSE = 5.0  # seconds, the longest pause between two tries
 LAST = 200  # records by which is judged whether the topic's dead letters are too many
 LEAST = 100  # records without which is not judged
 MOST_DEAD = 0.9  # share
+MOST_NAMED = 20  # connections in a line of the log
 TRICKLE = 60.0  # seconds between two dead letters while they are too many
 
 R = TypeVar("R")
@@ -105,7 +106,7 @@ class Rejection:
         ended = self._ended | {(record.partition, record.offset) for record in held}
         for record in records:
             if (record.partition, record.offset) not in ended:
-                self._note(dict(record.headers).get("connection", b"").decode("utf-8", "replace"), is_dead=False)
+                self._note(_connection_of(record), is_dead=False)
         self._ended.clear()
 
     def _note(self, connection_id: str, *, is_dead: bool) -> None:
@@ -147,6 +148,11 @@ class Membership(ConsumerRebalanceListener):  # type: ignore[misc]
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
         """The group has shared out; a member beyond the number of partitions gets none, and is in reserve."""
         self.is_joined = True
+
+
+def _connection_of(record: ConsumerRecord) -> str:
+    """Return the id of the connection that a record's headers name; empty where they name none."""
+    return str(dict(record.headers).get("connection", b""), "utf-8", "replace")
 
 
 async def _undecoded(message: KafkaMessage) -> KafkaMessage:
@@ -229,6 +235,8 @@ async def settle_message(
             if held is None:
                 break
             left = held.records
+            if attempt == 0:
+                _log_held(topic, held)
             raise held
         except Exception as error:
             BATCHES_RETRIED.labels(topic).inc()
@@ -236,6 +244,7 @@ async def settle_message(
             asked = error.retry_after_seconds if isinstance(error, TransientError) else None
             await sleep(pause_seconds(attempt, cap=LONGEST_PAUSE, at_least=asked))
         if clock() > deadline:
+            RECORDS_HELD.labels(topic).set(0)  # another process may have them next
             _hand_back(message, records)
             return
     try:
@@ -272,6 +281,21 @@ def _log_delay(topic: str, attempt: int, error: Exception) -> None:
     _, reason = describe(error)
     cause = None if attempt or isinstance(error, TransientError) else error
     get_logger().warning("batch_delayed", topic=topic, attempt=attempt, reason=reason, exc_info=cause)
+
+
+def _log_held(topic: str, held: HeldError) -> None:
+    """Say about once a minute, until it is mended, whose records wait and what a person can do."""
+    first, owners = held.records[0], {_connection_of(record) for record in held.records}
+    get_logger().error(
+        "records_held",
+        topic=topic,
+        records=len(held.records),
+        partition=first.partition,
+        offset=first.offset,
+        connections=sorted(owners - {""})[:MOST_NAMED],
+        reason=held.message,
+        fix="Nothing is lost while Kafka keeps them. See docs/operations.md, When records are held.",
+    )
 
 
 def _hand_back(message: KafkaMessage, records: Sequence[ConsumerRecord]) -> None:

@@ -308,6 +308,20 @@ async def test_handler_that_holds_some_records_has_the_others_done_and_those_alo
     assert (tried, run.log) == ([[0, 1, 2], [1]], ["commit"])
 
 
+async def test_log_says_once_in_a_minute_whose_records_are_held_and_what_to_do() -> None:
+    topic = Topic("con_1", "con_2")
+    for _ in range(LEAST):
+        await topic.take("con_1", "con_2")
+    with structlog.testing.capture_logs() as logs:
+        await topic.take("con_1", "con_1", "con_2")  # the first one ends, as one a minute does
+    [line] = [one for one in logs if one["event"] == "records_held"]
+    assert line["log_level"] == "error"
+    assert (line["topic"], line["records"], line["connections"]) == ("events", 2, ["con_1", "con_2"])
+    assert (line["partition"], line["offset"]) == (0, topic.offset - 2)
+    assert "Nearly all records" in line["reason"]
+    assert "docs/operations.md" in line["fix"]
+
+
 async def test_dead_letter_that_can_not_be_kept_waits_and_becomes_no_other_one() -> None:
     producer, kept, log = FakeProducer(), list[int](), list[str]()
     rejection = Rejection(cast(Producer, producer), DEAD_LETTERS)
