@@ -239,8 +239,9 @@ class State:
         return AuditLog(self.pool, self._keys)
 
     async def seal_audit_log(self) -> int:
-        """Seal what is new of the audit log; return 0, since the next look has time."""
-        await self.audit_log.seal()
+        """Seal what is new of the audit log, once there is a database; return 0, since the next look has time."""
+        if self._pool is not None:
+            await self.audit_log.seal()
         return 0
 
     async def is_ready(self) -> bool:
