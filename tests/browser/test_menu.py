@@ -117,9 +117,11 @@ async def test_another_card_has_a_menu_of_its_own(page: Page) -> None:
 
     await expect(page.get_by_role("menu")).to_have_count(1)
     await expect(entry(page, "Resume")).to_be_visible()
-    await expect(entry(page, "Pause")).to_have_count(0)
+    await expect(page.get_by_role("menuitem", name="Pause", exact=True)).to_have_count(0)
+    await expect(entry(page, "Sync now")).to_contain_text("it is paused")
     await expect(entry(page, "Sync now")).to_have_attribute("aria-disabled", "true")
     await expect(entry(page, "Sync again")).to_have_attribute("aria-disabled", "true")
+    await expect(entry(page, "Rotate webhook secret")).to_contain_text("changes are found by polling")
     await expect(entry(page, "Rotate webhook secret")).to_have_attribute("aria-disabled", "true")
 
 
