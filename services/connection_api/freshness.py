@@ -27,7 +27,9 @@ NO_READS = "None at the moment: Stripe is asked nothing."
 # seconds, so the one before an open one tells when it was done.
 FIND = """
 SELECT c.id, p.polled_at, p.pause_seconds, done.at AS compared_at, newest.at AS begun_at, spent.calls,
-       first.at AS first_at, paid.charges
+       first.at AS first_at, paid.charges,
+       EXISTS (SELECT FROM webhook_refusals r JOIN webhook_endpoints e ON e.id = r.endpoint_id
+               WHERE e.connection_id = c.id) AS refuses
 FROM connections c
 LEFT JOIN polls p ON p.connection_id = c.id
 LEFT JOIN LATERAL (SELECT finished_at AS at FROM syncs WHERE connection_id = c.id AND kind = 'reconcile'
@@ -89,8 +91,8 @@ def describe(connection: Connection, row: Row, pace: PaceSettings, *, now: datet
     is_endpoint_lost = any(fault.resource == WEBHOOK_ENDPOINT for fault in connection.faults)
     ways = []
     if connection.live_by is LiveBy.WEBHOOKS:
-        ways.append(_webhooks(connection, is_lost=is_endpoint_lost))
-    if connection.live_by is LiveBy.POLLING or is_endpoint_lost:
+        ways.append(_webhooks(connection, is_lost=is_endpoint_lost, refuses=row["refuses"]))
+    if connection.live_by is LiveBy.POLLING or is_endpoint_lost or row["refuses"]:
         ways.append(_polling(row, pace, asks=asks))
     ways.append(_comparing(row, pace, asks=asks, now=now))
     days = [way.reads_per_day for way in ways]
@@ -108,8 +110,10 @@ def _allowed(charges: int | None) -> str:
     return f"Stripe allows about {allowed:,} for the {charges:,} charges of the last 30 days."
 
 
-def _webhooks(connection: Connection, *, is_lost: bool) -> Way:
+def _webhooks(connection: Connection, *, is_lost: bool, refuses: bool) -> Way:
     sentence = "Stripe sends every change, and it is written within about a second. It costs no reads."
+    if refuses:
+        sentence = "The gateway refuses what Stripe sends, so Stripe is asked for changes until it accepts a webhook."
     if is_lost:
         sentence = "The endpoint at Stripe can't be repaired, so nothing may come this way."
     return Way("webhooks", "Webhooks", sentence, connection.last_event_at, None, 0)

@@ -10,6 +10,7 @@ import pytest
 from services.connection_api.freshness import Freshness, FreshnessReader
 from shared.catalogue import WEBHOOK_ENDPOINT
 from shared.connections import State
+from shared.refusals import Cause, Refused, note_refusals
 from shared.settings import PaceSettings
 from tests.integration.connection_api.stage import Stage, set_up
 
@@ -55,6 +56,19 @@ async def test_webhooks_cost_nothing_and_comparisons_what_the_schedule_took(data
         assert comparing.reads_per_day == 480  # 5 calls, 96 times
         assert freshness.reads_per_month == 30 * 480
         assert freshness.cost.startswith("About 14,400 reads a month at this pace. Stripe allows about 500 for each")
+
+
+async def test_refused_webhooks_are_polled_and_the_page_says_so(database_url: str, now: datetime) -> None:
+    async with set_up(database_url) as stage:
+        connection_id = (await stage.connected()).id
+        endpoint_id = await stage.pool.fetchval("SELECT id FROM webhook_endpoints")
+        refused = {endpoint_id: Refused(Cause.CLOCK, 3, 400)}
+        await note_refusals(stage.pool, refused, ())
+        freshness = await read(stage, connection_id, now=now)
+        assert list(ways(freshness)) == ["webhooks", "polling", "comparing"]
+        assert ways(freshness)["webhooks"].sentence.startswith("The gateway refuses what Stripe sends")
+        await note_refusals(stage.pool, {}, (endpoint_id,))
+        assert list(ways(await read(stage, connection_id, now=now))) == ["webhooks", "comparing"]
 
 
 async def test_a_pace_is_not_known_before_a_day_is_over(database_url: str, now: datetime) -> None:
