@@ -48,9 +48,11 @@ class Rest:
 
     failures: int = 0  # in a row
     rest_until: float = float("-inf")
+    reason: str = ""  # of the last failure
 
-    def note_failure(self, now: float) -> None:
+    def note_failure(self, now: float, reason: str) -> None:
         """Rest a moment, and after a few failures in a row until something else shows that the destination is well."""
+        self.reason = reason
         rest = pause_seconds(self.failures, base=0.5) if self.failures + 1 < OPEN_AFTER else LONGEST_REST
         self.rest_until = now + rest
         self.failures += 1
@@ -153,18 +155,18 @@ class Outlet:
         own = self._rests.setdefault(deadline_seconds, Rest())
         started = self._clock()
         if started < own.rest_until and not is_try:
-            raise DestinationUnavailableError("The destination failed a moment ago.")
+            raise DestinationUnavailableError(own.reason)
         try:
             async with asyncio.timeout(deadline_seconds):
                 answer = await call()
         except TimeoutError as error:
-            self._note_failure(deadline_seconds)
             late = DestinationUnavailableError(f"The destination took longer than {deadline_seconds:g} s.")
+            self._note_failure(deadline_seconds, late.message)
             await self._troubles.failed(self._destination_id, late)
             raise late from error
         except DestinationUnavailableError as error:
             if not (isinstance(error, DestinationBlockedError) and error.tables):
-                self._note_failure(float("inf"))  # else all other tables can be written
+                self._note_failure(float("inf"), error.message)  # else all other tables can be written
             await self._troubles.failed(self._destination_id, error)
             raise
         took = self._clock() - started
@@ -174,11 +176,11 @@ class Outlet:
         await self._troubles.succeeded(self._destination_id, parts)
         return answer
 
-    def _note_failure(self, longest: float) -> None:
+    def _note_failure(self, longest: float, reason: str) -> None:
         """Note it for all who would not have waited longer."""
         for deadline, rest in self._rests.items():
             if deadline <= longest:
-                rest.note_failure(self._clock())
+                rest.note_failure(self._clock(), reason)
 
 
 class DestinationUnopenedError(DestinationUnavailableError):
