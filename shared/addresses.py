@@ -69,8 +69,11 @@ def check_address(text: str) -> Split:
     if "@" in parts.path + parts.query or parts.fragment or "#" in text:
         raise AddressError(ENCODE)
     for place in parts.netloc.rpartition("@")[2].split(","):
-        if ":" in place.rpartition("]")[2] and not place.rpartition(":")[2].isdecimal():
+        _, colon, port = place.rpartition("]")[2].rpartition(":")
+        if colon and not port.isdecimal():
             raise AddressError("The address does not parse; its port is no number.")
+        if colon and not 0 < int(port) < 65536:
+            raise AddressError("The address does not parse; its port lies outside of 1 to 65535.")
     return Split(parts.netloc, parts.path, parts.query)
 
 
@@ -81,10 +84,7 @@ def _host_and_port(place: str) -> tuple[str, int]:
     host = (host if colon else place).strip("[]").lower()
     if "%2f" in host or (host and not HOST.match(host)):
         raise AddressError("The address does not parse; its host is no name and no IP address.")
-    number = int(port) if colon and port else 5432
-    if not 0 < number < 65536:
-        raise AddressError("The address does not parse; its port lies outside of 1 to 65535.")
-    return host, number
+    return host, int(port) if colon and port else 5432
 
 
 def _parameters(query: str) -> dict[str, str]:

@@ -129,6 +129,7 @@ def test_ca_that_is_none_is_refused(ca: str) -> None:
         (f"postgresql://u:{SECRET}/slash@h/db", "Percent-encode"),
         (f"postgresql://u:{SECRET}#hash@h/db", "Percent-encode"),
         (f"postgresql://u:x@h:{SECRET}/db", "port is no number"),
+        (f"postgresql://u:{SECRET}@h:99999/db", "1 to 65535"),
         (f"mysql://u:{SECRET}@h/db", "start with postgresql://"),
         (SECRET, "start with postgresql://"),
     ],
