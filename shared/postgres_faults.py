@@ -157,7 +157,7 @@ def _no_database(address: PostgresAddress) -> Fault:
         "destination_database_missing",
         f"There is no database {address.database}.",
         "Check the database's name, or make it.",
-        f"CREATE DATABASE {quote(address.database)} OWNER {quote(address.user)};",
+        f"CREATE DATABASE {quote(address.database)} OWNER {quote(address.user)} ENCODING 'UTF8' TEMPLATE template0;",
     )
 
 

@@ -29,6 +29,13 @@ async def test_who_changed_what_is_found_by_what_it_was_done_to(pool: Pool, look
         assert page.url.endswith("/audit?subject=con_1")
 
 
+async def test_several_things_are_told_as_people_write_them(pool: Pool, look: Look) -> None:
+    async with transaction(pool) as db:
+        await append(db, Actor("session"), "connection.delivery_resumed", "con_1", destination_ids=["dst_1", "dst_2"])
+    async with look("/audit") as page:
+        await expect(page.get_by_role("row").nth(1)).to_contain_text("destination ids: dst_1, dst_2")
+
+
 @pytest.mark.parametrize("has_scripts", [True, False])
 async def test_a_changed_entry_is_found(pool: Pool, look: Look, has_scripts: bool) -> None:
     await note(pool, "connection.key_updated", "con_1")

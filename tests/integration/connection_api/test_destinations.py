@@ -163,6 +163,7 @@ async def test_missing_database_comes_with_its_statement(database_url: str) -> N
     assert (step.name, step.code) == ("login", "destination_database_missing")
     assert step.sql
     assert step.sql.startswith('CREATE DATABASE "no_such_rows"')
+    assert step.sql.endswith("ENCODING 'UTF8' TEMPLATE template0;")
 
 
 async def test_server_without_tls_is_told(database_url: str) -> None:
