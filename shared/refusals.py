@@ -1,7 +1,8 @@
 """Webhooks that a gateway refused at one of our endpoints, since one was last accepted there.
 
-A gateway counts, and notes here twice a minute; an acceptance at any gateway ends it. Connections with refusals are
-polled meanwhile, and say why.
+A gateway counts, and notes here twice a minute; an acceptance at any gateway ends it. Anybody can send what no secret
+of ours has signed, so such refusals prove nothing until the event feed has an event that no webhook told. Connections
+whose refusals are proven are polled meanwhile, and say why.
 """
 
 from __future__ import annotations
@@ -25,10 +26,22 @@ FROM unnest($1::text[], $2::text[], $3::bigint[], $4::int[]) AS n (endpoint_id, 
 JOIN webhook_endpoints e ON e.id = n.endpoint_id
 ORDER BY n.endpoint_id
 ON CONFLICT (endpoint_id) DO UPDATE
-SET code = excluded.code, refused = r.refused + excluded.refused, skew_seconds = excluded.skew_seconds, last_at = now()
+SET code = CASE WHEN r.code = 'clock_differs' THEN r.code ELSE excluded.code END,
+    skew_seconds = CASE WHEN r.code = 'clock_differs' AND excluded.code <> r.code THEN r.skew_seconds
+                        ELSE excluded.skew_seconds END,
+    refused = r.refused + excluded.refused, last_at = now()
 """
-FIND = """
-SELECT e.connection_id, r.code, r.refused, r.skew_seconds, r.since, r.last_at
+# Since when it is sure that what was refused came from Stripe; NULL: anybody may have sent it.
+PROVEN_AT = "CASE WHEN r.code IN ('clock_differs', 'secret_unreadable') THEN r.since ELSE r.missed_at END"
+# The first event whose webhook is refused is older than its refusal, and the clocks of two machines differ a little.
+PROVE = """
+UPDATE webhook_refusals r SET missed_at = now() FROM webhook_endpoints e
+WHERE e.id = r.endpoint_id AND e.connection_id = $1 AND r.missed_at IS NULL
+  AND to_timestamp($2::bigint) >= r.since - interval '10 minutes'
+"""
+FIND = f"""
+SELECT e.connection_id, r.code, r.refused, r.skew_seconds, r.since, r.last_at, {PROVEN_AT} AS proven_at,
+       r.last_at > now() - interval '10 minutes' AS is_recent
 FROM webhook_refusals r JOIN webhook_endpoints e ON e.id = r.endpoint_id
 """
 
@@ -36,7 +49,7 @@ FROM webhook_refusals r JOIN webhook_endpoints e ON e.id = r.endpoint_id
 class Cause(StrEnum):
     """Why a webhook was refused."""
 
-    CLOCK = "clock_differs"  # it was signed more than five minutes from now, by the gateway's clock
+    CLOCK = "clock_differs"  # a secret of ours signed it, more than five minutes from now by the gateway's clock
     SECRET = "secret_differs"  # noqa: S105 - no active secret of ours has signed it
     UNSIGNED = "signature_missing"  # the header has no time or no signature
     UNREADABLE = "secret_unreadable"  # no secret of the endpoint can be decrypted
@@ -46,7 +59,7 @@ class Cause(StrEnum):
 class Refused:
     """What one gateway has refused at one endpoint since it last noted."""
 
-    cause: Cause  # of the newest
+    cause: Cause  # of the newest; a clock that differs stays, since only Stripe can show it
     count: int
     skew_seconds: int | None  # the newest signature's time less our clock; `None`: it had no time
 
@@ -61,6 +74,8 @@ class Refusals:
     skew_seconds: int | None
     since: datetime
     last_at: datetime
+    proven_at: datetime | None  # `None`: nothing shows yet that Stripe sent what was refused
+    is_recent: bool  # the last one is a few minutes old at most, so the feed may still show its event
 
 
 async def note_refusals(pool: Pool, refused: Mapping[str, Refused], accepted: Collection[str]) -> None:
@@ -78,6 +93,15 @@ async def note_refusals(pool: Pool, refused: Mapping[str, Refused], accepted: Co
     async with transaction(pool) as db:
         await db.execute(END, sorted(accepted))
         await db.execute(NOTE, *columns)
+
+
+async def prove_refusals(db: Connection | Pool, connection_id: str, newest_missed: int) -> None:
+    """Note that the feed has an event of this second (in Stripe's clock) that no webhook has told.
+
+    Raises `DatabaseUnavailableError`.
+    """
+    with database_errors():
+        await db.execute(PROVE, connection_id, newest_missed)
 
 
 async def find_refusals(db: Connection | Pool) -> dict[str, Refusals]:

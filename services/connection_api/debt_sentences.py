@@ -11,10 +11,10 @@ from services.connection_api.status import Owed, Remedy, Severity
 from shared.catalogue import WEBHOOK_ENDPOINT, permission_of
 from shared.connections import Fault
 from shared.errors import PermissionMissingError
+from shared.refusals import Cause
 
 MISSING = PermissionMissingError.code
 MOST_COUNTED = 1000  # records that wait: more of them are not counted, since the page asks every second
-TOLERANCE = 300  # seconds by which a signature's time may differ: https://docs.stripe.com/webhooks/signature
 LATE_AFTER = 300.0  # seconds by which the events may be behind: polling a quiet account takes a minute
 WORK = {"slice": "A list", "question": "An object", "cleanup": "What has to be taken out of the rows"}
 Row = Mapping[str, Any]
@@ -79,7 +79,7 @@ def say_stop(row: Row) -> Owed:
 def say_refusal(row: Row) -> Owed:
     """Say why webhooks are refused."""
     skew = row["whole"]
-    is_clock = skew is not None and abs(skew) > TOLERANCE
+    is_clock = row["code"] == Cause.CLOCK
     cause = f"the clock differs by {skew:+,} s" if is_clock else "the signing secret does not fit"
     return Owed(
         code="webhooks_refused",

@@ -25,6 +25,7 @@ from services.connection_api.debt_sentences import (
 from services.connection_api.status import Owed, Severity
 from shared.catalogue import WEBHOOK_ENDPOINT
 from shared.db import Pool, database_errors
+from shared.refusals import PROVEN_AT
 from shared.syncs import EVENT_FEED
 
 # What every branch of the statement has; one that has no such column says NULL.
@@ -125,14 +126,15 @@ SOURCES = (
         _has("resource_faults"),
         say_faults,
     ),
-    # A webhook that comes after the last refusal takes the row away.
+    # A webhook that comes after the last refusal takes the row away. What anybody may have sent is not owed.
     Source(
         "refusal",
-        {"code": "o.code", "since": "o.since", "number": "o.refused", "whole": "o.skew_seconds"},
-        """FROM wanted c JOIN webhook_endpoints e ON e.connection_id = c.id
-           JOIN webhook_refusals o ON o.endpoint_id = e.id AND o.since <= $2::timestamptz - interval '2 minutes'""",
-        """EXISTS (SELECT FROM webhook_endpoints e JOIN webhook_refusals o ON o.endpoint_id = e.id
-                   WHERE e.connection_id = connections.id)""",
+        {"code": "r.code", "since": "r.since", "number": "r.refused", "whole": "r.skew_seconds"},
+        f"""FROM wanted c JOIN webhook_endpoints e ON e.connection_id = c.id
+            JOIN webhook_refusals r ON r.endpoint_id = e.id
+              AND {PROVEN_AT} <= $2::timestamptz - interval '2 minutes'""",
+        f"""EXISTS (SELECT FROM webhook_endpoints e JOIN webhook_refusals r ON r.endpoint_id = e.id
+                    WHERE e.connection_id = connections.id AND {PROVEN_AT} IS NOT NULL)""",
         _each(say_refusal),
     ),
     # What succeeds at the second try was no delay that anybody has to hear of. A removal has a page of its own.

@@ -13,6 +13,7 @@ from services.connection_api.pace import duration_text
 from shared.catalogue import WEBHOOK_ENDPOINT
 from shared.connections import Connection, LiveBy, State
 from shared.db import Pool, Row, database_errors
+from shared.refusals import PROVEN_AT
 from shared.settings import PaceSettings
 
 DAY = timedelta(days=1)
@@ -25,11 +26,11 @@ NO_READS = "None at the moment: Stripe is asked nothing."
 
 # What the schedule has made in the last day: what a person or a new key begins is no pace. A comparison takes a few
 # seconds, so the one before an open one tells when it was done.
-FIND = """
+FIND = f"""
 SELECT c.id, p.polled_at, p.pause_seconds, done.at AS compared_at, newest.at AS begun_at, spent.calls,
        first.at AS first_at, paid.charges,
        EXISTS (SELECT FROM webhook_refusals r JOIN webhook_endpoints e ON e.id = r.endpoint_id
-               WHERE e.connection_id = c.id) AS refuses
+               WHERE e.connection_id = c.id AND {PROVEN_AT} IS NOT NULL) AS refuses
 FROM connections c
 LEFT JOIN polls p ON p.connection_id = c.id
 LEFT JOIN LATERAL (SELECT finished_at AS at FROM syncs WHERE connection_id = c.id AND kind = 'reconcile'

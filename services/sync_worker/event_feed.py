@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from shared.db import Pool, database_errors
 from shared.messages import Event
+from shared.refusals import prove_refusals
 
 KNOWN = "SELECT event_id FROM event_log WHERE connection_id = $1 AND event_id = ANY ($2::text[])"
 # What a test clock dates ahead counts as of now, as it does for the writers.
@@ -30,6 +31,10 @@ class EventLog:
             rows = await self._pool.fetch(KNOWN, connection_id, [event.id for event in events])
         known = {row["event_id"] for row in rows}
         return [event for event in events if event.id not in known]
+
+    async def note_missed(self, connection_id: str, events: Sequence[Event]) -> None:
+        """Note that no webhook told these events: what was refused meanwhile came from Stripe."""
+        await prove_refusals(self._pool, connection_id, max(event.created for event in events))
 
     async def note(self, connection_id: str, events: Sequence[tuple[Event, str | None]], *, outcome: str) -> None:
         """Note events that were answered by asking Stripe, each with its resource."""

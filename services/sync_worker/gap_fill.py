@@ -100,6 +100,8 @@ class GapFill:
         """
         await self._publisher.bury_unreadable(connection, page)
         missed = await self._missed(connection, page)
+        if missed:
+            await self._log.note_missed(connection.id, [e.event for e in missed])
         ours = [e for e in missed if e.event.api_version == API_VERSION]
         hints = [e.event for e in missed if e.event.api_version != API_VERSION]
         offsets = await self._publisher.send(EVENTS, [_outgoing(connection, e, self._now()) for e in ours])

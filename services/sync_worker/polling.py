@@ -15,7 +15,7 @@ from shared.db import Pool, RowInUseError, database_errors
 from shared.delays import Work
 from shared.errors import KeyInvalidError, StripeRefusedError, TerminalError, TransientError
 from shared.log import get_logger
-from shared.refusals import find_refusals
+from shared.refusals import Refusals, find_refusals
 from shared.syncs import EVENT_FEED
 
 LEASE = timedelta(seconds=30)  # beyond the next poll
@@ -41,7 +41,10 @@ def next_pause(pause: float, *, found: int, shortest: float, longest: float) -> 
 
 
 class Polling:
-    """Polls for every connection without a webhook endpoint, or with one that can't be repaired or is refused."""
+    """Polls for every connection without a webhook endpoint, or with one that can't be repaired or is refused.
+
+    Refusals that anybody may have caused make it look for some minutes, as rarely as for a quiet account.
+    """
 
     def __init__(
         self,
@@ -86,7 +89,11 @@ class Polling:
         clock = asyncio.get_running_loop().time()
         active = await self._connections.list_in_state(State.ACTIVE)
         refused = await find_refusals(self._pool)
-        polled = (c for c in active if _is_polled(c, is_refused=c.id in refused))
+        polled = [c for c in active if _is_polled(c, refused.get(c.id))]
+        for one in polled:
+            suspected = refused.get(one.id)
+            if suspected and not suspected.proven_at and one.live_by is LiveBy.WEBHOOKS:
+                self._due.setdefault(one.id, (0.0, self._longest))
         return [c for c in polled if c.id not in self._busy and self._due.get(c.id, (0.0, 0.0))[0] <= clock]
 
     async def _poll(self, connection: Connection) -> None:
@@ -146,8 +153,9 @@ class Polling:
         return bool(taken)
 
 
-def _is_polled(connection: Connection, *, is_refused: bool) -> bool:
+def _is_polled(connection: Connection, refusals: Refusals | None) -> bool:
     """Tell whether no webhook tells its changes, or those that come are refused, and its key may read the feed."""
+    is_refused = refusals is not None and (refusals.proven_at is not None or refusals.is_recent)
     faults = {fault.resource for fault in connection.faults}
     has_no_webhooks = connection.live_by is LiveBy.POLLING or WEBHOOK_ENDPOINT in faults or is_refused
     return has_no_webhooks and EVENT_FEED not in faults

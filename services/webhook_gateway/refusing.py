@@ -42,7 +42,9 @@ class Counts:
         """Add to what was refused."""
         before = self._refused.get(endpoint_id)
         count = refused.count + (before.count if before else 0)
-        self._refused[endpoint_id] = Refused(refused.cause, count, refused.skew_seconds)
+        # What a stranger sends does not hide that the clock differs.
+        told = before if before and before.cause is Cause.CLOCK and refused.cause is not Cause.CLOCK else refused
+        self._refused[endpoint_id] = Refused(told.cause, count, told.skew_seconds)
         if endpoint_id not in self._noted:
             self._is_urgent.set()
 

@@ -30,6 +30,7 @@ from shared.db import Pool, make_pool
 from shared.delays import Work, note_delay
 from shared.errors import DestinationRejectedError
 from shared.messages import Origin
+from shared.refusals import Cause
 from shared.syncs import Kind, SyncStore
 from tests.browser.sample import add_connection, add_destination
 from tests.browser.site import make_dashboard
@@ -59,8 +60,8 @@ REFUSAL = """
 WITH endpoint AS (
     INSERT INTO webhook_endpoints (id, connection_id, url, stripe_id) VALUES ('whe_1', 'con_1', 'https://x', 'we_1')
     RETURNING id)
-INSERT INTO webhook_refusals (endpoint_id, code, refused, skew_seconds, since)
-SELECT id, 'signature_invalid', 2300, $1, now() - interval '3 minutes' FROM endpoint
+INSERT INTO webhook_refusals (endpoint_id, code, refused, skew_seconds, since, missed_at)
+SELECT id, $1, 2300, $2, now() - interval '9 minutes', now() - $3 * interval '1 minute' FROM endpoint
 """
 LETTER = """
 INSERT INTO dead_letters (stage, code, reason, connection_id, destination_id, topic, partition, record_offset, body)
@@ -175,11 +176,12 @@ CASES = (
          "update_key", "Update API Key", "connections update-key con_1"),
     Case("endpoint", ENDPOINT, Word.ACTION_REQUIRED, "Webhook missing: Stripe has no room."),
     Case("platform", PLATFORM, Word.ACTION_REQUIRED, "Stripe refuses to give accounts, and says: No."),
-    Case("clock", run(REFUSAL, 400), Word.ACTION_REQUIRED,
+    Case("clock", run(REFUSAL, Cause.CLOCK, 400, None), Word.ACTION_REQUIRED,
          "Webhooks are refused: the clock differs by +400 s. Changes come by asking Stripe meanwhile.",
          "Set the clock of the machine that runs the webhook gateway, best by NTP."),
-    Case("secret", run(REFUSAL, 1), Word.ACTION_REQUIRED, "Webhooks are refused: the signing secret does not fit.",
-         None, "rotate_secret", "Rotate webhook secret", "connections rotate-webhook-secret con_1"),
+    Case("secret", run(REFUSAL, Cause.SECRET, 4000, 3), Word.ACTION_REQUIRED,
+         "Webhooks are refused: the signing secret does not fit.", None,
+         "rotate_secret", "Rotate webhook secret", "connections rotate-webhook-secret con_1"),
     Case("rights", delayed(Work.DESTINATION, "Run: ALTER TABLE charges OWNER TO loader.", destination_id="dst_1"),
          Word.ACTION_REQUIRED, "Warehouse can't be written: The table charges belongs to postgres.",
          "Run: ALTER TABLE charges OWNER TO loader.", "check_destination", "Show destination",
@@ -359,10 +361,26 @@ async def test_differences_that_are_repaired_or_compared_again_are_not_owed(pool
 
 
 async def test_refusals_of_a_moment_are_not_owed(pool: Pool) -> None:
-    await pool.execute(REFUSAL, 400)
+    await pool.execute(REFUSAL, Cause.CLOCK, 400, None)
     await pool.execute("UPDATE webhook_refusals SET since = now() - interval '1 minute'")
 
     assert (await status_of(pool)).word is Word.LIVE
+
+
+@pytest.mark.parametrize("cause", [Cause.SECRET, Cause.UNSIGNED])
+@pytest.mark.parametrize("missed", [None, 1])
+async def test_what_a_stranger_sends_is_not_owed(pool: Pool, cause: Cause, missed: int | None) -> None:
+    await pool.execute(REFUSAL, cause, 4000, missed)
+
+    assert (await status_of(pool)).word is Word.LIVE
+    shown = await Overview().read(pool, AccountFilter(status=Word.LIVE), now=datetime.now(UTC))
+    assert [one.id for one in shown.cards] == ["con_1"]
+
+
+async def test_a_secret_that_can_not_be_read_is_owed_at_once(pool: Pool) -> None:
+    await pool.execute(REFUSAL, Cause.UNREADABLE, None, None)
+
+    assert (await status_of(pool)).word is Word.ACTION_REQUIRED
 
 
 async def test_a_pause_says_that_it_is_a_pause(pool: Pool) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from services.sync_worker.gap_fill import GapFill
 from shared.connections import Connection, State
-from shared.refusals import Cause, Refused, note_refusals
+from shared.refusals import Cause, Refused, find_refusals, note_refusals
 from tests.eventually import eventually
 from tests.integration.sync_worker.worlds import CONNECTION, World
 
@@ -111,3 +111,41 @@ async def test_a_connection_whose_webhooks_are_refused_is_polled_until_one_is_ac
     before = await polls(here)
     await here.polling("another").poll_due()
     assert await polls(here) == before
+
+
+async def refuse(here: World, cause: Cause) -> None:
+    await here.pool.execute("UPDATE connections SET live_by = 'webhooks'")
+    await here.pool.execute(
+        "INSERT INTO webhook_endpoints (id, connection_id, url) VALUES ('whe_1', $1, 'https://x')", CONNECTION
+    )
+    await note_refusals(here.pool, {"whe_1": Refused(cause, 3, 1)}, [])
+
+
+async def test_what_a_stranger_sends_makes_it_look_rarely_and_for_some_minutes(here: World) -> None:
+    await here.polling("before").poll_due()
+    await here.pool.execute("DELETE FROM leases")
+    await refuse(here, Cause.SECRET)
+    await here.polling(shortest=2, longest=60).poll_due()
+    assert await here.pool.fetchval("SELECT pause_seconds FROM polls") == 60
+    assert (await find_refusals(here.pool))[CONNECTION].proven_at is None
+    await here.pool.execute("UPDATE webhook_refusals SET last_at = now() - interval '1 hour'")
+    await here.pool.execute("DELETE FROM leases")
+    before = await polls(here)
+    await here.polling("later").poll_due()
+    assert await polls(here) == before
+
+
+async def test_event_that_no_webhook_told_shows_that_stripe_was_refused(here: World) -> None:
+    await refuse(here, Cause.SECRET)
+    await here.control("POST", "scenarios/refund")
+    await here.polling().poll_due()
+    assert (await find_refusals(here.pool))[CONNECTION].proven_at is not None
+
+
+async def test_event_of_long_before_shows_nothing_of_what_is_refused(here: World) -> None:
+    await here.control("POST", "scenarios/refund")
+    await refuse(here, Cause.SECRET)
+    await here.pool.execute("UPDATE webhook_refusals SET since = now() + interval '1 hour'")
+    await here.polling().poll_due()
+    assert here.published_ids()
+    assert (await find_refusals(here.pool))[CONNECTION].proven_at is None

@@ -77,7 +77,8 @@ async def refusals(pool: Pool) -> Refusals | None:
         (NOW + 3600, {}, Cause.CLOCK, -3600),
         (NOW, {"secret": "whsec_lost"}, Cause.SECRET, 0),
         (NOW, {"signature": "v1=00"}, Cause.UNSIGNED, None),
-        (NOW, {"signature": f"t={'9' * 15},v1=00"}, Cause.CLOCK, 2**31 - 1),
+        (NOW, {"signature": f"t={'9' * 15},v1=00"}, Cause.SECRET, 2**31 - 1),
+        (NOW - 400, {"secret": "whsec_lost"}, Cause.SECRET, 400),
     ],
 )
 async def test_refusal_says_what_is_wrong_and_an_acceptance_anywhere_ends_it(
@@ -103,6 +104,25 @@ async def test_refusal_says_what_is_wrong_and_an_acceptance_anywhere_ends_it(
             return await refusals(pool) is None
 
         await eventually(are_over, within=PATIENCE)
+
+
+async def test_what_a_stranger_sends_does_not_hide_that_the_clock_differs(
+    settings: GatewaySettings, pool: Pool
+) -> None:
+    async with gateway(settings, clock=NOW - 400) as client:
+        await is_up(client, settings)
+        assert await post(client) == 400
+        for number in range(2, 5):
+            assert await post(client, secret="whsec_lost") == 400
+
+            async def is_noted(number: int = number) -> bool:
+                found = await refusals(pool)
+                return found is not None and found.refused == number
+
+            await eventually(is_noted, within=PATIENCE)
+        found = await refusals(pool)
+        assert found is not None
+        assert (found.code, found.skew_seconds) == (Cause.CLOCK, 400)
 
 
 async def test_strangers_at_made_up_endpoints_leave_nothing(settings: GatewaySettings, pool: Pool) -> None:

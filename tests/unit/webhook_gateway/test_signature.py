@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from services.webhook_gateway.signature import TOLERANCE, verify
+from services.webhook_gateway.signature import TOLERANCE, UnverifiedError, verify
 from shared.errors import SignatureError
+from shared.refusals import Cause
 from tests.unit.webhook_gateway.webhooks import NOW, SECRET, header, make_body, sign
 
 SECRETS = (SecretStr(SECRET),)
@@ -46,8 +47,16 @@ def test_stamp_at_the_edge_of_the_tolerance_is_accepted(age: int) -> None:
 
 @pytest.mark.parametrize("age", [TOLERANCE + 1, -TOLERANCE - 1, 86_400, -86_400])
 def test_old_and_future_stamps_are_refused(age: int) -> None:
-    with pytest.raises(SignatureError, match="ago"):
+    with pytest.raises(UnverifiedError, match="ago") as refused:
         verify(BODY, header(BODY, at=NOW - age), SECRETS, NOW)
+    assert (refused.value.cause, refused.value.skew_seconds) == (Cause.CLOCK, -age)
+
+
+@pytest.mark.parametrize("age", [TOLERANCE + 1, -TOLERANCE - 1, 86_400, -86_400])
+def test_old_stamp_that_no_secret_of_ours_signed_is_no_sign_of_the_clock(age: int) -> None:
+    with pytest.raises(UnverifiedError) as refused:
+        verify(BODY, header(BODY, "whsec_other", at=NOW - age), SECRETS, NOW)
+    assert refused.value.cause is Cause.SECRET
 
 
 @pytest.mark.parametrize(

