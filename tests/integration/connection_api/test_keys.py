@@ -41,7 +41,7 @@ async def test_check_ticks_every_group_and_leaves_nothing_behind(stage: Stage) -
     assert (report.passed, report.account_name, report.sentence) == (
         True,
         "Till Shop",
-        "The key has every permission.",
+        "The key has every permission that this account has.",
     )
     assert stage.endpoints_at_stripe() == 0
     assert await stage.pool.fetchval("SELECT count(*) FROM endpoint_probes") == 0

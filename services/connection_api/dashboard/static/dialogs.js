@@ -38,7 +38,10 @@
     const wait = Object.assign(document.createElement("p"), { id: "dialog-title", className: "dialog-wait" });
     wait.append(Object.assign(document.createElement("span"), { className: "spinner" }), " One moment…");
     dialog.replaceChildren(wait);
-    if (!dialog.open) dialog.showModal();
+    if (!dialog.open) {
+      from?.focus(); // the browser gives the focus back to it, also where a menu's entry has opened the dialog
+      dialog.showModal();
+    }
     htmx.ajax("GET", href, { target: dialog, swap: "innerHTML" });
   };
   // What is pressed twice within a moment, such as by a double click, is meant once: the server knows it by this key.
