@@ -15,7 +15,10 @@ from shared.errors import MessageError
 LONGEST_ID = 255  # characters
 LONGEST_TYPE = 100  # characters
 DEEPEST = 100  # levels; no object of Stripe's has twenty
-AHEAD = 3600  # seconds by which a moment may lie beyond our clock: webhooks are refused from 300 s of skew on
+# Seconds by which a moment may lie beyond our clock where it comes in. So much that a clock that is set badly loses
+# nothing: webhooks are refused from 300 s of skew on, but what is read from Stripe is not.
+AHEAD = 3600
+SKEW = 300  # seconds by which the stamp of a row that is there may lie beyond Stripe's clock, as far as we know it
 LAST_SECOND = 253_402_300_799  # of the year 9999
 LAST_NUMBER = 2**63 - 1  # of a bigint
 
@@ -83,6 +86,15 @@ def require_moment(second: int) -> int:
 def is_ahead(second: int, now: float) -> bool:
     """Tell whether a moment lies so far ahead of `now`, both in Unix seconds, that no clock of Stripe's told it."""
     return second > now + AHEAD
+
+
+def last_true(now: float, *told: int) -> int:
+    """Return the last stamp, in Unix seconds, that a row can truly have.
+
+    The reference is Stripe's clock at present: ours (`now`), or a later second that Stripe itself `told` in an answer,
+    where ours is slow. An answer that has lain for long may be older than true rows, so its stamp alone is none.
+    """
+    return max(int(now), *told, 0) + SKEW
 
 
 def require_past(second: int, now: float) -> int:

@@ -44,6 +44,15 @@ class Outgoing:
     headers: Headers
 
 
+class OversizeError(MessageError):
+    """Some records are larger than Kafka takes. The others are published."""
+
+    def __init__(self, placed: Sequence[RecordMetadata | None]) -> None:
+        """`placed` says for each record, in order, where Kafka put it; `None` for one that is too large."""
+        super().__init__("The record is larger than Kafka takes.")
+        self.placed = placed
+
+
 class Producer:
     """Publishes with acks=all; a call returns only when Kafka has the record.
 
@@ -71,12 +80,17 @@ class Producer:
         return sent
 
     async def publish_all(self, topic: Topic, records: Sequence[Outgoing]) -> list[RecordMetadata]:
-        """Return where Kafka put each record; raise as `publish` does if one was not acknowledged in time."""
+        """Return where Kafka put each record; raise as `publish` does if one was not acknowledged in time.
+
+        Raises `OversizeError` if some are too large; all others are published then, each once.
+        """
         async with self._acknowledging() as client:
             name = topic.name(self._settings.topic_prefix)
-            sent = [await client.send(name, r.value, key=r.key, headers=r.headers) for r in records]
-            positions = await asyncio.gather(*sent)
-        return positions
+            placed = [_unless_too_large(future) for future in [await _send(client, name, one) for one in records]]
+            positions = await asyncio.gather(*placed)
+        if None in positions:
+            raise OversizeError(positions)
+        return [position for position in positions if position]
 
     @asynccontextmanager
     async def _acknowledging(self) -> AsyncIterator[AIOKafkaProducer]:
@@ -142,6 +156,23 @@ class Producer:
         if client is not None:
             with suppress(*UNREACHABLE):
                 await asyncio.wait_for(client.stop(), CLOSE_TIMEOUT)
+
+
+async def _send(client: AIOKafkaProducer, name: str, record: Outgoing) -> asyncio.Future[RecordMetadata] | None:
+    try:
+        future: asyncio.Future[RecordMetadata] = await client.send(
+            name, record.value, key=record.key, headers=record.headers
+        )
+    except MessageSizeTooLargeError:
+        return None  # the client itself sees what is far too large, the broker the rest
+    return future
+
+
+async def _unless_too_large(future: asyncio.Future[RecordMetadata] | None) -> RecordMetadata | None:
+    try:
+        return await future if future else None
+    except MessageSizeTooLargeError:
+        return None
 
 
 async def ensure_topics(settings: Settings) -> None:

@@ -15,10 +15,10 @@ from services.destination_writer.destinations import Account, Cleaned, Older, Sp
 from services.destination_writer.omission import Tree, strip
 from services.destination_writer.records import ChildPart, Record
 from services.destination_writer.routing import made_at
-from shared.bounds import is_ahead
+from shared.bounds import last_true
 from shared.catalogue import BY_NAME, Child, Resource
-from shared.errors import AppError, DestinationRejectedError, DestinationUnavailableError, MessageError
-from shared.kafka import MAX_RECORD_BYTES, Outgoing
+from shared.errors import AppError, DestinationRejectedError, DestinationUnavailableError
+from shared.kafka import MAX_RECORD_BYTES, Outgoing, OversizeError
 from shared.messages import Origin
 from shared.topics import Topic
 
@@ -37,11 +37,16 @@ class FakeProducer:
     async def publish_all(self, topic: Topic, records: Sequence[Outgoing]) -> list[RecordMetadata]:
         if self.error:
             raise self.error
-        if any(len(record.value) > MAX_RECORD_BYTES for record in records):
-            raise MessageError("The record is larger than Kafka takes.")
-        first = len(self.records(topic))
-        self.published += [(topic, record) for record in records]
-        return [_metadata(topic, first + number) for number, _ in enumerate(records)]
+        placed: list[RecordMetadata | None] = []
+        for record in records:
+            if len(record.value) > MAX_RECORD_BYTES:
+                placed.append(None)
+            else:
+                placed.append(_metadata(topic, len(self.records(topic))))
+                self.published.append((topic, record))
+        if None in placed:
+            raise OversizeError(placed)
+        return [place for place in placed if place]
 
     async def stop(self) -> None:
         self.is_stopped = True
@@ -179,7 +184,8 @@ class MemoryDestination:
         key = (account.id, account.livemode, record.object_id)
         old = table.get(key)
         trail, ask = winner.trail, winner.ask_stripe
-        is_false = old is not None and is_ahead(old["stamp"], time.time())
+        told = 0 if record.origin is Origin.EVENT else record.stamp
+        is_false = old is not None and old["stamp"] > last_true(time.time(), told)
         if old is None or old["stamp"] < record.stamp or (is_false and record.origin is not Origin.EVENT):
             verdict = Verdict.WRITE
         elif old["stamp"] > record.stamp:
@@ -229,13 +235,13 @@ class MemoryDestination:
     def _put_child(self, account: Account, table: str, parent: str, body: dict[str, Any], stamp: int) -> None:
         rows = self.tables.setdefault(table, {})
         key = (account.id, account.livemode, body["id"])
-        if key not in rows or rows[key]["stamp"] <= stamp or is_ahead(rows[key]["stamp"], time.time()):
+        if key not in rows or rows[key]["stamp"] <= stamp or rows[key]["stamp"] > last_true(time.time()):
             rows[key] = {"stamp": stamp, "deleted": False, "listed": False, "data": body, "parent": parent, "trail": ()}
 
     def _sweep(self, account: Account, table: str, parent: str, stamp: int, *, kept: set[str] | None) -> None:
         for key, row in self.tables.get(table, {}).items():
             is_older = row["stamp"] <= stamp if kept is not None else row["stamp"] < stamp
-            is_older |= is_ahead(row["stamp"], time.time())
+            is_older |= row["stamp"] > last_true(time.time())
             is_gone = kept is None or key[2] not in kept
             if key[:2] == (account.id, account.livemode) and row["parent"] == parent and is_older and is_gone:
                 row |= {"deleted": True, "stamp": stamp}
@@ -249,7 +255,7 @@ def _is_older(row: dict[str, Any], second: int | None) -> bool:
 def _is_among(row: dict[str, Any], older: Older) -> bool:
     made = made_at(json.dumps(row["data"]).encode())
     is_after = made is None or older.made_until is None or made < older.made_until
-    is_old = row["stamp"] < older.stamp or is_ahead(row["stamp"], time.time())
+    is_old = row["stamp"] < older.stamp or row["stamp"] > last_true(time.time(), older.stamp)
     is_old = is_old and not row["deleted"] and row["data"].get("test_clock") is None
     return is_old and is_after and not _is_older(row, older.made_from)
 

@@ -5,6 +5,7 @@ Whoever once had a signing secret could have dated an event ahead: nothing may m
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from services.destination_writer.delivery import Outcome, Winner
@@ -36,6 +37,41 @@ class FutureContract:
         row = await self.customer(destination)
         assert (row["stamp"], row["data"]["name"]) == (300, "Ada")
         assert await self.outcome_of(destination, make_winner("cus_1", 301, name="Eve")) is Outcome.UPDATED
+
+    async def test_row_minutes_ahead_is_different_and_overwritten(self, destination: InspectedDestination) -> None:
+        """What the door lets pass, since a clock may be set badly, is not right for it once it is a row."""
+        now = int(time.time())
+        await self.outcome_of(destination, make_winner("cus_1", now + 600, name="forged"))
+        [found] = await destination.compare(ACCOUNT, [make_record("cus_1", now, origin=Origin.LISTED, name="Ada")])
+        assert (found.finding, found.fields) == ("different", ("name", "_stamp"))
+        answer = make_winner("cus_1", now, origin=Origin.REFETCHED, name="Ada")
+        assert await self.outcome_of(destination, answer) is Outcome.UPDATED
+        row = await self.customer(destination)
+        assert (row["stamp"], row["data"]["name"]) == (now, "Ada")
+
+    async def test_answer_that_has_lain_for_an_hour_overwrites_nothing_newer(
+        self, destination: InspectedDestination
+    ) -> None:
+        now = int(time.time())
+        await self.outcome_of(destination, make_winner("cus_1", now - 60, name="Eve"))
+        late = make_record("cus_1", now - 3600, origin=Origin.LISTED, name="Ada")
+        [found] = await destination.compare(ACCOUNT, [late])
+        assert found.finding == "newer"
+        for is_deleted in (False, True):
+            answer = make_winner("cus_1", now - 3600, origin=Origin.LISTED, name="Ada", is_deleted=is_deleted)
+            assert await self.outcome_of(destination, answer) is Outcome.IGNORED
+        row = await self.customer(destination)
+        assert (row["stamp"], row["data"]["name"], row["deleted"]) == (now - 60, "Eve", False)
+
+    async def test_answer_tells_the_clock_where_ours_is_slow(self, destination: InspectedDestination) -> None:
+        """As if our clock were half an hour slow: what Stripe answered a moment ago says how late it is."""
+        stripes_now = int(time.time()) + 1800
+        await self.outcome_of(destination, make_winner("cus_1", stripes_now, name="Eve"))
+        answer = make_winner("cus_1", stripes_now - 60, origin=Origin.LISTED, name="Ada")
+        [found] = await destination.compare(ACCOUNT, [answer.record])
+        assert found.finding == "newer"
+        assert await self.outcome_of(destination, answer) is Outcome.IGNORED
+        assert (await self.customer(destination))["data"]["name"] == "Eve"
 
     async def test_answer_of_stripe_overwrites_a_deletion(self, destination: InspectedDestination) -> None:
         await self.outcome_of(destination, make_winner("cus_1", 100, name="Ada"))

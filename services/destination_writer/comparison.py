@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from services.destination_writer.records import Record
-from shared.bounds import is_ahead
+from shared.bounds import last_true
 
 MOST_FIELDS = 20  # that are named of one difference
 
@@ -51,10 +51,10 @@ class RowState:
 def compare(record: Record, row: RowState | None, *, now: float) -> Compared:
     """Compare a record with the row that should hold it; `now` is in Unix seconds.
 
-    A stamp that lies ahead of the clock is of no event of Stripe's: such a row is wrong, also where it says the same,
-    since no event would change it any more.
+    A stamp that lies ahead of Stripe's clock is of no event of Stripe's: such a row is wrong, also where it says the
+    same, since until then no event would change it any more.
     """
-    if row is not None and is_ahead(row.stamp, now):
+    if row is not None and row.stamp > last_true(now, record.stamp):
         return _compare_ahead(record, row)
     if row is None or row.is_deleted:
         is_newer = row is not None and row.stamp >= record.stamp  # of one second, the deletion is the later

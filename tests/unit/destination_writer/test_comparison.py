@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from services.destination_writer.comparison import Compared, Finding, RowState, compare, differing_fields
+from shared.bounds import SKEW
 from tests.factories import make_record
 
 RECORD = make_record(stamp=100, name="Ada")
@@ -64,7 +65,7 @@ def test_the_number_of_named_fields_is_bounded() -> None:
     assert len(differing_fields(json.dumps({f"f{n}": n for n in range(100)}).encode(), "{}")) == 20
 
 
-FUTURE = 1000 + 3601  # seconds
+FUTURE = 1000 + SKEW + 1  # of a clock that shows 1000
 
 
 @pytest.mark.parametrize(

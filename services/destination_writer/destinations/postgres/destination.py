@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from itertools import groupby
@@ -30,12 +30,13 @@ from services.destination_writer.destinations.postgres.schema import (
 from services.destination_writer.destinations.postgres.tombstones import Tombstones
 from services.destination_writer.omission import Tree
 from services.destination_writer.records import ChildPart, Record
-from shared.bounds import AHEAD
+from shared.bounds import last_true
 from shared.catalogue import BY_NAME, Child, Resource
 from shared.db import Connection, Pool, Row
 from shared.destination_sessions import destination_sessions
 from shared.destinations import PostgresAddress
 from shared.errors import DestinationUnavailableError
+from shared.messages import Origin
 from shared.networks import ANYWHERE, Networks
 from shared.postgres_errors import destination_errors
 from shared.postgres_mark import Claimant
@@ -147,8 +148,9 @@ class PostgresDestination:
         """Return the live rows of a span that a list has not shown."""
         with self._errors():
             async with _transaction_in(await self._opened()) as db:
+                last = last_true(self._now(), older.stamp)
                 return await lookup.find_older(
-                    db, self._address.schema, account, resource, older, after=after, last_true=self._last_true()
+                    db, self._address.schema, account, resource, older, after=after, last_true=last
                 )
 
     async def bury_deleted(self, account: Account, source: Resource | Child, *, after: str | None = None) -> Cleaned:
@@ -167,9 +169,10 @@ class PostgresDestination:
             with suppress(TimeoutError):
                 await asyncio.wait_for(pool.close(), 2.0)
 
-    def _last_true(self) -> int:
-        """Return the last stamp that Stripe's clock can have given."""
-        return int(self._now()) + AHEAD
+    def _last_true(self, winners: Iterable[Winner]) -> int:
+        """Return the last stamp that Stripe's clock can have given; what Stripe itself answered tells that clock."""
+        records = (winner.record for winner in winners)
+        return last_true(self._now(), *(one.stamp for one in records if one.origin is not Origin.EVENT))
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[Connection]:
@@ -200,6 +203,7 @@ class PostgresDestination:
         ids = [parse_item(body).id or "" for body in part.bodies]
         rows = sorted(zip(ids, part.bodies, strict=True))
         schema, parents = self._address.schema, BY_NAME[part.parent_resource].table
+        last = last_true(self._now(), part.stamp)
         if self._schema.has_tombstones:
             await self._tombstones.take_turn(db, account, parents)
         sql = upsert.hold_parent_sql(schema, parents)
@@ -207,7 +211,7 @@ class PostgresDestination:
             return False
         if self._schema.has_tombstones:
             stamps = dict.fromkeys(ids, part.stamp)
-            out = await self._tombstones.keep_out(db, account, part.child.table, stamps, last_true=self._last_true())
+            out = await self._tombstones.keep_out(db, account, part.child.table, stamps, last_true=last)
             rows = [row for row in rows if row[0] not in out]
         await db.execute(
             upsert.write_children_sql(schema, part.child.table),
@@ -217,11 +221,11 @@ class PostgresDestination:
             [part.parent_id] * len(rows),
             [part.stamp] * len(rows),
             [row[1].decode() for row in rows],
-            self._last_true(),
+            last,
         )
         if part.is_complete:
             sql = upsert.sweep_older_sql(schema, part.child.table)
-            await db.execute(sql, account.id, account.livemode, part.parent_id, part.stamp, self._last_true())
+            await db.execute(sql, account.id, account.livemode, part.parent_id, part.stamp, last)
         if part.is_complete and self._removes_deleted:
             await self._tombstones.bury_children(db, account, part.child.table, [part.parent_id])
         return True
@@ -231,7 +235,7 @@ class PostgresDestination:
             return await self._write_rows(db, account, batch)
         table = batch[0].record.resource.table
         await self._tombstones.take_turn(db, account, table)
-        buried = await self._tombstones.meet(db, account, table, batch, last_true=self._last_true())
+        buried = await self._tombstones.meet(db, account, table, batch, last_true=self._last_true(batch))
         left = [winner for place, winner in enumerate(batch) if place not in buried]
         answers = iter(await self._write_rows(db, account, left) if left else ())
         deleted = [winner.record.object_id for winner in left if winner.record.is_deleted]
@@ -242,8 +246,8 @@ class PostgresDestination:
     async def _write_rows(self, db: Connection, account: Account, batch: Sequence[Winner]) -> list[Written]:
         resource = batch[0].record.resource
         rows = await self._upsert(db, account, batch)
-        last_true = self._last_true()
-        answers = [verdicts.answer(winner, row, last_true) for winner, row in zip(batch, rows, strict=True)]
+        last = self._last_true(batch)
+        answers = [verdicts.answer(winner, row, last) for winner, row in zip(batch, rows, strict=True)]
         ties = [i for i, row in enumerate(rows) if verdicts.is_tie(batch[i], row)]
         if ties:
             settled = await self._settle_ties(db, account, [batch[i] for i in ties])
@@ -272,7 +276,7 @@ class PostgresDestination:
                 [r.is_deleted for r in records],
                 [r.body.decode() for r in records],
                 [verdicts.trail_text(winner.trail) for winner in batch],
-                self._last_true(),
+                self._last_true(batch),
             )
             if all(verdicts.is_explained(r.stamp, row) for r, row in zip(records, rows, strict=True)):
                 break
@@ -305,18 +309,18 @@ class PostgresDestination:
     async def _replace_set(self, db: Connection, account: Account, child: Child, won: Sequence[Winner]) -> set[str]:
         """Write the sets of one kind; return the parents whose set was cut."""
         sets: Sets = collect_sets(child, [winner.record for winner in won])
-        key = (account.id, account.livemode)
+        key, last = (account.id, account.livemode), self._last_true(won)
         if sets.ids:
             shown = sets
             if self._schema.has_tombstones:
                 stamps = dict(zip(sets.ids, sets.stamps, strict=True))
-                out = await self._tombstones.keep_out(db, account, child.table, stamps, last_true=self._last_true())
+                out = await self._tombstones.keep_out(db, account, child.table, stamps, last_true=last)
                 shown = sets.without(out)
             sql = upsert.write_children_sql(self._address.schema, child.table)
-            await db.execute(sql, *key, shown.ids, shown.parents, shown.stamps, shown.bodies, self._last_true())
+            await db.execute(sql, *key, shown.ids, shown.parents, shown.stamps, shown.bodies, last)
         if sets.complete:
             sql = upsert.sweep_sql(self._address.schema, child.table)
-            await db.execute(sql, *key, list(sets.complete), list(sets.complete.values()), sets.ids, self._last_true())
+            await db.execute(sql, *key, list(sets.complete), list(sets.complete.values()), sets.ids, last)
             if self._removes_deleted:
                 await self._tombstones.bury_children(db, account, child.table, sets.complete)
         return sets.cut
