@@ -13,7 +13,7 @@ from shared.connections import Connection
 from shared.consumers import publish_dead_letter
 from shared.dead_letters import DeadLetter, describe
 from shared.errors import AppError, MessageError, ObjectUnreadableError
-from shared.kafka import MAX_RECORD_BYTES, Outgoing, Producer
+from shared.kafka import MAX_RECORD_BYTES, Outgoing, OversizeError, Producer
 from shared.messages import Headers, Origin, RecordHeaders
 from shared.metrics import RECORDS_PUBLISHED
 from shared.stripe_pages import Item, Page, parse_item
@@ -156,15 +156,14 @@ class Publisher:
     async def _publish(self, topic: Topic, records: Sequence[Outgoing]) -> tuple[Sequence[RecordMetadata], int]:
         try:
             return await self._producer.publish_all(topic, records), 0
-        except MessageError:
-            positions = []
-        for record in records:  # those that were published already come twice, which changes no row
-            try:
-                positions.append(await self._producer.publish(topic, record))
-            except MessageError:
-                size = f"It has {len(record.value):,} bytes, and Kafka takes {MAX_RECORD_BYTES:,}."
-                await self._bury(record, RecordTooLargeError(f"Stripe's object is larger than Kafka takes. {size}"))
-        return positions, len(records) - len(positions)
+        except OversizeError as error:
+            placed = error.placed
+        # The others are there, and are not sent again: the writer counts each record of a slice by where it lies.
+        too_large = [record for record, position in zip(records, placed, strict=True) if position is None]
+        for record in too_large:
+            size = f"It has {len(record.value):,} bytes, and Kafka takes {MAX_RECORD_BYTES:,}."
+            await self._bury(record, RecordTooLargeError(f"Stripe's object is larger than Kafka takes. {size}"))
+        return [position for position in placed if position], len(too_large)
 
     async def _bury(self, record: Outgoing, error: AppError) -> None:
         """Make a dead letter; of what is too large, its beginning."""

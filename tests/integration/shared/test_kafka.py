@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord
 
 from services.destination_writer.settings import WriterSettings
 from shared.errors import KafkaUnavailableError, MessageError
-from shared.kafka import MAX_RECORD_BYTES, Cluster, Outgoing, Producer, ensure_topics
+from shared.kafka import MAX_RECORD_BYTES, Cluster, Outgoing, OversizeError, Producer, ensure_topics
 from shared.topics import DEAD_LETTERS, EVENTS, SNAPSHOTS, Topic
 from tests.eventually import eventually
 from tests.integration.destination_writer.state import make_settings
@@ -143,6 +143,21 @@ async def test_record_that_is_too_large_is_refused_for_good(settings: WriterSett
     with pytest.raises(MessageError, match="larger"):
         await producer.publish(SNAPSHOTS, Outgoing(b"key", b"x" * (MAX_RECORD_BYTES + 1), []))
     await producer.publish(SNAPSHOTS, RECORD)
+    await producer.stop()
+
+
+@pytest.mark.parametrize("beyond", [1, 10_000_000], ids=["for the broker", "for the client"])
+async def test_what_fits_is_published_once_beside_what_is_too_large(settings: WriterSettings, beyond: int) -> None:
+    await ensure_topics(settings)
+    producer = Producer(settings)
+    small = [Outgoing(b"key", b"%d" % number, []) for number in range(3)]
+    large = Outgoing(b"key", b"x" * (MAX_RECORD_BYTES + beyond), [])
+    with pytest.raises(OversizeError) as caught:
+        await producer.publish_all(SNAPSHOTS, [*small[:2], large, small[2]])
+    assert [place and place.offset for place in caught.value.placed] == [0, 1, None, 2]
+    await producer.publish(SNAPSHOTS, RECORD)
+    found = await read(settings, SNAPSHOTS, 4)
+    assert [one.value for one in found if one.value != RECORD.value] == [b"0", b"1", b"2"]
     await producer.stop()
 
 

@@ -74,7 +74,7 @@ async def test_one_object_that_cannot_be_taken_is_a_dead_letter_and_the_rest_goe
     await make_odd(here, kind, odd_id=odd_id)
     sync_id = await here.start("charge")
     await here.fetch_all()
-    assert set(here.published_ids()) == here.truth("charge") - {odd_id}
+    assert sorted(map(str, here.published_ids())) == sorted(here.truth("charge") - {odd_id})  # each once
     [letter] = letters(here)
     assert (letter.stage, letter.code, letter.connection_id) == ("read", code, CONNECTION)
     assert (subject_of(letter).resource, subject_of(letter).object_id) == ("charge", odd_id)
