@@ -12,6 +12,7 @@ from shared.crypto import make_id
 from shared.db import Connection as Database
 from shared.db import Pool, Row, affected, database_errors
 from shared.errors import ConflictError, PayloadError
+from shared.sync_queue import find_queued
 from shared.syncs import Kind, SyncStore
 
 SAMPLE_PAGES = 5  # of each list, unless all of it is wanted
@@ -111,17 +112,23 @@ class ComparisonStore:
     async def create(
         self, connection: Connection, *, is_full: bool, resources: Sequence[str] | None, trigger: str, db: Database
     ) -> str:
-        """Queue a comparison within the caller's transaction and return its sync's id; a sample unless `is_full`.
+        """Queue a comparison within the caller's transaction, or join one; return its sync's id.
 
-        Raises `PayloadError` for a resource that is not synced.
+        It compares a sample unless `is_full`. Raises `PayloadError` for a resource that is not synced.
         """
         chosen = list(dict.fromkeys(resources or connection.resources))
         if missing := [name for name in chosen if name not in connection.resources]:
             raise PayloadError(f"`{missing[0]}` is not synced by this connection.", field="resources")
         faulty = {fault.resource for fault in connection.faults}
         wanted = [name for name in chosen if is_comparable(name) and name not in faulty]
-        sync_id, pages = make_id("syn"), None if is_full else SAMPLE_PAGES
-        await db.execute(INSERT, sync_id, connection.id, trigger, wanted, connection.start_date, pages)
+        pages = None if is_full else SAMPLE_PAGES
+        since = connection.start_date
+        if waiting := await find_queued(
+            db, connection.id, Kind.VERIFY, resources=wanted, range_start=since, sample_pages=pages
+        ):
+            return waiting
+        sync_id = make_id("syn")
+        await db.execute(INSERT, sync_id, connection.id, trigger, wanted, since, pages)
         return sync_id
 
     async def is_full(self, sync_id: str) -> bool:

@@ -24,6 +24,7 @@ from shared.sync_progress import (
     counts_of,
     resource_progress,
 )
+from shared.sync_queue import find_queued
 
 
 class Kind(StrEnum):
@@ -208,13 +209,20 @@ class SyncStore:
         range_start: datetime | None = None,
         range_end: datetime | None = None,
         after: timedelta | None = None,
+        joins: bool = False,
         db: Database | None = None,
     ) -> str:
         """Queue a sync and return its id. A sync worker takes it up, also when no command wakes it.
 
         With `object_id` it is about that object of its one resource; `after` is how long it waits; with `db` it is
-        queued within the caller's transaction.
+        queued within the caller's transaction. One that `joins` is not made where `find_queued` finds the same.
         """
+        if joins and (
+            waiting := await find_queued(
+                db or self._pool, connection_id, kind, resources=resources, object_id=object_id, range_start=range_start
+            )
+        ):
+            return waiting
         sync_id = make_id("syn")
         values = (connection_id, kind, trigger, list(resources), object_id, range_start, range_end, after)
         with database_errors():
@@ -228,6 +236,7 @@ class SyncStore:
         trigger: str,
         now: float,
         window: timedelta = SILENT_WINDOW,
+        joins: bool = False,
         db: Database | None = None,
     ) -> str:
         """Queue a comparison with Stripe: its event feed, our endpoint, the lists of what changes without an event.
@@ -244,11 +253,12 @@ class SyncStore:
             trigger=trigger,
             resources=[name for name in (*own, *silent) if name not in faulty],
             range_start=max(since, connection.start_date) if connection.start_date else since,
+            joins=joins,
             db=db,
         )
 
     async def resync(self, connection: Connection, resources: Sequence[str], *, db: Database | None = None) -> str:
-        """Queue a new reading of `resources`, from the start date on; raise `PayloadError` for one not synced."""
+        """Queue a new reading of `resources` from the start date on, or join one. Raises `PayloadError`."""
         if missing := [name for name in resources if name not in connection.resources]:
             raise PayloadError(f"`{missing[0]}` is not synced by this connection.", field="resources")
         return await self.create(
@@ -257,17 +267,24 @@ class SyncStore:
             trigger="requested",
             resources=list(dict.fromkeys(resources)),
             range_start=connection.start_date,
+            joins=True,
             db=db,
         )
 
     async def resync_object(
         self, connection: Connection, resource: str, object_id: str, *, db: Database | None = None
     ) -> str:
-        """Queue a new reading of one object; raise `PayloadError` when its resource is not synced."""
+        """Queue a new reading of one object, or join one; raise `PayloadError` when its resource is not synced."""
         if resource not in connection.resources:
             raise PayloadError(f"`{resource}` is not synced by this connection.", field="object")
         return await self.create(
-            connection.id, Kind.MANUAL, trigger="requested", resources=[resource], object_id=object_id, db=db
+            connection.id,
+            Kind.MANUAL,
+            trigger="requested",
+            resources=[resource],
+            object_id=object_id,
+            joins=True,
+            db=db,
         )
 
     async def pause(self, sync_id: str, *, db: Database | None = None) -> bool:

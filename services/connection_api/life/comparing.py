@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from services.connection_api.life.choices import LOCK
 from shared.audit import Actor, append
 from shared.comparisons import ComparisonStore
 from shared.connections import ConnectionStore, State
@@ -22,11 +23,15 @@ class Comparing:
     async def verify(
         self, connection_id: str, *, is_full: bool, resources: Sequence[str] | None = None, by: Actor
     ) -> str:
-        """Queue a comparison and return its sync's id; raise `PayloadError` for a resource that is not synced."""
-        connection = await self._connections.get(connection_id)
-        if connection.state is not State.ACTIVE:
-            raise ConflictError("Only an active connection can be compared. Resume it, or update its key first.")
+        """Queue a comparison and return its sync's id; raise `PayloadError` for a resource that is not synced.
+
+        One that is queued already and does the same is returned instead.
+        """
         async with transaction(self._pool) as db:
+            await db.execute(LOCK, connection_id)
+            connection = await self._connections.get(connection_id, db=db)
+            if connection.state is not State.ACTIVE:
+                raise ConflictError("Only an active connection can be compared. Resume it, or update its key first.")
             sync_id = await self._comparisons.create(
                 connection, is_full=is_full, resources=resources, trigger="requested", db=db
             )

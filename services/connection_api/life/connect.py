@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from pydantic import SecretStr
 
 from services.connection_api.life.at_stripe import AtStripe
-from services.connection_api.life.choices import choose_resources
+from services.connection_api.life.choices import LOCK, choose_resources
 from services.connection_api.life.naming import default_names, read_name
 from services.connection_api.life.places import Places
 from services.connection_api.settings import ApiSettings
@@ -145,19 +145,22 @@ class Connect:
     ) -> str:
         """Queue a comparison with Stripe, a new reading of `resources`, or of the object `sought` (resource and id).
 
-        Returns the sync's id; raises `ConflictError` unless the connection is active, and `PayloadError` for a
-        resource that it does not sync.
+        Returns the sync's id, or that of a queued one that does the same. Raises `ConflictError` unless the connection
+        is active, and `PayloadError` for a resource that it does not sync.
         """
-        connection = await self._connections.get(connection_id)
-        if connection.state is not State.ACTIVE:
-            raise ConflictError("Only an active connection can be synced. Resume it, or update its key first.")
         async with transaction(self._pool) as db:
+            await db.execute(LOCK, connection_id)  # of those who ask at once, each finds what the one before has queued
+            connection = await self._connections.get(connection_id, db=db)
+            if connection.state is not State.ACTIVE:
+                raise ConflictError("Only an active connection can be synced. Resume it, or update its key first.")
             if sought:
                 sync_id = await self._syncs.resync_object(connection, *sought, db=db)
             elif resources:
                 sync_id = await self._syncs.resync(connection, resources, db=db)
             else:
-                sync_id = await self._syncs.reconcile(connection, trigger="requested", now=self._now(), db=db)
+                sync_id = await self._syncs.reconcile(
+                    connection, trigger="requested", now=self._now(), joins=True, db=db
+                )
             await append(db, by, "connection.sync_requested", connection_id, sync=sync_id)
         await self._wake(connection_id, sync_id)
         return sync_id

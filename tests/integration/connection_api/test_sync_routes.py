@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 from collections.abc import AsyncIterator
@@ -108,6 +109,42 @@ async def test_what_cannot_be_read_anew_is_named(
     assert await walk(api, "/v1/syncs", "id", limit=5) == []
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("syncs", {}),
+        ("syncs", {"resources": ["customer"]}),
+        ("syncs", {"object": {"resource": "customer", "id": "cus_1"}}),
+        ("verify", {}),
+        ("verify", {"full": True}),
+    ],
+)
+async def test_asked_for_many_times_at_once_it_is_queued_once(
+    api: Client, pool: Pool, path: str, body: dict[str, Any]
+) -> None:
+    asked = [post(api, f"/v1/connections/con_1/{path}", body) for _ in range(20)]
+    answers = await asyncio.gather(*asked)
+    assert {status for status, _ in answers} == {202}
+    [sync_id] = {sync["id"] for _, sync in answers}
+    assert await walk(api, "/v1/syncs", "id", limit=5) == [sync_id]
+    await pool.execute("UPDATE syncs SET status = 'running', started_at = now()")  # it may have read that already
+    assert (await post(api, f"/v1/connections/con_1/{path}", body))[1]["id"] != sync_id
+
+
+async def test_what_does_something_else_is_queued_by_itself(api: Client, pool: Pool) -> None:
+    one = {"resource": "customer", "id": "cus_1"}
+    bodies: list[Any] = [
+        {},
+        {"resources": ["customer"]},
+        {"object": one},
+        {"object": one | {"id": "cus_2"}},
+    ]
+    ids = [(await post(api, "/v1/connections/con_1/syncs", body))[1]["id"] for body in bodies]
+    ids += [(await post(api, "/v1/connections/con_1/verify", {"full": full}))[1]["id"] for full in (True, False)]
+    ids.append((await post(api, "/v1/connections/con_2/syncs", {}))[1]["id"])
+    assert len(set(ids)) == len(ids) == 7
+
+
 CHOSEN = [
     *("SUMMER 50%/é", "SUMMER/50", "A B", "100%", "100%25", "a+b", "x#y", "q?z=1", "é✓", "a%2Fb", "735*%24"),
     *("Pro plan $699/month", "semi;colon", "a&b=c", "../../x", "..."),
@@ -142,7 +179,7 @@ async def test_sync_is_paused_resumed_and_cancelled(api: Client, pool: Pool) -> 
 
 async def get_sync(api: Client, sync_id: str, status: str) -> dict[str, Any]:
     sync: dict[str, Any] = await get(api, f"/v1/syncs/{sync_id}")
-    assert (sync.pop("progress"), sync.pop("comparison")) == ([], [])
+    assert [sync.pop(part) for part in ("progress", "comparison", "delays")] == [[], [], []]
     assert sync["status"] == status
     return sync
 

@@ -11,7 +11,8 @@ SYNCS = (
         name="create_sync",
         method="POST",
         path="/v1/connections/{id}/syncs",
-        summary="Compare with Stripe now, or read resources or one object anew.",
+        summary="Compare with Stripe now, or read resources or one object anew. "
+        "Joins a queued sync that does the same.",
         access=Access.MANAGE,
         body=models.NewSync,
         answer=models.SyncAnswer,
@@ -58,7 +59,8 @@ SYNCS = (
         name="verify_connection",
         method="POST",
         path="/v1/connections/{id}/verify",
-        summary="Compare a connection's rows with what Stripe has: a sample, or all of them. Writes no row.",
+        summary="Compare a connection's rows with what Stripe has: a sample, or all of them. Writes no row. "
+        "Joins a queued one that does the same.",
         access=Access.MANAGE,
         body=models.NewComparison,
         answer=models.SyncAnswer,
