@@ -158,6 +158,19 @@ def say_differences(row: Row) -> Owed:
     )
 
 
+def say_failed(row: Row) -> Owed:
+    """Say how many records could not be written, and are not tried again until a person says so."""
+    what = "1 record failed and is" if row["number"] == 1 else f"{row['number']:,} records failed and are"
+    return Owed(
+        code="records_failed",
+        severity=Severity.PERSON,
+        sentence=f"{what} not written.",
+        fix="Mend the cause, then press Replay; or press Discard for what nobody needs.",
+        remedy=Remedy.SHOW_FAILED,
+        since=row["since"],
+    )
+
+
 def say_gap(row: Row) -> Owed:
     """Say what found no room to wait."""
     return Owed(

@@ -14,6 +14,7 @@ from services.connection_api.debt_sentences import (
     Row,
     say_delay,
     say_differences,
+    say_failed,
     say_faults,
     say_gap,
     say_parked,
@@ -202,6 +203,19 @@ SOURCES = (
            GROUP BY c.id, y.id""",
         _has("differences") + " ",
         _each(say_differences),
+    ),
+    # Where delivery has stopped, the stop tells of them.
+    Source(
+        "failed",
+        {"since": "min(o.first_seen_at)", "number": "sum(o.letters)"},
+        """FROM wanted c JOIN dead_letter_groups o ON o.connection_id = c.id
+             AND (o.destination_id = '' OR o.destination_id IN (
+                  SELECT l.destination_id FROM connection_destinations l WHERE l.connection_id = c.id))
+           WHERE NOT EXISTS (
+             SELECT FROM delivery_stops s WHERE s.connection_id = c.id AND s.destination_id = o.destination_id)
+           GROUP BY c.id""",
+        _has("dead_letter_groups"),
+        _each(say_failed),
     ),
     Source(
         "held",

@@ -43,7 +43,9 @@ WHERE connection_id = ANY ($1::text[]) AND hour < $2 GROUP BY connection_id
 # Which rows are shown is decided first: what is told of each takes a look at other tables.
 CARDS = """
 SELECT c.id, c.account_id, c.account_name, c.name, lower(coalesce(c.name, c.account_name)) AS sorted_name,
-       c.livemode, c.state, c.cause,
+       c.livemode, c.state,
+       CASE c.state WHEN 'removing' THEN (SELECT r.cause FROM removals r WHERE r.connection_id = c.id
+                                          AND r.finished_at IS NULL LIMIT 1) ELSE c.cause END AS cause,
        c.live_by, c.start_date, c.events_complete_to, c.created_at,
        {last_synced} AS last_synced_at,
        (SELECT coalesce(sum(h.inserted + h.updated + h.deleted), 0)::bigint FROM delivery_hours h

@@ -44,6 +44,7 @@ class Remedy(StrEnum):
     REPAIR = "repair"
     ROTATE_SECRET = "rotate_secret"  # noqa: S105 - a button
     CHECK_DESTINATION = "check_destination"
+    SHOW_FAILED = "show_failed"
 
 
 class Severity(StrEnum):
@@ -82,7 +83,7 @@ class Situation(Protocol):
 
     @property
     def cause(self) -> str | None:
-        """Why a person has to act, in a sentence."""
+        """Why a person has to act, or why a removal waits, in a sentence."""
 
     @property
     def live_by(self) -> LiveBy:
@@ -136,6 +137,9 @@ def status_of(connection: Situation, owed: Sequence[Owed] = (), *, backfill_shar
     `owed` has the worst first; `backfill_share` is how far the open backfill is, from 0 to 1, or `None` when none is
     open.
     """
+    if connection.state is State.REMOVING and connection.cause:
+        sentence = f"The removal waits: {connection.cause} It is tried again by itself."
+        return Status(Word.REMOVING, sentence, Tone.WARNING, "delayed")
     if fixed := FIXED.get(connection.state):
         return fixed
     if connection.state is State.ACTION_REQUIRED:

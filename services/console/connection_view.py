@@ -23,6 +23,7 @@ REMEDIES = {
     "rotate_secret": "tillstream connections rotate-webhook-secret {}",
     "repair": "tillstream verify {} --full --repair",
     "check_destination": "tillstream destinations test {}",
+    "show_failed": "tillstream dead-letters groups --connection {}",
 }
 LIVE_BY = {"webhooks": "webhooks", "polling": "asking Stripe for its events"}
 Connection = dict[str, Any]

@@ -63,6 +63,10 @@ WITH endpoint AS (
 INSERT INTO webhook_refusals (endpoint_id, code, refused, skew_seconds, since, missed_at)
 SELECT id, $1, 2300, $2, now() - interval '9 minutes', now() - $3 * interval '1 minute' FROM endpoint
 """
+REMOVAL = """
+INSERT INTO removals (id, connection_id, account_id, livemode, deletes_rows, steps, cause)
+SELECT 'rem_1', id, account_id, livemode, true, '[]', $1 FROM connections
+"""
 LETTER = """
 INSERT INTO dead_letters (stage, code, reason, connection_id, destination_id, topic, partition, record_offset, body)
 VALUES ('write', 'destination_rejected', $1, 'con_1', 'dst_1', 't', 0, $2, '{}')
@@ -87,6 +91,11 @@ async def refuse(pool: Pool) -> None:
         await breaker.failed(("dst_1", "con_1"), DestinationRejectedError(reason))
     with pytest.raises(DeliveryStoppedError):
         await breaker.failed(("dst_1", "con_1"), DestinationRejectedError(reason))
+
+
+async def fail(pool: Pool) -> None:
+    for number in range(100):
+        await pool.execute(LETTER, "a constraint of the table forbids a value (SQLSTATE 23514)", number)
 
 
 async def park(pool: Pool, *, cap: int = 1000) -> None:
@@ -192,6 +201,9 @@ CASES = (
          "connections sync con_1"),
     Case("difference", differ, Word.ACTION_REQUIRED, "4 rows are not what Stripe has", None, "repair",
          "Show differences", "verify con_1 --full --repair"),
+    Case("failed", fail, Word.ACTION_REQUIRED, "100 records failed and are not written.",
+         "Mend the cause, then press Replay; or press Discard for what nobody needs.", "show_failed",
+         "Show the failed records", "dead-letters groups --connection con_1"),
     Case("held", hold, Word.ACTION_REQUIRED, "5 records wait for Warehouse, held back although delivery goes on.",
          "Press Deliver again.", "deliver_again", "Deliver again"),
     Case("gap", lambda pool: park(pool, cap=2), Word.DELAYED,
@@ -264,7 +276,7 @@ async def test_what_is_owed_is_said_on_the_card_in_rest_and_by_command(
 
 
 def test_every_kind_of_the_table_is_made_real() -> None:
-    made = {"stop", "fault", "refusal", "delay", "unread", "difference", "held", "gap", "relist", "parked"}
+    made = {"stop", "fault", "refusal", "delay", "unread", "difference", "failed", "held", "gap", "relist", "parked"}
 
     assert {source.name for source in SOURCES} == made
 
@@ -381,6 +393,31 @@ async def test_a_secret_that_can_not_be_read_is_owed_at_once(pool: Pool) -> None
     await pool.execute(REFUSAL, Cause.UNREADABLE, None, None)
 
     assert (await status_of(pool)).word is Word.ACTION_REQUIRED
+
+
+async def test_failed_records_that_are_discarded_are_not_owed(pool: Pool) -> None:
+    await fail(pool)
+    await pool.execute("DELETE FROM dead_letters")
+
+    assert (await status_of(pool)).word is Word.LIVE
+
+
+async def test_failed_records_of_a_destination_that_is_no_longer_used_are_not_owed(pool: Pool) -> None:
+    await fail(pool)
+    await pool.execute("UPDATE dead_letters SET destination_id = 'dst_gone'")
+
+    assert (await status_of(pool)).word is Word.LIVE
+
+
+async def test_a_removal_that_waits_says_why(database_url: str, pool: Pool) -> None:
+    await pool.execute("UPDATE connections SET state = 'removing'")
+    await pool.execute(REMOVAL, "Warehouse does not answer.")
+
+    told = "The removal waits: Warehouse does not answer. It is tried again by itself."
+    card, status = await told_by_page(pool, "/"), (await told_by_rest(database_url))["status"]
+    assert (status["word"], status["sentence"]) == (Word.REMOVING, told)
+    assert told in card
+    assert "/connections/con_1/removal" in card
 
 
 async def test_a_pause_says_that_it_is_a_pause(pool: Pool) -> None:

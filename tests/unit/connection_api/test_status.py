@@ -8,6 +8,7 @@ import pytest
 from services.connection_api.debt_sentences import owed_by_events, owed_by_faults, say_refusal
 from services.connection_api.status import Owed, Remedy, Severity, Word, percent_of, status_of
 from shared.connections import Fault, LiveBy, State
+from shared.refusals import Cause
 
 SINCE = datetime(2026, 11, 1, tzinfo=UTC)
 LATE = Owed(code="records_wait", severity=Severity.LATE, sentence="5 records wait.")
@@ -92,16 +93,19 @@ def test_events_that_are_late_say_how_late() -> None:
 
 
 @pytest.mark.parametrize(
-    ("skew", "cause", "remedy"),
+    ("code", "skew", "cause", "remedy"),
     [
-        (400, "the clock differs by +400 s", None),
-        (-3600, "the clock differs by -3,600 s", None),
-        (2, "the signing secret does not fit", Remedy.ROTATE_SECRET),
-        (None, "the signing secret does not fit", Remedy.ROTATE_SECRET),
+        (Cause.CLOCK, 400, "the clock differs by +400 s", None),
+        (Cause.CLOCK, -3600, "the clock differs by -3,600 s", None),
+        (Cause.SECRET, 2, "the signing secret does not fit", Remedy.ROTATE_SECRET),
+        (Cause.SECRET, 4000, "the signing secret does not fit", Remedy.ROTATE_SECRET),
+        (Cause.UNSIGNED, None, "the signing secret does not fit", Remedy.ROTATE_SECRET),
     ],
 )
-def test_refused_webhooks_name_clock_or_secret(skew: int | None, cause: str, remedy: Remedy | None) -> None:
-    owed = say_refusal({"code": "signature_invalid", "whole": skew, "number": 12, "since": SINCE})
+def test_refused_webhooks_name_clock_or_secret(
+    code: Cause, skew: int | None, cause: str, remedy: Remedy | None
+) -> None:
+    owed = say_refusal({"code": code, "whole": skew, "number": 12, "since": SINCE})
 
     assert owed.sentence == f"Webhooks are refused: {cause}. Changes come by asking Stripe meanwhile."
     assert owed.remedy is remedy
