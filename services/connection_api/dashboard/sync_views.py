@@ -122,6 +122,15 @@ class SyncView:
         return self.sync.started_at or self.sync.created_at
 
     @property
+    def open_end(self) -> str | None:
+        """How the end of its range reads, if it is no date: of one that reads all until it began, or goes on."""
+        end = self.sync.range_end
+        # Since clocks differ, the end is then a little later than its begin; an hour of live changes begins before it.
+        if end and end > self.begun_at and self.sync.kind is not Kind.LIVE:
+            return "until now" if self.is_open else "until it began"
+        return "until now" if end and end > self.now else None
+
+    @property
     def is_open(self) -> bool:
         """Whether it has not ended."""
         return self.sync.status in OPEN

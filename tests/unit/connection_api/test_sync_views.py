@@ -249,3 +249,22 @@ def test_what_succeeded_in_part_has_a_word_of_its_own(changes: dict[str, Any], o
 
     assert (view.sync.outcome, view.word.text) == (outcome, words)
     assert (view.word.tone is Tone.GOOD) == (outcome == "succeeded")
+
+
+BEGUN = NOW - timedelta(minutes=10)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"range_end": None}, None),
+        ({"range_end": BEGUN - timedelta(days=1)}, None),
+        ({"range_end": BEGUN + timedelta(minutes=1)}, "until now"),
+        ({"range_end": BEGUN + timedelta(minutes=1), "status": Status.SUCCEEDED}, "until it began"),
+        ({"range_end": NOW + timedelta(minutes=1), "status": Status.SUCCEEDED}, "until it began"),
+        ({"range_end": NOW - timedelta(minutes=1), "kind": Kind.LIVE, "status": Status.SUCCEEDED}, None),
+        ({"range_end": NOW + timedelta(minutes=1), "kind": Kind.LIVE}, "until now"),
+    ],
+)
+def test_end_of_a_range_is_never_in_the_future(changes: dict[str, Any], said: str | None) -> None:
+    assert make_view(**changes).open_end == said

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -61,6 +62,21 @@ def test_limit_is_kept_and_more_is_told_of(api: PlayedApi) -> None:
 
 def test_unknown_kind_is_wrong_use() -> None:
     assert run("syncs", "list", "--kind", "full").code == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, "to 2026-11-25 11:00"),
+        ({"range_end": "2026-11-25T11:01:00Z"}, "to its begin"),
+        ({"range_end": "2026-11-25T11:01:00Z", "status": "running", "finished_at": None}, "to now"),
+    ],
+)
+def test_range_that_goes_on_to_the_begin_has_no_end_in_the_future(
+    api: PlayedApi, changes: dict[str, Any], said: str
+) -> None:
+    api.give("get_sync", sync(**changes, progress=[]))
+    assert f"the beginning {said}" in run("syncs", "show", "syn_backfillbackfillback1").out
 
 
 def test_follow_ends_with_the_sync(api: PlayedApi) -> None:
