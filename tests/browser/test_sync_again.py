@@ -72,7 +72,7 @@ async def test_what_is_missing_is_said_beside_its_field(managed: Managed) -> Non
         await expect(page.locator("#problem")).to_have_text("Choose at least one resource.")
         await expect(dialog.get_by_role("checkbox").first).to_be_focused()
         await dialog.get_by_text("One object").click()
-        await dialog.get_by_label("Object ID").fill("in 1")
+        await dialog.get_by_label("Object ID").fill(" ")
         await dialog.get_by_role("button", name="Sync again").click()
         await expect(page.locator("#problem")).to_contain_text("Give the id of one object")
         await expect(dialog.get_by_label("Object ID")).to_be_focused()
