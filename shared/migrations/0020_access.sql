@@ -4,7 +4,7 @@ ALTER TABLE sign_in_links
     ADD COLUMN credential bytea,
     ADD COLUMN used_at    timestamptz;
 ALTER TABLE sessions
-    ADD COLUMN id         text UNIQUE,
+    ADD COLUMN id         text UNIQUE DEFAULT 'ses_' || left(replace(gen_random_uuid()::text, '-', ''), 16),
     ADD COLUMN person     text NOT NULL DEFAULT '',  -- the name that was given at sign-in
     ADD COLUMN address    text NOT NULL DEFAULT '',
     ADD COLUMN credential bytea,

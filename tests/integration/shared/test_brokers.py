@@ -15,7 +15,7 @@ from services.sync_worker.app import create_app as make_worker
 from services.sync_worker.settings import WorkerSettings
 from services.webhook_gateway.app import create_app as make_gateway
 from services.webhook_gateway.settings import GatewaySettings
-from shared.consumers import make_broker, subscribe
+from shared.consumers import Rejection, make_broker, subscribe
 from shared.crypto import make_encryption_key
 from shared.kafka import Outgoing, Producer, ensure_topics
 from shared.settings import Settings, load
@@ -70,7 +70,7 @@ async def test_what_is_published_over_a_list_is_consumed_over_it(
     async def take(records: Any) -> None:
         found.extend(record.value for record in records)
 
-    membership = subscribe(broker, settings, COMMANDS, take, producer=producer)
+    membership = subscribe(broker, settings, take, rejection=Rejection(producer, COMMANDS))
     await broker.start()
     await producer.publish(COMMANDS, Outgoing(b"key", b"value", []))
     await eventually(lambda: found == [b"value"], within=60)
@@ -90,7 +90,7 @@ async def test_member_beyond_the_number_of_partitions_has_joined_too(
     async def take(_records: Any) -> None:
         return
 
-    members = [subscribe(broker, settings, COMMANDS, take, producer=producer) for broker in brokers]
+    members = [subscribe(broker, settings, take, rejection=Rejection(producer, COMMANDS)) for broker in brokers]
     assert not any(member.is_joined for member in members)
     for broker in brokers:
         await broker.start()
