@@ -13,10 +13,10 @@ from tests.integration.shared.test_outages import SERVICES, values_of
 LOOPS = {
     "webhook_gateway": {"notes of refused webhooks"},
     "connection_api": {"State._finish"},
-    "destination_writer": {"Outlets.run", "Cleaning.run", "Retry.run", "Searching.run", "SecondLook.run"},
-    "sync_worker": {"Backfill.run", "Completion.run", "Polling.run", "Schedule.run", "Removing.run", "Faults.run"},
+    "destination_writer": {"destinations", "cleaning", "retry", "searches", "second look"},
+    "sync_worker": {"slices", "completion", "polling", "schedule", "removals", "faults"},
 }
-IDLE_FOR_LONG = {"Graveyard.run"}  # sweeps every five minutes
+IDLE_FOR_LONG = {"dead letters"}  # sweeps every five minutes
 
 
 @pytest.mark.parametrize("service", SERVICES)
