@@ -31,7 +31,7 @@ async def test_a_destination_is_tried_and_added(database_url: str, pool: Pool, l
         await fill(page, database_url)
         await page.get_by_role("button", name="Test connection").click()
         await expect(page.get_by_text("Everything works.")).to_be_visible()
-        await expect(page.locator(".probe-steps li")).to_have_count(6)
+        await expect(page.locator(".probe-steps li")).to_have_count(9)
         assert await pool.fetchval("SELECT count(*) FROM destinations") == 0
         await page.get_by_role("button", name="Add destination").click()
 
