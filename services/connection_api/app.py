@@ -14,9 +14,10 @@ from services.connection_api.access.auth import Gate, add_security_headers, guar
 from services.connection_api.access.idempotency import Replays, idempotent
 from services.connection_api.access.sessions import Credentials
 from services.connection_api.access.sign_in import LINK_PATH, SIGN_OUT_PATH, SignIn
-from services.connection_api.dashboard.account_pages import add_account_pages
+from services.connection_api.dashboard.account.pages import add_account_pages
 from services.connection_api.dashboard.dashboard import add_dashboard, link_page
 from services.connection_api.dashboard.history_pages import add_history_pages
+from services.connection_api.dashboard.settings.pages import add_settings_pages
 from services.connection_api.rest.comparison_routes import Comparisons
 from services.connection_api.rest.destinations import Destinations
 from services.connection_api.rest.event_routes import Events
@@ -86,6 +87,7 @@ def create_app(
     add_route(app, "GET", LINK_PATH, link_page(pages, sign_in.require_link), Access.PUBLIC)
     add_account_pages(app, state, pages, settings, now)
     add_history_pages(app, state, pages, now)
+    add_settings_pages(app, pages)
     app.cleanup_ctx.append(_stopping(producer))
     run_beside(app, state.run)
     run_beside(

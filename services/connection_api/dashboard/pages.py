@@ -16,7 +16,9 @@ from services.connection_api.access.idempotency import FIELD
 from services.connection_api.status import Word
 from shared.crypto import make_id
 
-TEMPLATES = Path(__file__).parent / "templates"
+PAGES = Path(__file__).parent
+# A noun has its pages and their templates in one folder; those of all pages, and of older ones, lie in `templates`.
+TEMPLATES = (PAGES, PAGES / "templates")
 HEADERS = {hdrs.CACHE_CONTROL: "no-store"}
 INDENT = re.compile(r"\n\s+")
 LONGEST_ID = 22  # characters of an id that is shown whole in a list
@@ -76,6 +78,10 @@ class Pages:
             "tight": lambda html: Markup(INDENT.sub("\n", html)),  # noqa: S704 - it was escaped before
             "ago": lambda at: relative_time(at, now()),
         }
+
+    def share(self, **values: object) -> None:
+        """Give every template these values."""
+        self._environment.globals |= values
 
     def text(self, template: str, **values: object) -> str:
         """Return the rendered template."""

@@ -1,4 +1,4 @@
-"""A connection's actions: the dialogs that its menu opens, those that need none, and all of them on one page."""
+"""The pages of one account, the dialogs that its menu opens, and the actions that need none."""
 
 from __future__ import annotations
 
@@ -31,10 +31,17 @@ class AccountPages:
         self._now = now
         self._overview = Overview()
 
-    async def actions(self, request: web.Request) -> web.Response:
-        """The menu as a page, for browsers without scripts."""
+    async def overview(self, request: web.Request) -> web.Response:
+        """How the account is, and what can be done about it."""
+        return await self._show(request, "account/overview.html")
+
+    async def settings(self, request: web.Request) -> web.Response:
+        """What can be changed."""
+        return await self._show(request, "account/settings.html")
+
+    async def _show(self, request: web.Request, template: str) -> web.Response:
         card = await self._overview.one(self._state.pool, read_id(request), now=self._now())
-        return self._pages.response("actions.html", card=card)
+        return self._pages.response(template, card=card)
 
     async def sync_now(self, request: web.Request) -> web.Response:
         """Compare with Stripe now."""
@@ -58,7 +65,8 @@ def add_account_pages(
     """Add the routes about one connection; `now` gives the time with its zone."""
     dialogs = Dialogs(pages)
     account = AccountPages(state, pages, now)
-    add_route(app, "GET", "/connections/{id}", account.actions, Access.READ)
+    add_route(app, "GET", "/connections/{id}", account.overview, Access.READ)
+    add_route(app, "GET", "/connections/{id}/settings", account.settings, Access.READ)
     add_route(app, "POST", "/connections/{id}/sync", account.sync_now, Access.MANAGE)
     add_route(app, "POST", "/connections/{id}/resume", account.resume, Access.MANAGE)
     add_route(app, "POST", "/connections/{id}/deliver-again", account.deliver_again, Access.MANAGE)
