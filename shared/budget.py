@@ -27,6 +27,17 @@ INSERT INTO stripe_budgets AS b (scope, next_at) VALUES ($1, now() + $2::interva
 ON CONFLICT (scope) DO UPDATE SET next_at = greatest(b.next_at, now()) + $2::interval
 RETURNING extract(epoch FROM b.next_at - now() - $2::interval)::float8
 """
+TAKE_AND_COUNT = f"""
+WITH counted AS (
+    INSERT INTO stripe_hours AS h (scope, hour, calls) VALUES ($1, date_trunc('hour', now()), 1)
+    ON CONFLICT (scope, hour) DO UPDATE SET calls = h.calls + 1)
+{TAKE}
+"""
+
+
+def scope_of(account_id: str, *, livemode: bool) -> str:
+    """Return what an account's calls are counted by."""
+    return f"{account_id}:{'live' if livemode else 'test'}"
 
 
 def account_rate(*, livemode: bool, share: float) -> float:
@@ -56,7 +67,7 @@ class AccountBudget:
     ) -> None:
         """`share` is the part of Stripe's limits that may be used, from 0 to 1."""
         self._pool = pool
-        self._account = f"{account_id}:{'live' if livemode else 'test'}"
+        self._account = scope_of(account_id, livemode=livemode)
         self._account_step = 1 / account_rate(livemode=livemode, share=share)
         self._endpoint_step = 1 / (ENDPOINT_RATE * share)
         self._sleep = sleep
@@ -66,11 +77,11 @@ class AccountBudget:
         """Run the block, which makes one call of `endpoint`, when it may start; raise `DatabaseUnavailableError`."""
         # The account's turn is taken last: calls that waited for their endpoints would come on top of the others.
         await self._wait_for(f"{self._account} {endpoint}", self._endpoint_step)
-        await self._wait_for(self._account, self._account_step)
+        await self._wait_for(self._account, self._account_step, TAKE_AND_COUNT)
         yield
 
-    async def _wait_for(self, scope: str, step: float) -> None:
+    async def _wait_for(self, scope: str, step: float, take: str = TAKE) -> None:
         with database_errors():
-            seconds = await self._pool.fetchval(TAKE, scope, timedelta(seconds=step))
+            seconds = await self._pool.fetchval(take, scope, timedelta(seconds=step))
         if seconds > 0:
             await self._sleep(seconds)

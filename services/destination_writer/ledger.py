@@ -16,6 +16,7 @@ from services.destination_writer import replayed
 from services.destination_writer.delivery import Outcome, Report
 from services.destination_writer.findings import ComparisonReport, note_comparisons
 from services.destination_writer.gaps import note_gaps
+from services.destination_writer.hours import arrivals, count_events, late_arrivals
 from services.destination_writer.lifeline import ASKED, log_answers, log_events, log_late, require_waiting
 from services.destination_writer.records import Parsed, Position, Refetch, positions
 from services.destination_writer.refusals import Attempt, Suspects
@@ -172,6 +173,8 @@ class Ledger:
         await step(db, _count_slices, _alike(fresh))
         await step(db, _count_hours, _alike(fresh))
         await step(db, _count_live, _by_position(fresh))
+        counts = [_is_fresh(item.position, known) for item in batch]
+        await step(db, count_events, arrivals(batch, fresh, counts))
         await step(db, partial(log_events, reports=fresh), batch)
         await step(db, log_answers, fresh)
         compared = [one for one in told.comparisons if _is_fresh(one.record.position, known)]
@@ -191,6 +194,7 @@ class Ledger:
             await step(db, _count_slices, _alike(reports))
             await step(db, _count_hours, _alike(reports))
             await step(db, partial(_count_live, are_late=True), _by_position(reports))
+            await step(db, count_events, await late_arrivals(db, reports))
             await step(db, log_late, reports)
             await step(db, _ask_stripe, _by_object(refetches))
             await step(db, replayed.settle_late, reports)

@@ -24,6 +24,8 @@ EXPIRED: Mapping[str, str] = {
     "webhook_secrets": "expires_at < now() - interval '1 hour'",
     "stripe_budgets": "next_at < now() - interval '1 day'",
     "leases": "until < now() - interval '1 day'",
+    "event_hours": "hour < now() - interval '35 days'",
+    "stripe_hours": "hour < now() - interval '35 days'",
 }
 # Whoever deletes at the same time takes other rows.
 DELETE = """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from shared.budget import scope_of
 from shared.db import Connection, Pool, affected, database_errors, in_transaction
 from shared.dead_letters import take_turn
 from shared.removals import Removal
@@ -49,6 +50,11 @@ ANSWERS = "DELETE FROM idempotency_keys WHERE names && ARRAY[$1, $2]"
 HOLD = "SELECT FROM connections WHERE id = $1 FOR UPDATE"
 CONNECTION = "DELETE FROM connections WHERE id = $1"
 BUDGETS = "DELETE FROM stripe_budgets WHERE scope = $1 OR starts_with(scope, $1 || ' ')"
+# Another connection of the account goes on counting.
+CALLS = """
+DELETE FROM stripe_hours WHERE scope = $1
+  AND NOT EXISTS (SELECT FROM connections WHERE account_id = $2 AND livemode = $3)
+"""
 # These refer to no connection, so a record that was on its way may come after the end; Kafka keeps it for a week.
 LATE_LETTERS = "DELETE FROM dead_letters t USING removals r WHERE t.connection_id = r.connection_id"
 LATE = (
@@ -82,7 +88,9 @@ async def delete_rest(db: Connection, removal: Removal) -> dict[str, int]:
         counts[name] = affected(await db.execute(statement, removal.connection_id))
     counts["kept_answers"] = affected(await db.execute(ANSWERS, removal.connection_id, removal.account_id))
     counts["connections"] = affected(await db.execute(CONNECTION, removal.connection_id))
-    await db.execute(BUDGETS, f"{removal.account_id}:{'live' if removal.livemode else 'test'}")
+    scope = scope_of(removal.account_id, livemode=removal.livemode)
+    await db.execute(BUDGETS, scope)
+    await db.execute(CALLS, scope, removal.account_id, removal.livemode)
     return counts
 
 

@@ -107,3 +107,14 @@ async def test_the_pace_is_the_share_of_the_mode(database_url: str, livemode: bo
             pass
     await pool.close()
     assert waits[-1] == pytest.approx(10 / (rate * 0.1), abs=0.5)
+
+
+async def test_every_call_of_an_account_is_counted_once(database_url: str) -> None:
+    pool = await make_pool(database_url)
+    budget = AccountBudget(pool, account_id="acct_1", livemode=True, share=0.5)
+    for endpoint in ("GET /v1/charges", "GET /v1/charges", "GET /v1/events"):
+        async with budget.turn(endpoint):
+            pass
+    rows = await pool.fetch("SELECT scope, sum(calls)::int AS calls FROM stripe_hours GROUP BY scope")
+    await pool.close()
+    assert [tuple(row) for row in rows] == [("acct_1:live", 3)]

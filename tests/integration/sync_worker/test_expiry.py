@@ -33,6 +33,11 @@ ROWS = {
     "stripe_budgets": """
     INSERT INTO stripe_budgets (scope, next_at) VALUES ($1, now() - $2::text::interval)
     """,
+    "event_hours": """
+    INSERT INTO event_hours (connection_id, hour)
+    SELECT id, now() - $2::text::interval FROM connections WHERE $1 <> '' LIMIT 1
+    """,
+    "stripe_hours": "INSERT INTO stripe_hours VALUES ($1, now() - $2::text::interval, 1)",
     "leases": "INSERT INTO leases (name, owner, until) VALUES ($1, 'me', now() - $2::text::interval)",
 }
 AGES = {
@@ -41,6 +46,8 @@ AGES = {
     "webhook_secrets": ("59 minutes", "61 minutes"),
     "stripe_budgets": ("23 hours", "25 hours"),
     "leases": ("23 hours", "25 hours"),
+    "event_hours": ("34 days", "36 days"),
+    "stripe_hours": ("34 days", "36 days"),
 }
 ENDPOINT = "INSERT INTO webhook_endpoints (id, connection_id, url) VALUES ('whe_9', $1, '')"
 SOON = ("-1 minute", "1 minute")  # of what has a moment of its own

@@ -1,0 +1,1 @@
+"""What pages and operations read: each view returns frozen dataclasses."""
