@@ -8,6 +8,7 @@ from datetime import datetime
 from aiohttp import web
 
 from services.connection_api.access.auth import actor_of
+from services.connection_api.dashboard.account.pictures import read_pictures
 from services.connection_api.dashboard.connect_pages import add_connect_pages
 from services.connection_api.dashboard.dialogs import Dialogs, done
 from services.connection_api.dashboard.key_dialogs import add_key_dialogs
@@ -15,6 +16,7 @@ from services.connection_api.dashboard.life_dialogs import add_life_dialogs
 from services.connection_api.dashboard.pages import Pages
 from services.connection_api.dashboard.sync_again_dialog import SyncAgain
 from services.connection_api.dashboard.verify_dialog import Verify
+from services.connection_api.dashboard.zones import zone_of
 from services.connection_api.overview import Overview
 from services.connection_api.rest.requests import read_id
 from services.connection_api.settings import ApiSettings
@@ -32,16 +34,16 @@ class AccountPages:
         self._overview = Overview()
 
     async def overview(self, request: web.Request) -> web.Response:
-        """How the account is, and what can be done about it."""
-        return await self._show(request, "account/overview.html")
+        """How the account is, what came lately, and what there is of each table."""
+        connection_id, zone, now = read_id(request), zone_of(request), self._now()
+        card = await self._overview.one(self._state.pool, connection_id, now=now)
+        shown = await read_pictures(self._state.pool, connection_id, now=now, zone=zone)
+        return self._pages.response("account/overview.html", card=card, zone_name=str(zone), **shown)
 
     async def settings(self, request: web.Request) -> web.Response:
         """What can be changed."""
-        return await self._show(request, "account/settings.html")
-
-    async def _show(self, request: web.Request, template: str) -> web.Response:
         card = await self._overview.one(self._state.pool, read_id(request), now=self._now())
-        return self._pages.response(template, card=card)
+        return self._pages.response("account/settings.html", card=card)
 
     async def sync_now(self, request: web.Request) -> web.Response:
         """Compare with Stripe now."""
