@@ -1,7 +1,7 @@
 """Looks at suspected differences once more: a record that was on its way has arrived by then.
 
 What still differs from the same state of Stripe's is confirmed. A row that has become newer than it is right: its
-events arrive.
+events arrive. A row whose object Stripe is being asked for waits for the answer.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from datetime import timedelta
 
+from services.destination_writer.asked import asked_about
 from services.destination_writer.comparison import Compared
 from services.destination_writer.findings import count
 from services.destination_writer.outlets import Outlets
@@ -27,7 +28,7 @@ from shared.messages import Origin
 POLL_INTERVAL = 0.5  # seconds
 BATCH = 500  # differences
 DEADLINE = 10.0  # seconds
-PAUSE = timedelta(seconds=20)  # until one is tried again whose destination did not answer, or whose writer was killed
+PAUSE = timedelta(seconds=20)  # until one is tried again: no answer of its destination or of Stripe, a killed writer
 
 CLAIM = """
 UPDATE differences d SET due_at = now() + $2::interval
@@ -82,7 +83,9 @@ class SecondLook:
         if route is None or destination_id not in route.destination_ids:
             await self._settle([(row, None) for row in rows])
             return
-        records = [record for row in rows for record in route.admit([_record(row)])]
+        waiting = await asked_about(self._pool, [row["id"] for row in rows])  # read first: an answer is compared then
+        looked = [row for row in rows if row["id"] not in waiting]
+        records = [record for row in looked for record in route.admit([_record(row)])]
         by_object = {(record.resource.name, record.object_id): record for record in records}
         try:
             outlet = await self._outlets.get(destination_id)
@@ -91,7 +94,7 @@ class SecondLook:
             get_logger().warning("second_look_delayed", destination=destination_id, reason=error.message)
             return
         compared = dict(zip(by_object, found, strict=True))
-        await self._settle([(row, compared.get((row["resource"], row["object_id"]))) for row in rows])
+        await self._settle([(row, compared.get((row["resource"], row["object_id"]))) for row in looked])
 
     async def _settle(self, looked: Sequence[tuple[Row, Compared | None]]) -> None:
         """Note what came of the second look; what is not wanted any more (`None`) is forgotten."""
