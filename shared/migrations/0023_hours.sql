@@ -24,7 +24,8 @@ CREATE TABLE resource_news (
 INSERT INTO resource_news (connection_id, resource, created)
 SELECT connection_id, resource, max(created) FROM event_log WHERE resource IS NOT NULL GROUP BY 1, 2;
 
--- Calls that were made of Stripe: unlogged, so that no call waits for the disk. The scope is that of `stripe_budgets`: an account and its mode.
+-- Calls that were made of Stripe: unlogged, so that no call waits for the disk.
+-- The scope is that of `stripe_budgets`: an account and its mode.
 CREATE UNLOGGED TABLE stripe_hours (
     scope text NOT NULL,
     hour  timestamptz NOT NULL,
