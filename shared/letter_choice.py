@@ -17,7 +17,7 @@ def number_of(letter_id: str) -> int:
     """Return the number in a letter's id; raise `NotFoundError` for what can't be one."""
     number = letter_id.removeprefix(PREFIX)
     if not letter_id.startswith(PREFIX) or not number.isdecimal() or not number.isascii() or len(number) > 18:
-        raise NotFoundError("There is no dead letter with this id.")
+        raise NotFoundError("There is no failed record with this id.")
     return int(number)
 
 

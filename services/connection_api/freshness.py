@@ -22,7 +22,7 @@ LEAST_ALLOWED = 10_000  # reads a month; above it, about 500 for each transactio
 READS_EACH = 500  # reads for each transaction
 NOT_KNOWN = "How many reads a month this takes is not known yet: it is told after the first day."
 ALLOWED = f"Stripe allows about {READS_EACH} for each transaction, and at least {LEAST_ALLOWED:,} a month."
-NO_READS = "None at the moment: Stripe is asked nothing."
+NO_READS = "No calls while syncing is stopped."
 
 # What the schedule has made in the last day: what a person or a new key begins is no pace. A comparison takes a few
 # seconds, so the one before an open one tells when it was done.

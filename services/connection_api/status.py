@@ -120,7 +120,7 @@ FIXED = {
     ),
     State.PAUSED: Status(
         Word.PAUSED,
-        "Stripe is not asked anything until you resume; what changes meanwhile follows then.",
+        "Paused. Changes made in the meantime are fetched when you resume.",
         Tone.QUIET,
         "paused",
         remedy=Remedy.RESUME,

@@ -24,7 +24,7 @@ async def test_causes_lead_to_their_letters_and_to_the_body_of_one(pool: Pool, l
     await add_letters(pool, 2, "Another reason.")
     async with look("/") as page:
         await expect(page.get_by_role("navigation", name="Main")).to_contain_text("2 causes")
-        await page.get_by_role("link", name=re.compile("Dead letters")).click()
+        await page.get_by_role("link", name=re.compile("Failed records")).click()
         await expect(page.locator(".issue")).to_have_count(2)
         await page.get_by_role("link", name=re.compile("30 records failed: column amount is of type")).click()
         await expect(page.get_by_role("heading", name="30 records failed")).to_be_visible()
@@ -48,9 +48,9 @@ async def test_letters_of_a_cause_are_discarded_after_a_question(pool: Pool, loo
     await add_letters(pool, 2, "Another reason.")
     async with look("/dead-letters") as page:
         await page.get_by_role("link", name="Discard 3 records").click()
-        await expect(page.get_by_role("heading", name="Discard 3 dead letters?")).to_be_visible()
+        await expect(page.get_by_role("heading", name="Discard 3 failed records?")).to_be_visible()
         await page.get_by_role("button", name="Discard", exact=True).click()
-        await expect(page.get_by_text("The dead letters are discarded.")).to_be_visible()
+        await expect(page.get_by_text("The failed records are discarded.")).to_be_visible()
         await expect(page.locator(".issue")).to_have_count(1)
     assert await pool.fetchval("SELECT count(*) FROM dead_letters") == 2
     assert (
@@ -64,7 +64,7 @@ async def test_replay_shows_how_far_it_is_until_it_is_done(pool: Pool, look: Loo
     async with look("/dead-letters") as page:
         await page.get_by_role("link", name="Replay all").click()
         await page.get_by_role("button", name="Replay", exact=True).click()
-        await expect(page.get_by_text("Replaying 3 dead letters")).to_be_visible()
+        await expect(page.get_by_text("Replaying 3 failed records")).to_be_visible()
         await expect(page.get_by_text("3 to come")).to_be_visible()
         await pool.execute("DELETE FROM dead_letters")
         await pool.execute("UPDATE dead_letter_replays SET status = 'done', is_walked = true, written = 3")
@@ -79,10 +79,10 @@ async def test_letter_is_replayed_without_scripts(pool: Pool, look: Look) -> Non
     letter = await pool.fetchval("SELECT 'dlt_' || id FROM dead_letters")
     async with look(f"/dead-letters/{letter}", java_script_enabled=False) as page:
         await page.get_by_role("link", name="Replay").click()
-        await expect(page.get_by_role("heading", name="Replay 1 dead letter?")).to_be_visible()
+        await expect(page.get_by_role("heading", name="Replay 1 failed record?")).to_be_visible()
         await page.get_by_role("button", name="Replay").click()
         # Its record tells no stamp, so there is nothing that could be published, and its object is asked for.
-        await expect(page.get_by_text("Replaying 1 dead letter")).to_be_visible()
+        await expect(page.get_by_text("Replaying 1 failed record")).to_be_visible()
     assert await pool.fetchval("SELECT chosen->'ids'->>0 FROM dead_letter_replays") == letter
 
 

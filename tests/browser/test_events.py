@@ -99,7 +99,7 @@ async def test_an_event_that_is_not_there_is_not_found(pool: Pool, look: Look, p
     await add_account(pool)
     await add_event(pool, "evt_1")
     async with look(path, refused=True) as page:
-        await expect(page.get_by_role("heading", name="This page does not exist")).to_be_visible()
+        await expect(page.get_by_role("heading", name="Page not found")).to_be_visible()
 
 
 async def test_everyone_can_use_the_pages_about_events(pool: Pool, look: Look) -> None:

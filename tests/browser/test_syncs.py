@@ -226,7 +226,7 @@ async def test_no_time_left_is_told_before_ten_seconds(pool: Pool, look: Look) -
     sync_id = await add_backfill(pool, "con_1", {"charge": (0.5, 1000)})
     await pool.execute("UPDATE syncs SET started_at = now()")
     async with look(f"/syncs/{sync_id}") as page:
-        await expect(page.get_by_text("Time left: can't be told yet")).to_be_visible()
+        await expect(page.get_by_text("Estimating time left…")).to_be_visible()
         await expect(page.get_by_role("row", name="Charges")).to_contain_text("unknown")
 
 

@@ -48,7 +48,7 @@ OUTCOMES: Mapping[str, Outcome] = {
     "inserted": Outcome(Word("Inserted", Tone.GOOD, "live"), "The row is new."),
     "updated": Outcome(Word("Updated", Tone.GOOD, "live"), "The row was brought up to date."),
     "deleted": Outcome(Word("Deleted", Tone.GOOD, "live"), "The object is gone at Stripe; its row is marked so."),
-    "unchanged": Outcome(Word("Unchanged", Tone.QUIET, "done"), "The row said the same already."),
+    "unchanged": Outcome(Word("Unchanged", Tone.QUIET, "done"), "Already up to date."),
     "ignored": Outcome(
         Word("Already newer", Tone.QUIET, "unavailable"), "A newer version is there already, so nothing changed."
     ),

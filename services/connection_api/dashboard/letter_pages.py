@@ -30,7 +30,7 @@ from shared.letter_choice import PREFIX
 
 BASE = "/dead-letters"
 POLL_OVER = 286  # tells the page that nothing will change any more
-NOTICES: Mapping[str, str] = MappingProxyType({"discarded": "The dead letters are discarded."})
+NOTICES: Mapping[str, str] = MappingProxyType({"discarded": "The failed records are discarded."})
 STAGES: Mapping[str, str] = MappingProxyType(
     {
         "gateway": "A signed webhook that could not be used",

@@ -54,12 +54,12 @@ KINDS: Mapping[Kind, str] = {
     Kind.VERIFY: "Verify",
 }
 MEANINGS: Mapping[Kind, str] = {
-    Kind.BACKFILL: "Copies the history that Stripe has, from the start date on.",
+    Kind.BACKFILL: "Copies your Stripe history since the start date.",
     Kind.GAP_FILL: "Reads Stripe's event feed for what no webhook has told.",
     Kind.LIVE: "The changes that Stripe sent within this hour.",
     Kind.RECONCILE: "Compares with Stripe and brings what was missed.",
-    Kind.MANUAL: "Reads again what a person chose.",
-    Kind.VERIFY: "Compares the rows with what Stripe has, and writes none.",
+    Kind.MANUAL: "Re-syncs what you selected.",
+    Kind.VERIFY: "Compares your rows with Stripe. Nothing is changed.",
 }
 
 

@@ -55,7 +55,7 @@ class Letters:
         with database_errors():
             row = await self._pool.fetchrow(LETTER, number_of(letter_id))
         if row is None:
-            raise NotFoundError(f"There is no dead letter {letter_id}. It may have been written, or discarded.")
+            raise NotFoundError(f"There is no failed record {letter_id}. It may have been written, or discarded.")
         return LetterDetailAnswer(
             **_letter(row),
             headers={name: mask(value) for name, value in row["headers"].items()},
@@ -83,7 +83,7 @@ class Letters:
         """Return a group; raise `NotFoundError` when it has no letter any more."""
         found = await self._groups("g.id = $2", 1, [group_id])
         if not found:
-            raise NotFoundError("No dead letter has this cause any more.")
+            raise NotFoundError("No failed record has this cause any more.")
         return found[0]
 
     async def count_causes(self) -> int:
@@ -110,7 +110,7 @@ class Letters:
             await take_turn(db)
             number = affected(await db.execute(f"DELETE FROM dead_letters WHERE {filters}", *values))
             if chosen.ids and not number:
-                raise NotFoundError("There is no dead letter with this id. It may have been written, or discarded.")
+                raise NotFoundError("There is no failed record with this id. It may have been written, or discarded.")
             await append(db, by, "dead_letters.discarded", subject_of(chosen), letters=number, **meant(chosen))
         return number
 

@@ -88,7 +88,7 @@ class Replays:
     async def _require_replayable(self, db: Connection, filters: str, values: list[object]) -> None:
         letters = [KeptLetter(**row) for row in await db.fetch(LETTER.format(filters=filters), *values)]
         if not letters:
-            raise NotFoundError("There is no dead letter with this id. It may have been written, or discarded.")
+            raise NotFoundError("There is no failed record with this id. It may have been written, or discarded.")
         if len(letters) > 1:
             return
         plan = plan_of(letters[0], topic_prefix=self._prefix, now=self._now())

@@ -63,7 +63,7 @@ FAILED, PARKED = "failed", "parked"  # words of the log
 #: Why nothing else became of an event at a destination, for people; the dashboard and the command line say the same.
 REASONS: Mapping[str, str] = {
     "older": "A newer version is there already.",
-    "equal": "The row said the same already.",
+    "equal": "Already up to date.",
     "tombstone": "The object was deleted later, or in the same second.",
     "tie": "Another version has the same second, so Stripe was asked which one holds.",
     "resource_not_synced": "This resource is not synced.",

@@ -105,7 +105,7 @@ async def test_each_destination_tells_its_own_outcome_reason_and_times(api: Clie
     )  # fmt: skip
     assert (second["outcome"], second["code"], second["parked_at"]) == ("ignored", "tie", None)
     assert second["reason"] == "Another version has the same second, so Stripe was asked which one holds."
-    assert (second["answer"]["outcome"], second["answer"]["reason"]) == ("unchanged", "The row said the same already.")
+    assert (second["answer"]["outcome"], second["answer"]["reason"]) == ("unchanged", "Already up to date.")
     listed = await (await api.get("/v1/events?object_id=ch_1&connection_id=con_1", headers=BEARER)).json()
     assert [(one["destination_id"], one["outcome"], one["code"]) for one in listed["data"][0]["destinations"]] == [
         ("dst_1", "updated", None),

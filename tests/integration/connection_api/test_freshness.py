@@ -123,4 +123,4 @@ async def test_a_connection_that_is_paused_asks_nothing(database_url: str, now: 
         await stage.store.set_state(connection_id, State.PAUSED)
         freshness = await read(stage, connection_id, now=now)
         assert (freshness.reads_per_month, ways(freshness)["comparing"].next_at) == (0, None)
-        assert freshness.cost == "None at the moment: Stripe is asked nothing."
+        assert freshness.cost == "No calls while syncing is stopped."

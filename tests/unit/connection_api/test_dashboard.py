@@ -238,7 +238,7 @@ class TestPages:
             problem = await client.get("/nowhere")
 
             assert (page.status, page.content_type) == (404, "text/html")
-            assert "This page does not exist" in await page.text()
+            assert "Page not found" in await page.text()
             assert (problem.status, problem.content_type) == (404, "application/problem+json")
 
     async def test_an_outage_is_explained_and_names_its_request(self, app: web.Application) -> None:

@@ -68,7 +68,7 @@ DESTINATIONS = (
         method="POST",
         path="/v1/destinations/{id}/rebuild",
         summary="Fill a destination again from Stripe: a backfill of each connection that delivers to it. "
-        "Rows that are there are replaced only by newer ones.",
+        "Existing rows are only overwritten by newer data.",
         access=Access.MANAGE,
         answer=models.RebuildAnswer,
         status=202,
