@@ -34,7 +34,6 @@ s.expires_at > now() AND (s.credential IS NULL OR s.credential = $2 OR EXISTS (
                                AND (t.expires_at IS NULL OR t.expires_at > now())))
 """
 ADD_LINK = """
-WITH expired AS (DELETE FROM sign_in_links WHERE expires_at < now())
 INSERT INTO sign_in_links (hash, expires_at, credential) VALUES ($1, now() + $2::interval, $3) RETURNING expires_at
 """
 FIND_LINK = "SELECT used_at FROM sign_in_links WHERE hash = $1 AND expires_at > now()"
@@ -43,7 +42,7 @@ REDEEM = """
 WITH used AS (
     UPDATE sign_in_links SET used_at = now() WHERE hash = $1 AND expires_at > now() AND used_at IS NULL
     RETURNING credential
-), expired AS (DELETE FROM sessions WHERE expires_at < now())
+)
 INSERT INTO sessions (hash, expires_at, id, person, address, credential)
 SELECT $2, now() + $3::interval, $4, $5, $6, credential FROM used RETURNING 1
 """

@@ -18,9 +18,10 @@ from services.sync_worker.settings import WorkerSettings
 from shared.api_keys import parse_api_key
 from shared.audit import Actor
 from shared.catalogue import BY_NAME, RESOURCES
+from shared.comparisons import ComparisonStore
 from shared.connections import Connection, ConnectionStore, LiveBy, State
 from shared.crypto import make_encryption_key
-from shared.db import Pool, make_pool
+from shared.db import Pool, make_pool, transaction
 from shared.destinations import DestinationStore, parse_postgres_url
 from shared.syncs import Kind, Status, Sync, SyncStore
 from simulator.app import SIMULATION, create_app
@@ -73,6 +74,16 @@ class Pipeline:
 
     async def listed_again(self, *resources: str) -> Sync:
         return await self.ended(await self.syncs.resync(await self.connection(), resources))
+
+    async def compare(self, *, is_full: bool = True, resources: list[str] | None = None) -> str:
+        """Ask for a comparison with Stripe; return the sync's id."""
+        connection, store = await self.connection(), ComparisonStore(self.pool)
+        async with transaction(self.pool) as db:
+            return await store.create(connection, is_full=is_full, resources=resources, trigger="requested", db=db)
+
+    async def verify(self, *, is_full: bool = True, resources: list[str] | None = None) -> Sync:
+        """Compare, and return the sync once it has ended."""
+        return await self.ended(await self.compare(is_full=is_full, resources=resources))
 
     async def ended(self, sync_id: str) -> Sync:
         """Wait until the sync has succeeded."""

@@ -40,14 +40,6 @@ async def here(
         yield made
 
 
-async def verify(here: Pipeline, *, is_full: bool = True, resources: list[str] | None = None) -> Sync:
-    """Compare, and return the sync once it has ended."""
-    store, connection = ComparisonStore(here.pool), await here.connection()
-    async with transaction(here.pool) as db:
-        sync_id = await store.create(connection, is_full=is_full, resources=resources, trigger="requested", db=db)
-    return await here.ended(sync_id)
-
-
 async def differences(here: Pipeline, sync: Sync) -> dict[tuple[str, str, str], tuple[str, ...]]:
     """Return the fields that differ by kind, resource and id."""
     found = await ComparisonStore(here.pool).differences(sync.id, limit=1000)
@@ -72,7 +64,7 @@ async def test_a_healthy_connection_under_load_has_no_differences(
     servers = (database_url, kafka_bootstrap_servers, topic_prefix)
     async with pipeline(*servers, resources=EVERYTHING, objects=1000, changes_per_second=10) as here:
         for is_full in (True, False):
-            sync = await verify(here, is_full=is_full)
+            sync = await here.verify(is_full=is_full)
             found = await totals(here, sync)
             assert await differences(here, sync) == {}
             assert {found[name] for name in ("different", "missing", "extra", "skipped")} == {0}
@@ -100,7 +92,7 @@ async def test_exactly_what_was_damaged_is_named_and_a_repair_makes_it_right(her
     )
     before = await here.pool.fetchrow("SELECT sum(n_tup_upd + n_tup_ins) FROM pg_stat_user_tables")
 
-    sync = await verify(here)
+    sync = await here.verify()
     assert await differences(here, sync) == {
         ("different", "customer", changed): ("name",),
         ("missing", "customer", lost): (),
@@ -120,14 +112,14 @@ async def test_exactly_what_was_damaged_is_named_and_a_repair_makes_it_right(her
         return await here.wrong(SYNCED) == {}
 
     await eventually(is_right, within=60)
-    again = await verify(here)
+    again = await here.verify()
     assert await differences(here, again) == {}
 
 
 async def test_a_comparison_writes_no_row(here: Pipeline) -> None:
     sql = "SELECT json_agg((id, _stamp, xmin::text) ORDER BY id)::text FROM copy.customers"
     before = await here.pool.fetchval(sql)
-    await verify(here, resources=["customer"])
+    await here.verify(resources=["customer"])
     assert json.loads(await here.pool.fetchval(sql)) == json.loads(before)
 
 
@@ -138,7 +130,7 @@ async def test_what_is_not_synced_is_no_difference(here: Pipeline) -> None:
     await here.damage("UPDATE {}.customers SET data = data - 'email' - 'address'")
     older = "created < (SELECT start_date FROM connections)"
     assert await here.damage(f"DELETE FROM {{}}.customers WHERE {older}") > 0
-    sync = await verify(here)
+    sync = await here.verify()
     assert await differences(here, sync) == {}
 
 
@@ -147,7 +139,7 @@ async def test_a_sample_reads_few_pages_of_each_list(
 ) -> None:
     servers = (database_url, kafka_bootstrap_servers, topic_prefix)
     async with pipeline(*servers, resources=("charge", "coupon"), objects=6000) as here:
-        sync = await verify(here, is_full=False)
+        sync = await here.verify(is_full=False)
         pages = dict(
             await here.pool.fetch("SELECT resource, sum(pages)::int FROM slices WHERE sync_id = $1 GROUP BY 1", sync.id)
         )
@@ -160,14 +152,14 @@ async def test_a_sample_reads_few_pages_of_each_list(
 async def test_more_differences_than_are_named_are_counted(here: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("services.destination_writer.second_look.KEPT", 3)
     gone = await here.damage("DELETE FROM {}.customers")
-    sync = await verify(here, resources=["customer"])
+    sync = await here.verify(resources=["customer"])
     assert len(await differences(here, sync)) == 3
     assert (await totals(here, sync))["missing"] == gone
 
 
 async def test_a_destination_that_is_away_has_its_rows_skipped(here: Pipeline) -> None:
     await here.pool.execute("ALTER TABLE copy.customers RENAME COLUMN data TO gone")
-    sync = await verify(here, resources=["customer"], is_full=False)
+    sync = await here.verify(resources=["customer"], is_full=False)
     found = await totals(here, sync)
     assert (found["compared"], found["different"]) == (0, 0)
     assert found["skipped"] > 0

@@ -12,8 +12,6 @@ import pytest
 import structlog
 
 from shared.comparisons import ComparisonStore
-from shared.db import transaction
-from shared.syncs import Sync
 from tests.eventually import eventually
 from tests.integration.drift.pipeline import Pipeline, pipeline
 
@@ -42,13 +40,6 @@ async def here(
         await made.searched()
         await made.answered()
         yield made
-
-
-async def verify(here: Pipeline) -> Sync:
-    store, connection = ComparisonStore(here.pool), await here.connection()
-    async with transaction(here.pool) as db:
-        sync_id = await store.create(connection, is_full=True, resources=None, trigger="requested", db=db)
-    return await here.ended(sync_id)
 
 
 async def document(here: Pipeline, table: str, object_id: str) -> dict[str, Any]:
@@ -113,7 +104,7 @@ async def test_an_invoice_that_a_test_clock_has_dated_ahead_is_a_row(here: Pipel
     later = int(time.time()) + 90 * DAY
     state = {"id": "in_future", "created": later, "total": 7, "status": "open", "number": None}
     here.simulation.platform.store.tables["invoice"].insert("in_future", state, later)
-    sync = await verify(here)
+    sync = await here.verify()
     found = await ComparisonStore(here.pool).differences(sync.id, limit=10)
     assert [(one.kind, one.object_id) for one in found] == [("missing", "in_future")]
     await here.backfilled("invoice")
@@ -125,9 +116,9 @@ async def test_a_comparison_retrieves_what_events_have_named_and_no_list_shows(h
     """Customers of a test clock are in no list: their rows come by events, and so does their check."""
     customer = here.simulation.platform.add("customer", "customer.created", test_clock="clock_1", name="Clocked")
     await eventually(here.holds("SELECT count(*) = 1 FROM copy.customers WHERE id = $1", customer), within=120)
-    whole = await verify(here)
+    whole = await here.verify()
     assert await ComparisonStore(here.pool).differences(whole.id, limit=10) == []
     assert await here.damage("DELETE FROM {}.customers WHERE id = $1", customer) == 1
-    sync = await verify(here)
+    sync = await here.verify()
     found = await ComparisonStore(here.pool).differences(sync.id, limit=10)
     assert [(one.kind, one.object_id) for one in found] == [("missing", customer)]

@@ -10,7 +10,6 @@ import pytest
 from services.destination_writer.second_look import POLL_INTERVAL
 from shared.catalogue import BY_NAME
 from shared.comparisons import ComparisonStore
-from shared.db import transaction
 from tests.eventually import eventually
 from tests.integration.drift.pipeline import CONNECTION, PATIENCE, Pipeline, pipeline
 
@@ -39,14 +38,6 @@ async def here(
         yield made
 
 
-async def begin(here: Pipeline, resource: str) -> str:
-    connection = await here.connection()
-    async with transaction(here.pool) as db:
-        return await ComparisonStore(here.pool).create(
-            connection, is_full=True, resources=[resource], trigger="requested", db=db
-        )
-
-
 async def missing(here: Pipeline, sync_id: str) -> int:
     await here.ended(sync_id)
     return sum(one.missing for one in await ComparisonStore(here.pool).counts(sync_id))
@@ -65,7 +56,7 @@ async def test_difference_waits_for_the_answer_about_its_object(here: Pipeline, 
     await here.pool.execute("DELETE FROM list_tails")
     await here.pool.execute("UPDATE connections SET created_at = now() - interval '1000 days'")
     await here.pool.execute(ASK, CONNECTION, resource, "*" if is_list else lost, "now")
-    sync_id = await begin(here, resource)
+    sync_id = await here.compare(resources=[resource])
     await eventually(here.holds(LOOKED_AT, lost, AFTER_A_LOOK), within=PATIENCE)
     assert (await ComparisonStore(here.pool).differences(sync_id)) == []
 
@@ -78,4 +69,4 @@ async def test_question_that_nobody_answers_soon_keeps_no_comparison_open(here: 
     [lost] = await here.ids("customer")
     await here.damage("DELETE FROM {}.customers WHERE id = $1", lost)
     await here.pool.execute(ASK, CONNECTION, "customer", lost, "infinity")
-    assert await missing(here, await begin(here, "customer")) == 1
+    assert await missing(here, await here.compare(resources=["customer"])) == 1

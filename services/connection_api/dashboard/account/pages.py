@@ -40,11 +40,6 @@ class AccountPages:
         shown = await read_pictures(self._state.pool, connection_id, now=now, zone=zone)
         return self._pages.response("account/overview.html", card=card, zone_name=str(zone), **shown)
 
-    async def settings(self, request: web.Request) -> web.Response:
-        """What can be changed."""
-        card = await self._overview.one(self._state.pool, read_id(request), now=self._now())
-        return self._pages.response("account/settings.html", card=card)
-
     async def sync_now(self, request: web.Request) -> web.Response:
         """Compare with Stripe now."""
         sync_id = await self._state.connect.sync_now(read_id(request), by=actor_of(request))
@@ -68,7 +63,6 @@ def add_account_pages(
     dialogs = Dialogs(pages)
     account = AccountPages(state, pages, now)
     add_route(app, "GET", "/connections/{id}", account.overview, Access.READ)
-    add_route(app, "GET", "/connections/{id}/settings", account.settings, Access.READ)
     add_route(app, "POST", "/connections/{id}/sync", account.sync_now, Access.MANAGE)
     add_route(app, "POST", "/connections/{id}/resume", account.resume, Access.MANAGE)
     add_route(app, "POST", "/connections/{id}/deliver-again", account.deliver_again, Access.MANAGE)
