@@ -7,6 +7,7 @@ import pytest
 from tests.browser.managed import Managed
 from tests.browser.visit import OVERFLOW, THEMES, axe_violations
 
+HIDDEN_TABS = "(tabs => tabs.scrollWidth - tabs.clientWidth)(document.querySelector('.tabs'))"
 # Two hours of events and rows, as the writer's ledger keeps them.
 EVENTS = """
 INSERT INTO event_hours (connection_id, hour, events, delays)
@@ -75,3 +76,4 @@ async def test_account_and_settings_can_be_used_by_everybody(managed: Managed, t
         for width in (320, 375, 768, 1920):
             async with managed.look(path, theme=theme, width=width) as page:
                 assert await page.evaluate(OVERFLOW) <= 0, (path, width)
+                assert await page.evaluate(HIDDEN_TABS) <= 0, (path, width)
