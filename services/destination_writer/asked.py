@@ -7,9 +7,8 @@ from datetime import timedelta
 
 from shared.db import Pool, database_errors
 
-SOON = timedelta(
-    minutes=1
-)  # a question that waits longer is held back, or fails again and again: that is told elsewhere
+# A question that waits longer is held back, or fails again and again: that is told elsewhere.
+SOON = timedelta(minutes=1)
 
 # The newest of a list is asked for all the time where much happens: one reading after the comparison's is enough. An
 # answer is there when the writer has passed it.

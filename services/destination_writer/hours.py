@@ -24,10 +24,10 @@ ON CONFLICT (connection_id, hour) DO UPDATE SET events = t.events + excluded.eve
 """
 NEWS = """
 INSERT INTO resource_news AS t (connection_id, resource, created, seconds)
-SELECT DISTINCT ON (1, 2) u.* FROM unnest($1::text[], $2::text[], $3::bigint[], $4::float8[])
+SELECT u.* FROM unnest($1::text[], $2::text[], $3::bigint[], $4::float8[])
      AS u (connection_id, resource, created, seconds)
 WHERE EXISTS (SELECT FROM connections c WHERE c.id = u.connection_id)
-ORDER BY 1, 2, 3 DESC, 4 DESC NULLS LAST
+ORDER BY 1, 2
 ON CONFLICT (connection_id, resource) DO UPDATE SET created = excluded.created, seconds = excluded.seconds
 WHERE excluded.created > t.created OR excluded.created = t.created AND excluded.seconds IS NOT NULL
 """
@@ -97,9 +97,23 @@ async def count_events(db: Connection, arrived: Sequence[Arrival]) -> None:
             [sum(one.is_new for one in some) for some in by_connection.values()],
             [_text(one.seconds for one in some if one.seconds is not None) for some in by_connection.values()],
         )
-    news = [(one.connection_id, one.resource, one.created, one.seconds) for one in arrived if one.resource]
-    if news:
+    if news := newest_of(arrived):
         await db.execute(NEWS, *map(list, zip(*news, strict=True)))
+
+
+def newest_of(arrived: Iterable[Arrival]) -> list[tuple[str, str, int, float | None]]:
+    """Return the newest of each connection and resource: of one second the one that took longest."""
+    newest: dict[tuple[str, str], Arrival] = {}
+    for one in arrived:
+        if one.resource:
+            known = newest.get((one.connection_id, one.resource))
+            if known is None or _age(one) > _age(known):
+                newest[one.connection_id, one.resource] = one
+    return [(connection_id, name, one.created, one.seconds) for (connection_id, name), one in newest.items()]
+
+
+def _age(one: Arrival) -> tuple[int, bool, float]:
+    return one.created, one.seconds is not None, one.seconds or 0.0
 
 
 def _text(seconds: Iterable[float]) -> str:

@@ -79,10 +79,6 @@ class Pages:
             "ago": lambda at: relative_time(at, now()),
         }
 
-    def share(self, **values: object) -> None:
-        """Give every template these values."""
-        self._environment.globals |= values
-
     def text(self, template: str, **values: object) -> str:
         """Return the rendered template."""
         return self._environment.get_template(template).render(values)

@@ -47,7 +47,7 @@ SELECT r.resource, min(r.parked_at) AS since FROM connection_destinations l
 JOIN parked_records r ON r.destination_id = l.destination_id AND r.connection_id = l.connection_id
 WHERE l.connection_id = $1 GROUP BY r.resource
 """
-CONNECTION = "SELECT account_id, livemode, resources FROM connections WHERE id = $1"
+CONNECTION = "SELECT account_id, livemode FROM connections WHERE id = $1"
 
 
 @dataclass(frozen=True, slots=True)

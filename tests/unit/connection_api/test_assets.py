@@ -9,8 +9,8 @@ from pathlib import Path
 from services.connection_api.dashboard.assets import FOLDER
 from services.connection_api.dashboard.pages import PAGES
 
-SCRIPTS_LIMIT = 80_000  # bytes, compressed
-STYLES_LIMIT = 25_000
+SCRIPTS_LIMIT = 60_000  # bytes, compressed
+STYLES_LIMIT = 20_000
 # htmx.org 2.0.11 of the npm registry, dist/htmx.min.js
 HTMX_SHA256 = "d6fdc75f204e6bdefa99b69bf1e6d4ac69b8a364f77929f45c13476b4000f717"
 

@@ -63,10 +63,9 @@ async def read_pictures(pool: Pool, connection_id: str, *, now: datetime, zone: 
             empty="No calls yet",
         ),
     )
-    allowed = calls.last_hour / calls.share if calls.share else 1.0
     return {
         "pictures": pictures,
-        "share": share(calls.last_hour, allowed, "Stripe's limit in the last hour"),
+        "share": share(calls.share, 1, "Stripe's limit in the last hour"),
         "p95": seconds_text(events.p95),
         "today": events.today,
         "lines": [TableLine(table, spark(table.days)) for table in tables],

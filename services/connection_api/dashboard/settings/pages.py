@@ -19,11 +19,10 @@ class SettingsPages:
 
     async def general(self, _request: web.Request) -> web.Response:
         """What runs here."""
-        return self._pages.response("settings/general.html")
+        return self._pages.response("settings/general.html", parts=PARTS)
 
 
 def add_settings_pages(app: web.Application, pages: Pages) -> None:
     """Add the settings' pages."""
     settings = SettingsPages(pages)
-    pages.share(parts=PARTS)
     add_route(app, "GET", "/settings", settings.general, Access.READ)
