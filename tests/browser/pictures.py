@@ -129,6 +129,7 @@ CONNECTED = (
 BUSY = (
     Picture("accounts", "/", height=1180),
     Picture("menu", "/", open_menu),
+    Picture("account", "/connections/con_b4m7", height=1180),
     Picture("syncs", "/syncs"),
     Picture("sync", "/syncs/syn_a9x2"),
     Picture("differences", "/syncs/syn_h08", height=1180),

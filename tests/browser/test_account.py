@@ -70,10 +70,10 @@ async def test_account_and_settings_can_be_used_by_everybody(managed: Managed, t
     await managed.pool.execute(EVENTS, connection.id)
     await managed.pool.execute(ROWS, connection.id)
     base = f"/connections/{connection.id}"
-    for path in (base, "/settings"):
+    for path in ("/", base, "/settings"):
         async with managed.look(path, theme=theme) as page:
             assert await axe_violations(page) == [], path
-        for width in (320, 375, 768, 1920):
+        for width in (320, 375, 768, 1280, 1920):
             async with managed.look(path, theme=theme, width=width) as page:
                 assert await page.evaluate(OVERFLOW) <= 0, (path, width)
                 assert await page.evaluate(HIDDEN_TABS) <= 0, (path, width)
