@@ -103,6 +103,21 @@ def is_comparable(resource: str) -> bool:
     return row is not None and not (row.is_singleton and row.changes_silently)
 
 
+def comparable(connection: Connection, resources: Sequence[str]) -> list[str]:
+    """Return those of the resources that are compared: not what the key may not read."""
+    faulty = {fault.resource for fault in connection.faults}
+    return [name for name in resources if is_comparable(name) and name not in faulty]
+
+
+def most_calls(connection: Connection, pages: int) -> int:
+    """Return how many calls to Stripe a comparison of so many pages of each list makes at most.
+
+    One object of each list is read alone as well, since a list may show less of it.
+    """
+    lists = sum(BY_NAME[name].walk_count for name in comparable(connection, connection.resources))
+    return lists * (pages + 1)
+
+
 class ComparisonStore:
     """Reads and queues comparisons; every method raises `DatabaseUnavailableError` when the database is away."""
 
@@ -110,18 +125,22 @@ class ComparisonStore:
         self._pool = pool
 
     async def create(
-        self, connection: Connection, *, is_full: bool, resources: Sequence[str] | None, trigger: str, db: Database
+        self,
+        connection: Connection,
+        *,
+        pages: int | None,
+        resources: Sequence[str] | None,
+        trigger: str,
+        db: Database,
     ) -> str:
         """Queue a comparison within the caller's transaction, or join one; return its sync's id.
 
-        It compares a sample unless `is_full`. Raises `PayloadError` for a resource that is not synced.
+        It reads so many `pages` of each list, or all of them. Raises `PayloadError` for a resource that is not synced.
         """
         chosen = list(dict.fromkeys(resources or connection.resources))
         if missing := [name for name in chosen if name not in connection.resources]:
             raise PayloadError(f"`{missing[0]}` is not synced by this connection.", field="resources")
-        faulty = {fault.resource for fault in connection.faults}
-        wanted = [name for name in chosen if is_comparable(name) and name not in faulty]
-        pages = None if is_full else SAMPLE_PAGES
+        wanted = comparable(connection, chosen)
         since = connection.start_date
         if waiting := await find_queued(
             db, connection.id, Kind.VERIFY, resources=wanted, range_start=since, sample_pages=pages

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,6 +12,7 @@ from services.connection_api.debt_sentences import owed_by_events
 from services.connection_api.debts import read_owed
 from services.connection_api.labels import label_of, rank_of
 from services.connection_api.status import Owed, Status, percent_of, status_of
+from services.connection_api.views.verified import Run, read_last_runs
 from shared.connections import LAST_SYNCED, LiveBy, State
 from shared.db import Pool, Row, database_errors
 from shared.errors import NotFoundError
@@ -162,6 +163,7 @@ class Card:
     backfill: Backfill | None
     state: State
     owed: tuple[Owed, ...]  # the worst first
+    verified: Run | None = None  # the last comparison of its rows with Stripe
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,10 +217,14 @@ class Overview:
         with database_errors():
             rows = await pool.fetch(sql, *place, wanted.q, limit, today)
         before = await self._read_rows_before(pool, [row["id"] for row in rows], today)
+        verified = await read_last_runs(pool, [row["id"] for row in rows])
         owed = await read_owed(pool, [row["id"] for row in rows], now=now)
         cards = [
             (
-                _card(row, await self._backfill(pool, row, now), owed[row["id"]], now, before[row["id"]]),
+                replace(
+                    _card(row, await self._backfill(pool, row, now), owed[row["id"]], now, before[row["id"]]),
+                    verified=verified.get(row["id"]),
+                ),
                 row["sorted_name"],
             )
             for row in rows

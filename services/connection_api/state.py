@@ -40,6 +40,7 @@ from shared.log import get_logger
 from shared.networks import Networks
 from shared.syncs import SyncStore
 from shared.topics import EVENTS
+from shared.verify_schedules import VerifyScheduleStore
 
 LOOK_INTERVAL = 30.0  # seconds between two looks for what a crash or a person has left unfinished
 
@@ -217,6 +218,11 @@ class State:
     def comparing(self) -> Comparing:
         """Comparing a connection's rows with what Stripe has."""
         return Comparing(self.pool, self.connections)
+
+    @property
+    def verify_schedules(self) -> VerifyScheduleStore:
+        """When connections are compared by themselves."""
+        return VerifyScheduleStore(self.pool)
 
     @property
     def events(self) -> EventLog:

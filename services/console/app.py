@@ -28,6 +28,7 @@ from services.console import (
     start_dates,
     syncs,
     tokens,
+    verify_schedules,
 )
 from services.console.check import Report, check
 from services.console.client import ApiClient, connected
@@ -57,6 +58,7 @@ cli = typer.Typer(
 )
 connections.cli.command("update-key")(keys.update_key)
 connections.cli.command("set-start-date")(start_dates.set_start_date)
+connections.cli.command("verify-schedule")(verify_schedules.verify_schedule)
 connections.cli.command("choose")(choices.choose)
 connections.cli.command("remove")(removals.remove)
 connections.cli.command("removals")(removals.removals)

@@ -34,6 +34,7 @@ from services.sync_worker.removal import Removing
 from services.sync_worker.schedule import Schedule
 from services.sync_worker.settings import WorkerSettings
 from services.sync_worker.slices import Slices
+from services.sync_worker.verifying import Verifying
 from shared.background import lasting, open_state, run_beside, until_available
 from shared.broker_log import CurrentLog
 from shared.connections import ConnectionStore
@@ -125,6 +126,7 @@ class Worker:
                 "refused keys": RefusedKeys(pool, connections, clients, syncs).run,
                 "polling": polling.run,
                 "schedule": schedule.run,
+                "scheduled verifies": partial(Verifying(pool, connections).run, wake),
                 "expiry": Expiry(pool).run,
                 "removals": Removing(pool, connections, clients, endpoints).run,
             }

@@ -41,6 +41,7 @@ SMALL: Mapping[str, str] = {
     "resource_faults": "DELETE FROM resource_faults WHERE connection_id = $1",
     "dead_letter_replays": "DELETE FROM dead_letter_replays WHERE chosen ->> 'connection_id' = $1",
     "cleanups": "DELETE FROM cleanups WHERE connection_id = $1",
+    "verify_schedules": "DELETE FROM verify_schedules WHERE connection_id = $1",
     "delays": "DELETE FROM delays WHERE connection_id = $1",
     "leases": "DELETE FROM leases WHERE name IN ('poll:' || $1, 'set-up:' || $1, 'endpoint:' || $1)",
 }

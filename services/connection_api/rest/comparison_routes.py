@@ -16,7 +16,10 @@ from services.connection_api.rest.requests import (
     write_page,
 )
 from services.connection_api.state import State
+from services.connection_api.views.verified import read_verified
+from shared.comparisons import most_calls
 from shared.http import Handler
+from shared.verify_schedules import HowOften, VerifySchedule
 
 
 class Comparisons:
@@ -30,6 +33,8 @@ class Comparisons:
         """The handlers by their operations' names."""
         return {
             "verify_connection": self.verify,
+            "get_verify_schedule": self.show_schedule,
+            "set_verify_schedule": self.set_schedule,
             "list_differences": self.list_differences,
             "repair_sync": self.repair,
         }
@@ -41,6 +46,36 @@ class Comparisons:
             connection_id, is_full=wanted.full, resources=wanted.resources, by=actor_of(request)
         )
         return write(models.SyncAnswer.model_validate(await self._state.syncs.get(sync_id)), status=202)
+
+    async def show_schedule(self, request: web.Request) -> web.Response:
+        """Show when a connection is compared."""
+        return await self._describe(read_id(request))
+
+    async def set_schedule(self, request: web.Request) -> web.Response:
+        """Choose when a connection is compared."""
+        connection_id, wanted = read_id(request), await read_body(request, models.NewVerifySchedule)
+        schedule = VerifySchedule(HowOften(wanted.how_often), wanted.hour, wanted.zone, wanted.pages)
+        await self._state.comparing.schedule(connection_id, schedule, by=actor_of(request))
+        return await self._describe(connection_id)
+
+    async def _describe(self, connection_id: str) -> web.Response:
+        connection = await self._state.connections.get(connection_id)
+        schedule = await self._state.verify_schedules.get(connection_id)
+        verified = await read_verified(
+            self._state.pool, connection_id, how_often=schedule.how_often, hour=schedule.hour
+        )
+        return write(
+            models.VerifyScheduleAnswer(
+                how_often=schedule.how_often.value,
+                hour=schedule.hour,
+                zone=schedule.zone,
+                pages=schedule.pages,
+                calls=most_calls(connection, schedule.pages),
+                next_run_at=schedule.next_run_at,
+                last_run=models.VerifyRunAnswer.model_validate(verified.last) if verified.last else None,
+                runs=tuple(models.VerifyRunAnswer.model_validate(run) for run in verified.scheduled),
+            )
+        )
 
     async def list_differences(self, request: web.Request) -> web.Response:
         """Show a page of the differences that a comparison has found."""

@@ -6,7 +6,7 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -48,8 +48,13 @@ async def read_body(request: web.Request, model: type[M]) -> M:
 
 def read_query(request: web.Request, model: type[M]) -> M:
     """Return the query as `model`; raise `PayloadError` naming the parameter."""
+    return read_values(dict(request.query), model)
+
+
+def read_values(values: Mapping[str, object], model: type[M]) -> M:
+    """Return what a query or a form brings as `model`; raise `PayloadError` naming the field."""
     try:
-        return model.model_validate(dict(request.query))
+        return model.model_validate(values)
     except ValidationError as error:
         raise refusal(error) from None
 

@@ -165,6 +165,10 @@ async def verify_connection(stage: Stage) -> dict[str, Any]:
     return await stage.call("verify_connection", stage.connection_id, full=True)
 
 
+async def set_verify_schedule(stage: Stage) -> Any:
+    return await stage.call("set_verify_schedule", stage.connection_id, how_often="daily")
+
+
 async def repair_sync(stage: Stage) -> Any:
     sync_id = (await verify_connection(stage))["id"]
     ended = "UPDATE syncs SET status = $2, finished_at = CASE $2 WHEN 'succeeded' THEN now() END WHERE id = $1"
@@ -219,6 +223,7 @@ CHANGES: dict[str, Callable[[Stage], Awaitable[Any]]] = {
         replay_dead_letters,
         discard_dead_letters,
         verify_connection,
+        set_verify_schedule,
         repair_sync,
         create_token,
         revoke_token,

@@ -30,6 +30,7 @@ ACTIONS = {
     "resume_connection": "connection.resumed",
     "create_sync": "connection.sync_requested",
     "verify_connection": "connection.verify_requested",
+    "set_verify_schedule": "connection.verify_scheduled",
     "repair_sync": "sync.repair_requested",
     "pause_sync": "sync.paused",
     "resume_sync": "sync.resumed",

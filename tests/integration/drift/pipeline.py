@@ -18,7 +18,7 @@ from services.sync_worker.settings import WorkerSettings
 from shared.api_keys import parse_api_key
 from shared.audit import Actor
 from shared.catalogue import BY_NAME, RESOURCES
-from shared.comparisons import ComparisonStore
+from shared.comparisons import SAMPLE_PAGES, ComparisonStore
 from shared.connections import Connection, ConnectionStore, LiveBy, State
 from shared.crypto import make_encryption_key
 from shared.db import Pool, make_pool, transaction
@@ -79,7 +79,9 @@ class Pipeline:
         """Ask for a comparison with Stripe; return the sync's id."""
         connection, store = await self.connection(), ComparisonStore(self.pool)
         async with transaction(self.pool) as db:
-            return await store.create(connection, is_full=is_full, resources=resources, trigger="requested", db=db)
+            return await store.create(
+                connection, pages=None if is_full else SAMPLE_PAGES, resources=resources, trigger="requested", db=db
+            )
 
     async def verify(self, *, is_full: bool = True, resources: list[str] | None = None) -> Sync:
         """Compare, and return the sync once it has ended."""

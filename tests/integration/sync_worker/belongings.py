@@ -40,6 +40,7 @@ INSERT INTO setups SELECT 'set_' || $1, '{}', convert_to($2, 'UTF8'), $2, accoun
     jsonb_build_object('name', $2::text), now(), now() + interval '1 day' FROM connections WHERE id = $1;
 INSERT INTO dead_letter_replays (id, chosen, up_to, letters)
 VALUES ('rep_' || $1, jsonb_build_object('connection_id', $1::text), 0, 0);
+INSERT INTO verify_schedules VALUES ($1, 'daily', 2, 'UTC', 2, now() + interval '1 day');
 INSERT INTO leases VALUES ('poll:' || $1, 'worker', now() + interval '1 minute');
 UPDATE connections SET account_name = $2, key_hint = $2, cause = $2,
     omitted_fields = jsonb_build_object('customer', jsonb_build_array($2::text)) WHERE id = $1;
@@ -125,6 +126,7 @@ async def numbers(here: World) -> dict[str, int]:
     tables = (
         "event_log", "dead_letters", "parked_records", "refetches", "delivery_gaps", "delivery_hours", "syncs",
         "slices", "list_tails", "resource_faults", "delays", "dead_letter_replays", "cleanups", "leases", "connections",
+        "verify_schedules",
     )  # fmt: skip
     found = {table: int(await here.pool.fetchval(f"SELECT count(*) FROM {table}")) for table in tables}
     return found | {"kept_answers": int(await here.pool.fetchval("SELECT count(*) FROM idempotency_keys"))}

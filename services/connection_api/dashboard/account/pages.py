@@ -9,6 +9,7 @@ from aiohttp import web
 
 from services.connection_api.access.auth import actor_of
 from services.connection_api.dashboard.account.pictures import read_pictures
+from services.connection_api.dashboard.account.schedule import Schedule
 from services.connection_api.dashboard.connect_pages import add_connect_pages
 from services.connection_api.dashboard.dialogs import Dialogs, done
 from services.connection_api.dashboard.key_dialogs import add_key_dialogs
@@ -21,6 +22,7 @@ from services.connection_api.overview import Overview
 from services.connection_api.rest.requests import read_id
 from services.connection_api.settings import ApiSettings
 from services.connection_api.state import State
+from services.connection_api.views.verified import read_verified
 from shared.http import Access, add_route
 
 
@@ -37,8 +39,13 @@ class AccountPages:
         """How the account is, what came lately, and what there is of each table."""
         connection_id, zone, now = read_id(request), zone_of(request), self._now()
         card = await self._overview.one(self._state.pool, connection_id, now=now)
-        shown = await read_pictures(self._state.pool, connection_id, now=now, zone=zone)
-        return self._pages.response("account/overview.html", card=card, zone_name=str(zone), **shown)
+        shown = dict(await read_pictures(self._state.pool, connection_id, now=now, zone=zone))
+        schedule = await self._state.verify_schedules.get(connection_id)
+        verified = await read_verified(
+            self._state.pool, connection_id, how_often=schedule.how_often, hour=schedule.hour
+        )
+        shown |= {"verified": verified, "schedule": schedule, "zone_name": str(zone)}
+        return self._pages.response("account/overview.html", card=card, **shown)
 
     async def sync_now(self, request: web.Request) -> web.Response:
         """Compare with Stripe now."""
@@ -69,5 +76,6 @@ def add_account_pages(
     add_key_dialogs(app, state, dialogs, settings)
     dialogs.add(app, "/connections/{id}/sync-again", SyncAgain(state, dialogs))
     dialogs.add(app, "/connections/{id}/verify", Verify(state, dialogs))
+    dialogs.add(app, "/connections/{id}/verify-schedule", Schedule(state, dialogs))
     add_life_dialogs(app, state, dialogs, now)
     add_connect_pages(app, state, dialogs, settings, now)

@@ -28,7 +28,10 @@ from services.connection_api.rest.models.comparisons import (
     ComparisonAnswer,
     DifferenceAnswer,
     NewComparison,
+    NewVerifySchedule,
     RepairAnswer,
+    VerifyRunAnswer,
+    VerifyScheduleAnswer,
 )
 from services.connection_api.rest.models.connections import (
     BackfillAnswer,
@@ -156,6 +159,7 @@ __all__ = [
     "NewSync",
     "NewToken",
     "NewTokenAnswer",
+    "NewVerifySchedule",
     "ObjectReference",
     "OwedAnswer",
     "Page",
@@ -188,5 +192,7 @@ __all__ = [
     "TableRowsAnswer",
     "TokenAnswer",
     "VerificationAnswer",
+    "VerifyRunAnswer",
+    "VerifyScheduleAnswer",
     "WaitAnswer",
 ]

@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field
 
 from services.connection_api.rest.models.base import Answer, Input, ResourceName
+from shared.verify_schedules import LONGEST_ZONE, MOST_PAGES
 
 
 class NewComparison(Input):
@@ -20,6 +21,38 @@ class NewComparison(Input):
     resources: tuple[ResourceName, ...] | None = Field(
         default=None, min_length=1, max_length=100, description="Compare these only."
     )
+
+
+class NewVerifySchedule(Input):
+    """When a connection is compared by itself, and how much a run reads."""
+
+    how_often: Literal["never", "daily", "weekly"] = Field(description="Weekly means on Sundays.")
+    hour: int = Field(default=2, ge=0, le=23, description="Hour of the day in `zone`.")
+    zone: str = Field(default="UTC", min_length=1, max_length=LONGEST_ZONE, description="Such as Europe/Berlin.")
+    pages: int = Field(default=2, ge=1, le=MOST_PAGES, description="The budget: pages that a run reads of each list.")
+
+
+class VerifyRunAnswer(Answer):
+    """A comparison that has come to its end; rows count at each destination."""
+
+    sync_id: str
+    finished_at: datetime
+    compared: int
+    differences: int
+    skipped: int = Field(description="Rows that could not be compared: the destination did not answer.")
+
+
+class VerifyScheduleAnswer(Answer):
+    """When a connection is compared by itself, what a run costs, and what the last ones have found."""
+
+    how_often: Literal["never", "daily", "weekly"]
+    hour: int
+    zone: str
+    pages: int
+    calls: int = Field(description="Calls to Stripe that a run makes at most.")
+    next_run_at: datetime | None = Field(description="A run that is due waits while the connection is not active.")
+    last_run: VerifyRunAnswer | None = Field(description="The last comparison, whoever began it.")
+    runs: tuple[VerifyRunAnswer, ...] = Field(description="The last 30 that the schedule began, newest first.")
 
 
 class ComparisonAnswer(Answer):
