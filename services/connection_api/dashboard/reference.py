@@ -36,6 +36,7 @@ SAMPLES: Mapping[str, Any] = {
     "delete_rows": False,
     "destination_ids": [IDS["destinations"]],
     "expires_at": "2027-01-01",
+    "how_often": "daily",
     "name": "Warehouse",
     "resources": ["charge", "customer"],
     "scope": "read",
