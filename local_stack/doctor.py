@@ -34,6 +34,7 @@ ADVISED_SKEW = 5.0  # seconds
 LARGEST_SKEW = 300.0  # seconds; beyond it Stripe's signatures look too old or too new
 TIMEOUT = 5.0  # seconds, for each server
 GIB = 1024**3
+NOT_CHECKED = "Not checked, since no address is given: the local stack starts its own."
 
 
 class Outcome(StrEnum):
@@ -147,7 +148,7 @@ def check_clock(reference: datetime | None, now: datetime) -> Check:
 async def check_postgres(url: str | None) -> Check:
     """Ask the database for its version."""
     if not url:
-        return Check("Postgres", Outcome.OK, "No address is given: the local stack starts its own.")
+        return Check("Postgres", Outcome.UNKNOWN, NOT_CHECKED)
     try:
         require_address(url)
     except ConfigError as error:
@@ -172,7 +173,7 @@ async def check_postgres(url: str | None) -> Check:
 async def check_kafka(bootstrap_servers: str | None) -> Check:
     """Ask the broker who coordinates consumer groups."""
     if not bootstrap_servers:
-        return Check("Kafka", Outcome.OK, "No address is given: the local stack starts its own.")
+        return Check("Kafka", Outcome.UNKNOWN, NOT_CHECKED)
     if await _kafka_answers(bootstrap_servers):
         return Check("Kafka", Outcome.OK, f"Kafka answers at {bootstrap_servers}.")
     fix = "Check TILLSTREAM_KAFKA_BOOTSTRAP_SERVERS, and that the broker runs."

@@ -26,6 +26,7 @@ from services.console import (
     resources,
     sessions,
     start_dates,
+    state,
     syncs,
     tokens,
     verify_schedules,
@@ -73,6 +74,7 @@ cli.add_typer(resources.cli, name="resources", rich_help_panel=SYNCED)
 cli.add_typer(tokens.cli, name="tokens", rich_help_panel=ACCESS)
 cli.add_typer(sessions.cli, name="sessions", rich_help_panel=ACCESS)
 cli.add_typer(audit.cli, name="audit", rich_help_panel=ACCESS)
+cli.command("status", rich_help_panel=SYNCED)(state.status)
 cli.command("verify", rich_help_panel=SYNCED)(comparing.verify)
 cli.command("listen", rich_help_panel=SYNCED)(events.listen)
 WITH_PASSWORDS = ("database_url", "destination_url")
@@ -110,7 +112,7 @@ def sign_in(as_json: AsJson = False) -> None:
 @simulator_cli.callback()
 def use_running_simulator() -> None:
     """Control the Stripe that runs on this machine, by default that of the demo."""
-    urls = (state.addresses.get("simulator_url") for home in homes(os.environ) if (state := read_state(home)))
+    urls = (stack.addresses.get("simulator_url") for home in homes(os.environ) if (stack := read_state(home)))
     url = next((found for found in urls if found), None)
     if url:
         os.environ.setdefault("TILLSTREAM_SIMULATOR_URL", url)
@@ -223,18 +225,18 @@ async def _run() -> int:
 
 
 @cli.command(rich_help_panel=HERE)
-def status(as_json: AsJson = False) -> None:
+def processes(as_json: AsJson = False) -> None:
     """Show what runs on this machine, and where."""
-    state = next((found for home in homes(os.environ) if (found := read_state(home))), None)
-    if state is None:
+    stack = next((found for home in homes(os.environ) if (found := read_state(home))), None)
+    if stack is None:
         ERRORS.print("Tillstream does not run here. Start it with `make run` or `make demo`.")
         raise typer.Exit(FAILED)
-    addresses = {name: url for name, url in state.addresses.items() if name not in WITH_PASSWORDS}
+    addresses = {name: url for name, url in stack.addresses.items() if name not in WITH_PASSWORDS}
     if as_json:
-        children = [{"name": c.name, "pid": c.pid, "restarts": c.restarts, "log": c.log} for c in state.children]
-        show_json({"pid": state.pid, "addresses": addresses, "processes": children})
+        children = [{"name": c.name, "pid": c.pid, "restarts": c.restarts, "log": c.log} for c in stack.children]
+        show_json({"pid": stack.pid, "addresses": addresses, "processes": children})
         return
-    rows = [(c.name, f"process {c.pid or '—'}, {c.restarts} restarts, {c.log}") for c in state.children]
+    rows = [(c.name, f"process {c.pid or '—'}, {c.restarts} restarts, {c.log}") for c in stack.children]
     show_facts(*addresses.items(), *rows)
 
 

@@ -175,4 +175,4 @@ async def _until(what: str, is_done: Callable[[], Awaitable[bool]]) -> None:
             if await is_done():
                 return
         await asyncio.sleep(POLL_INTERVAL)
-    raise CheckError(f"{PATIENCE:g} s have passed before {what}. The logs say why: see `tillstream status`.")
+    raise CheckError(f"{PATIENCE:g} s have passed before {what}. The logs say why: see `tillstream processes`.")

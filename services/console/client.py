@@ -127,7 +127,7 @@ class ApiClient:
             yield
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise ApiUnavailableError(
-                f"Tillstream does not answer at {self._url}. Is it running? Try `tillstream status`."
+                f"Tillstream does not answer at {self._url}. Is it running? Try `tillstream processes`."
             ) from error
 
 

@@ -87,7 +87,12 @@ def _freshness(freshness: dict[str, Any], now: datetime) -> list[tuple[str, str 
 def _remedy(connection: Connection, remedy: str) -> str:
     """Return the command that helps; a destination is tried by its own id."""
     about = next((one["about"] for one in connection["owed"] if one["remedy"] == remedy), None)
-    return REMEDIES[remedy].format(about if remedy == "check_destination" and about else connection["id"])
+    return command_for(connection["id"], remedy, about)
+
+
+def command_for(connection_id: str, remedy: str, about: str | None) -> str:
+    """Return the command for a remedy; `about` is the id of what it is about."""
+    return REMEDIES[remedy].format(about if remedy == "check_destination" and about else connection_id)
 
 
 def _owed(connection: Connection, now: datetime) -> Listing:

@@ -163,17 +163,18 @@ async def _follow(api: ApiClient, connection_id: str | None, *, as_json: bool) -
         for event in reversed(page["data"]):
             if event["event_id"] not in seen:
                 seen[event["event_id"]] = None
-                _print(event, as_json=as_json)
+                _print(event, as_json=as_json, names_account=connection_id is None)
         for old in list(seen)[:-REMEMBERED]:
             del seen[old]
         await asyncio.sleep(POLL_INTERVAL)
 
 
-def _print(event: dict[str, Any], *, as_json: bool) -> None:
+def _print(event: dict[str, Any], *, as_json: bool, names_account: bool) -> None:
     if as_json:
         show_json(event)
         sys.stdout.flush()
         return
     about = event["object_id"] or ""
-    line = f"{clock(event['written_at'])} {event['type']:<36} {about:<30} {event['outcome']}"
+    whose = f"{event['connection_name']}: " if names_account else ""
+    line = f"{clock(event['written_at'])} {whose}{event['type']:<36} {about:<30} {event['outcome']}"
     OUT.print(plain(line), soft_wrap=True, markup=False)

@@ -18,8 +18,8 @@ def moment(iso: str | None) -> str:
 
 
 def minute(iso: str | None) -> str:
-    """Return a time where a table has no place for its seconds."""
-    return _local(iso, "%Y-%m-%d %H:%M")
+    """Return a time where a table has no place for its seconds, in the reader's own zone."""
+    return _local(iso, "%Y-%m-%d %H:%M %Z")
 
 
 def clock(iso: str) -> str:
@@ -42,10 +42,19 @@ def ago(iso: str | None, now: datetime) -> str:
     if iso is None:
         return "never"
     seconds = max(0.0, (now - datetime.fromisoformat(iso)).total_seconds())
-    for limit, size, unit in ((MINUTE, 1, "s"), (HOUR, MINUTE, "min"), (2 * DAY, HOUR, "h"), (30 * DAY, DAY, "days")):
+    return f"{_rounded(seconds)} ago" if seconds < 30 * DAY else _local(iso, "%Y-%m-%d")
+
+
+def span(length: timedelta) -> str:
+    """Return a length of time in its largest unit, rounded down."""
+    return _rounded(length.total_seconds())
+
+
+def _rounded(seconds: float) -> str:
+    for limit, size, unit in ((MINUTE, 1, "s"), (HOUR, MINUTE, "min"), (2 * DAY, HOUR, "h")):
         if seconds < limit:
-            return f"{seconds // size:.0f} {unit} ago"
-    return _local(iso, "%Y-%m-%d")
+            return f"{seconds // size:.0f} {unit}"
+    return f"{seconds // DAY:.0f} days"
 
 
 def parse_start_date(text: str, now: datetime) -> str | None:

@@ -34,7 +34,7 @@ def test_nobody_there_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     ended = run("connections", "list")
     assert (ended.code, ended.out) == (1, "")
     assert ended.err == (
-        "✗ Tillstream does not answer at http://127.0.0.1:1. Is it running? Try `tillstream status`.\n"
+        "✗ Tillstream does not answer at http://127.0.0.1:1. Is it running? Try `tillstream processes`.\n"
     )
     assert run("connections", "list", "--json").problem["code"] == "api_unavailable"
 

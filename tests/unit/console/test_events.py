@@ -52,3 +52,13 @@ def test_listening_shows_each_event_once_until_ctrl_c(api: PlayedApi) -> None:
         terminal.wait_for("charge.updated")
         assert terminal.interrupt() == 130
     assert terminal.text.count("charge.refunded") == 1
+
+
+def test_listening_to_all_names_the_account_and_to_one_does_not(api: PlayedApi) -> None:
+    api.give("get_connection", connection())
+    api.give("list_events", page(EVENT))
+    for arguments, names in ((("listen",), True), (("listen", "--connection", "con_5f3kacmeacmeacmeacme2"), False)):
+        with Terminal(arguments, {}) as terminal:
+            terminal.wait_for("charge.refunded")
+            terminal.interrupt()
+        assert (f"{EVENT['connection_name']}: charge.refunded" in terminal.text) is names

@@ -21,6 +21,7 @@ from services.console.destinations import destinations_table
 from services.console.keys import key_check_view
 from services.console.progress import sync_view
 from services.console.removals import preview_view, receipt_view
+from services.console.state import needs, state_view, worst_first
 from services.console.syncs import syncs_table
 from services.console.tokens import tokens_table
 from tests.unit.console.answers import (
@@ -37,6 +38,7 @@ from tests.unit.console.answers import (
     sync,
 )
 from tests.unit.console.letter_answers import LETTER, LETTER_GROUP
+from tests.unit.console.owed_answers import MANY
 
 DATA = Path(__file__).parent / "data"
 NOW = datetime(2026, 11, 25, 12, 0, 0, tzinfo=UTC)
@@ -54,6 +56,7 @@ VIEWS: dict[str, Callable[[], RenderableType]] = {
     "dead_letters": lambda: letters_table([LETTER]),
     "dead_letter_groups": lambda: groups_view([LETTER_GROUP, LETTER_GROUP | {"letters": 1}]),
     "audit": lambda: audit_table([AUDIT_ENTRY]),
+    "state": lambda: state_view(worst_first(MANY), needs(worst_first(MANY)), NOW),
 }
 
 

@@ -91,3 +91,8 @@ async def test_whole_examination_has_one_answer_for_each_question(tmp_path: Path
 
 def test_address_is_shown_without_user_and_password() -> None:
     assert address_of("postgresql://me:hunter2@db.example/till") == "db.example:5432/till"
+
+
+async def test_what_was_not_checked_is_not_ticked() -> None:
+    assert (await check_postgres(None)).outcome is Outcome.UNKNOWN
+    assert (await check_kafka(None)).outcome is Outcome.UNKNOWN
