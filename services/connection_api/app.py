@@ -18,6 +18,7 @@ from services.connection_api.dashboard.account.pages import add_account_pages
 from services.connection_api.dashboard.dashboard import add_dashboard, link_page
 from services.connection_api.dashboard.history_pages import add_history_pages
 from services.connection_api.dashboard.settings.pages import add_settings_pages
+from services.connection_api.rest.alarm_routes import AlarmRoutes
 from services.connection_api.rest.comparison_routes import Comparisons
 from services.connection_api.rest.destinations import Destinations
 from services.connection_api.rest.event_routes import Events
@@ -52,7 +53,7 @@ def create_app(
 ) -> web.Application:
     """Return the service's app; `now` gives the time with its zone, `clock` counts seconds."""
     has_kafka, producer = producer is None, producer or Producer(settings)
-    state = State(settings, producer)
+    state = State(settings, producer, now)
     credentials = Credentials(lambda: state.pool, settings.api_token)
     attempts = Attempts(clock, settings.proxy_networks, credentials.note_stranger)
     gate = Gate(credentials, settings.api_token, attempts)
@@ -74,6 +75,7 @@ def create_app(
         Comparisons(state),
         Events(state),
         DeadLetters(state),
+        AlarmRoutes(state),
         sign_in,
         Tokens(state, now),
         Audit(state),

@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from services.connection_api.account_filter import AccountFilter, cursor_after
-from services.connection_api.debt_sentences import owed_by_events
 from services.connection_api.debts import read_owed
 from services.connection_api.labels import label_of, rank_of
-from services.connection_api.status import Owed, Status, percent_of, status_of
+from services.connection_api.standing import standing_of
+from services.connection_api.status import Owed, Status, percent_of
 from services.connection_api.views.verified import Run, read_last_runs
 from shared.connections import LAST_SYNCED, LiveBy, State
 from shared.db import Pool, Row, database_errors
@@ -175,13 +175,6 @@ class Accounts:
     next_cursor: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Situation:
-    state: State
-    cause: str | None
-    live_by: LiveBy
-
-
 class Overview:
     """Reads what the Accounts page shows; raises `DatabaseUnavailableError` when the database is away."""
 
@@ -298,22 +291,16 @@ def _line(name: str, progress: ResourceProgress | None) -> ResourceLine:
 
 
 def _card(row: Row, backfill: Backfill | None, owed: tuple[Owed, ...], now: datetime, rows_before: int) -> Card:
-    situation = _Situation(State(row["state"]), row["cause"], LiveBy(row["live_by"]))
     share = backfill.share if backfill and backfill.is_open else None
-    # A backfill is late by nature, and the events behind it wait their turn.
-    is_polled = situation.live_by is LiveBy.POLLING and situation.state is State.ACTIVE
-    if is_polled and share is None and row["events_complete_to"]:
-        late = owed_by_events(row["events_complete_to"], now=now)
-        owed = (*owed, late) if late else owed
-    status = status_of(situation, owed, backfill_share=share)
+    standing = standing_of(row, owed, backfill_share=share, now=now)
     return Card(
         id=row["id"],
         account_id=row["account_id"],
         account_name=row["account_name"].strip() or row["account_id"],
         name=row["name"] or row["account_name"].strip() or row["account_id"],
         livemode=row["livemode"],
-        live_by=situation.live_by,
-        status=status,
+        live_by=standing.live_by,
+        status=standing.status,
         created_at=row["created_at"],
         start_date=row["start_date"],
         last_synced_at=row["last_synced_at"],
@@ -321,8 +308,8 @@ def _card(row: Row, backfill: Backfill | None, owed: tuple[Owed, ...], now: date
         rows=max(0, rows_before + row["rows_added"]),
         places=tuple(Place(p["name"], show_address(p["settings"])) for p in row["places"]),
         backfill=backfill,
-        state=situation.state,
-        owed=owed,
+        state=standing.state,
+        owed=standing.owed,
     )
 
 

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 
 import aiohttp
 
+from services.connection_api.alarms.alarms import Alarms
+from services.connection_api.alarms.sending import Sender
+from services.connection_api.alarms.store import AlarmStore
+from services.connection_api.alarms.watcher import INTERVAL, Watcher
 from services.connection_api.freshness import FreshnessReader
 from services.connection_api.letters.letters import Letters
 from services.connection_api.letters.replays import Replays
@@ -27,7 +33,7 @@ from services.connection_api.rest.event_log import EventLog
 from services.connection_api.rest.reads import Reads
 from services.connection_api.settings import ApiSettings
 from shared.audit import AuditLog
-from shared.background import open_state
+from shared.background import lasting, open_state, repeat
 from shared.comparisons import ComparisonStore
 from shared.connections import ConnectionStore
 from shared.crypto import KeyRing
@@ -81,8 +87,11 @@ def make_use_cases(
 class State:
     """The pool and what is built on it; every property raises `DatabaseUnavailableError` while there is none."""
 
-    def __init__(self, settings: ApiSettings, producer: Producer) -> None:
+    def __init__(self, settings: ApiSettings, producer: Producer, now: Callable[[], datetime]) -> None:
+        """`now` gives the time with its zone."""
         self._settings = settings
+        self._now = now
+        self._sender: Sender | None = None
         self._keys: KeyRing = settings.key_ring
         self._producer = producer
         self._pool: Pool | None = None
@@ -93,8 +102,34 @@ class State:
         settings = self._settings
         async with open_state(settings) as pool, aiohttp.ClientSession() as session:
             use_cases, at_stripe = make_use_cases(pool, settings, session, self._producer)
+            self._sender = Sender(
+                AlarmStore(pool, self._keys), networks=settings.networks, server=settings.mail, now=self._now
+            )
             self._use_cases, self._pool = use_cases, pool
-            await watched(self._finish(use_cases, at_stripe))
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(watched(self._finish(use_cases, at_stripe)))
+                tasks.create_task(lasting("alarms_sending", self._sender.run))
+                tasks.create_task(lasting("alarms_watching", self._watch))
+
+    async def _watch(self) -> None:
+        """Look for ever at what somebody has to hear of."""
+        watcher = Watcher(
+            self.pool,
+            self.alarms.store,
+            dashboard_url=self._settings.dashboard_url,
+            now=self._now,
+            wake=self._wake_sender,
+        )
+
+        async def look() -> int:
+            await watcher.look()
+            return 0  # the next look has time, whatever this one has found
+
+        await repeat(look, interval_seconds=INTERVAL, delayed="alarms_watching_delayed")
+
+    def _wake_sender(self) -> None:
+        if self._sender is not None:
+            self._sender.wake()
 
     async def _finish(self, use_cases: UseCases, at_stripe: AtStripe) -> None:
         while True:
@@ -238,6 +273,12 @@ class State:
     def replays(self) -> Replays:
         """Replays of dead letters."""
         return Replays(self.pool, topic_prefix=self._settings.topic_prefix)
+
+    @property
+    def alarms(self) -> Alarms:
+        """Who hears when a connection needs somebody."""
+        has_mail = self._settings.mail is not None
+        return Alarms(AlarmStore(self.pool, self._keys), has_mail=has_mail, wake=self._wake_sender)
 
     @property
     def audit_log(self) -> AuditLog:

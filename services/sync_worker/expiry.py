@@ -25,6 +25,7 @@ EXPIRED: Mapping[str, str] = {
     "stripe_budgets": "next_at < now() - interval '1 day'",
     "leases": "until < now() - interval '1 day'",
     "event_hours": "hour < now() - interval '35 days'",
+    "alarm_messages": "created_at < now() - interval '35 days'",
     "stripe_hours": "hour < now() - interval '35 days'",
 }
 # Whoever deletes at the same time takes other rows.

@@ -42,6 +42,8 @@ SMALL: Mapping[str, str] = {
     "dead_letter_replays": "DELETE FROM dead_letter_replays WHERE chosen ->> 'connection_id' = $1",
     "cleanups": "DELETE FROM cleanups WHERE connection_id = $1",
     "verify_schedules": "DELETE FROM verify_schedules WHERE connection_id = $1",
+    "alarm_memories": "DELETE FROM alarm_memories WHERE connection_id = $1",
+    "alarm_messages": "DELETE FROM alarm_messages WHERE connection_id = $1",
     "delays": "DELETE FROM delays WHERE connection_id = $1",
     "leases": "DELETE FROM leases WHERE name IN ('poll:' || $1, 'set-up:' || $1, 'endpoint:' || $1)",
 }

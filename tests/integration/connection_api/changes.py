@@ -196,6 +196,18 @@ async def end_session(stage: Stage) -> Any:
     return await stage.call("end_session", session["id"])
 
 
+async def create_alarm(stage: Stage) -> dict[str, Any]:
+    return await stage.call("create_alarm", kind="webhook", address="http://127.0.0.1:1/secret-path")
+
+
+async def delete_alarm(stage: Stage) -> Any:
+    return await stage.call("delete_alarm", (await create_alarm(stage))["alarm"]["id"])
+
+
+async def test_alarm(stage: Stage) -> Any:
+    return await stage.call("test_alarm", (await create_alarm(stage))["alarm"]["id"])
+
+
 CHANGES: dict[str, Callable[[Stage], Awaitable[Any]]] = {
     change.__name__: change
     for change in (
@@ -229,5 +241,8 @@ CHANGES: dict[str, Callable[[Stage], Awaitable[Any]]] = {
         revoke_token,
         create_sign_in_link,
         end_session,
+        create_alarm,
+        delete_alarm,
+        test_alarm,
     )
 } | {"create_setup": begin_setup}

@@ -42,6 +42,9 @@ ACTIONS = {
     "revoke_token": "token.revoked",
     "create_sign_in_link": "sign_in_link.created",
     "end_session": "session.ended",
+    "create_alarm": "alarm.created",
+    "delete_alarm": "alarm.removed",
+    "test_alarm": "alarm.tested",
 }
 
 

@@ -15,6 +15,13 @@ from services.connection_api.rest.models.access import (
     TokenAnswer,
     VerificationAnswer,
 )
+from services.connection_api.rest.models.alarms import (
+    AlarmAnswer,
+    AlarmsAnswer,
+    MessageAnswer,
+    NewAlarm,
+    NewAlarmAnswer,
+)
 from services.connection_api.rest.models.base import (
     Answer,
     CountsAnswer,
@@ -109,6 +116,8 @@ from services.connection_api.rest.models.syncs import (
 )
 
 __all__ = [
+    "AlarmAnswer",
+    "AlarmsAnswer",
     "Answer",
     "AuditEntryAnswer",
     "AuditQuery",
@@ -147,6 +156,9 @@ __all__ = [
     "LetterGroupAnswer",
     "LetterGroupQuery",
     "LetterQuery",
+    "MessageAnswer",
+    "NewAlarm",
+    "NewAlarmAnswer",
     "NewChoice",
     "NewComparison",
     "NewConnectionBody",

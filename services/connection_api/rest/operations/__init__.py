@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from services.connection_api.rest.operations.access import ACCESS
+from services.connection_api.rest.operations.alarms import ALARMS
 from services.connection_api.rest.operations.connections import CONNECTIONS
 from services.connection_api.rest.operations.dead_letters import DEAD_LETTERS
 from services.connection_api.rest.operations.destinations import DESTINATIONS
@@ -16,6 +17,7 @@ GROUPS: tuple[tuple[str, tuple[Operation, ...]], ...] = (
     ("Syncs", SYNCS),
     ("Events", EVENTS),
     ("Dead letters", DEAD_LETTERS),
+    ("Alarms", ALARMS),
     ("Access and audit", ACCESS),
 )
 OPERATIONS: tuple[Operation, ...] = tuple(operation for _, operations in GROUPS for operation in operations)

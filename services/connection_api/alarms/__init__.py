@@ -1,0 +1,1 @@
+"""Alarms: somebody hears when an account needs them."""

@@ -1,0 +1,328 @@
+"""Alarms in the state database: channels, what each was told of each connection, and the messages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from pydantic import SecretStr
+
+from services.connection_api.alarms.channel import TEST, Address, Channel, ChannelKind, QuietHours
+from services.connection_api.alarms.rule import Memory
+from services.connection_api.debts import MAY_OWE
+from shared.audit import Actor, append
+from shared.crypto import KeyRing, make_id
+from shared.db import Connection, Pool, Row, database_errors, transaction
+from shared.errors import ConflictError, NotFoundError
+
+MOST_CHANNELS = 50
+MOST_MESSAGES = 10_000  # that are kept
+LEASE = timedelta(seconds=30)
+CLAIM = timedelta(seconds=60)  # in which a try has come to its end; after it another process takes the message
+NEWS = timedelta(days=1)  # how long a backfill that ended is worth a message
+
+# One process watches at a time; another takes over when it stops.
+TAKE_LEASE = """
+INSERT INTO leases AS l (name, owner, until) VALUES ('alarms', $1, now() + $2::interval)
+ON CONFLICT (name) DO UPDATE SET owner = excluded.owner, until = excluded.until
+WHERE l.owner = excluded.owner OR l.until < now() RETURNING 1
+"""
+CHANNELS = "SELECT id, kind, shown, events, quiet, created_at FROM alarm_channels"
+ADD = """
+INSERT INTO alarm_channels (id, kind, shown, address, secret, events, quiet) VALUES ($1, $2, $3, $4, $5, $6, $7)
+RETURNING id, kind, shown, events, quiet, created_at
+"""
+TAKE_TURN = "SELECT pg_advisory_xact_lock(hashtext('tillstream.alarm_channels'))"
+COUNT = "SELECT count(*) FROM alarm_channels"
+REMOVE = "DELETE FROM alarm_channels WHERE id = $1 RETURNING kind"
+SEALED = "SELECT address, secret FROM alarm_channels WHERE id = $1"
+
+SITUATIONS = f"""
+SELECT connections.id, coalesce(connections.name, nullif(btrim(connections.account_name), ''), connections.account_id)
+         AS name, connections.state, connections.cause, connections.live_by, connections.events_complete_to,
+       {MAY_OWE} AS may_owe,
+       EXISTS (SELECT FROM syncs s WHERE s.connection_id = connections.id AND s.kind = 'backfill'
+               AND s.finished_at IS NULL AND s.status IN ('queued', 'running', 'paused')) AS is_backfilling,
+       (SELECT max(s.finished_at) FROM syncs s WHERE s.connection_id = connections.id AND s.kind = 'backfill'
+        AND s.status = 'succeeded' AND s.finished_at > $3::timestamptz - $4::interval) AS backfilled_at
+FROM connections WHERE connections.id > $1 ORDER BY connections.id LIMIT $2
+"""
+MEMORIES = "SELECT channel_id, connection_id, memory FROM alarm_memories WHERE connection_id = ANY ($1::text[])"
+# Whoever removes a connection waits for this, or has removed it.
+STILL_THERE = "SELECT id FROM connections WHERE id = ANY ($1::text[]) ORDER BY id FOR KEY SHARE"
+CHANNELS_STILL_THERE = "SELECT id FROM alarm_channels WHERE id = ANY ($1::text[]) ORDER BY id FOR KEY SHARE"
+REMEMBER = """
+INSERT INTO alarm_memories (channel_id, connection_id, memory) VALUES ($1, $2, $3)
+ON CONFLICT (connection_id, channel_id) DO UPDATE SET memory = excluded.memory
+"""
+QUEUE = """
+INSERT INTO alarm_messages (id, channel_id, connection_id, event, sentence, url, created_at, next_try_at)
+VALUES ($1, $2, $3, $4, $5, $6, clock_timestamp(), clock_timestamp())
+"""
+TRIM = f"""
+DELETE FROM alarm_messages WHERE (created_at, id) < (
+    SELECT created_at, id FROM alarm_messages ORDER BY created_at DESC, id DESC OFFSET {MOST_MESSAGES} LIMIT 1)
+"""
+# A later message about a connection waits for the one before it, so that each arrives in its turn.
+CLAIM_DUE = """
+UPDATE alarm_messages t SET attempts = t.attempts + 1, next_try_at = now() + $2::interval
+FROM alarm_channels h
+WHERE h.id = t.channel_id AND t.id = ANY (ARRAY(
+    SELECT m.id FROM alarm_messages m WHERE m.next_try_at <= now() AND NOT EXISTS (
+        SELECT FROM alarm_messages e WHERE e.channel_id = m.channel_id AND e.connection_id = m.connection_id
+          AND e.next_try_at IS NOT NULL AND (e.created_at, e.id) < (m.created_at, m.id))
+    ORDER BY m.next_try_at, m.id LIMIT $1 FOR UPDATE SKIP LOCKED))
+RETURNING t.id, t.channel_id, h.kind, t.connection_id, t.event, t.sentence, t.url, t.created_at, t.attempts,
+          (SELECT coalesce(c.name, nullif(btrim(c.account_name), ''), c.account_id) FROM connections c
+           WHERE c.id = t.connection_id) AS connection_name
+"""
+ARRIVED = "UPDATE alarm_messages SET sent_at = now(), last_error = NULL, next_try_at = NULL WHERE id = $1"
+FAILED = "UPDATE alarm_messages SET last_error = $2, next_try_at = now() + $3::interval WHERE id = $1"
+MESSAGES = """
+SELECT m.id, m.channel_id, h.kind, h.shown, m.connection_id, m.event, m.sentence, m.url, m.created_at, m.sent_at,
+       m.attempts, m.last_error, m.next_try_at
+FROM alarm_messages m JOIN alarm_channels h ON h.id = m.channel_id
+"""
+NEWEST = f"""
+{MESSAGES} WHERE ($1::timestamptz IS NULL OR (m.created_at, m.id) < ($1, $2))
+ORDER BY m.created_at DESC, m.id DESC LIMIT $3
+"""
+LAST_OF_EACH = f"""
+SELECT l.* FROM alarm_channels c CROSS JOIN LATERAL (
+    {MESSAGES} WHERE m.channel_id = c.id ORDER BY m.created_at DESC, m.id DESC LIMIT 1) l
+"""
+ONE_MESSAGE = f"{MESSAGES} WHERE m.id = $1"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message, and whether it has arrived."""
+
+    id: str
+    channel_id: str
+    kind: ChannelKind
+    shown: str
+    connection_id: str | None
+    event: str
+    sentence: str
+    url: str | None
+    created_at: datetime
+    sent_at: datetime | None
+    attempts: int
+    last_error: str | None
+    next_try_at: datetime | None
+
+    @property
+    def is_given_up(self) -> bool:
+        """Whether it has not arrived and is not tried again."""
+        return self.sent_at is None and self.next_try_at is None
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A message that is about to be sent, for the try number `attempts`."""
+
+    id: str
+    channel_id: str
+    kind: ChannelKind
+    connection_id: str | None
+    connection_name: str | None
+    event: str
+    sentence: str
+    url: str | None
+    created_at: datetime
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class New:
+    """A message to queue."""
+
+    channel_id: str
+    connection_id: str | None
+    event: str
+    sentence: str
+    url: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """What a channel was told of a connection, by now."""
+
+    channel_id: str
+    connection_id: str
+    memory: Memory
+
+
+class AlarmStore:
+    """Every method raises `DatabaseUnavailableError` when the database is away."""
+
+    def __init__(self, pool: Pool, keys: KeyRing) -> None:
+        self._pool = pool
+        self._keys = keys
+
+    async def list_channels(self) -> Sequence[Channel]:
+        """Return all channels, the oldest first."""
+        with database_errors():
+            rows = await self._pool.fetch(f"{CHANNELS} ORDER BY created_at, id")
+        return [_channel(row) for row in rows]
+
+    async def get(self, channel_id: str) -> Channel:
+        """Return a channel; raise `NotFoundError`."""
+        with database_errors():
+            row = await self._pool.fetchrow(f"{CHANNELS} WHERE id = $1", channel_id)
+        if row is None:
+            raise NotFoundError(f"There is no alarm {channel_id}.")
+        return _channel(row)
+
+    async def add(
+        self,
+        kind: ChannelKind,
+        address: Address,
+        *,
+        shown: str,
+        events: Sequence[str],
+        quiet: QuietHours | None,
+        by: Actor,
+    ) -> Channel:
+        """Keep a channel, its address and secret sealed; raise `ConflictError` where there are too many."""
+        channel_id = make_id("alm")
+        secret = address.secret
+        sealed = None if secret is None else self._seal(channel_id, "secret", secret)
+        written = quiet.model_dump(mode="json") if quiet else None
+        async with transaction(self._pool) as db:
+            await db.execute(TAKE_TURN)
+            if await db.fetchval(COUNT) >= MOST_CHANNELS:
+                raise ConflictError(f"There are {MOST_CHANNELS} alarms already. Remove one first.")
+            place = self._seal(channel_id, "address", address.address)
+            row = await db.fetchrow(ADD, channel_id, kind, shown, place, sealed, list(events), written)
+            await append(db, by, "alarm.created", channel_id, kind=kind, events=list(events))
+        return _channel(row)
+
+    async def remove(self, channel_id: str, *, by: Actor) -> None:
+        """Forget a channel with its messages; raise `NotFoundError`."""
+        async with transaction(self._pool) as db:
+            kind = await db.fetchval(REMOVE, channel_id)
+            if kind is None:
+                raise NotFoundError(f"There is no alarm {channel_id}.")
+            await append(db, by, "alarm.removed", channel_id, kind=kind)
+
+    async def address(self, channel_id: str) -> Address:
+        """Return where a channel's messages go; raise `NotFoundError`, `SecretUnreadableError`."""
+        with database_errors():
+            row = await self._pool.fetchrow(SEALED, channel_id)
+        if row is None:
+            raise NotFoundError(f"There is no alarm {channel_id}.")
+        secret = row["secret"]
+        return Address(
+            SecretStr(self._keys.decrypt(row["address"], owner=channel_id, name="address")),
+            None if secret is None else SecretStr(self._keys.decrypt(secret, owner=channel_id, name="secret")),
+        )
+
+    async def take_lease(self, owner: str) -> bool:
+        """Become or stay the one that watches, for 30 s; tell whether that is so."""
+        with database_errors():
+            return bool(await self._pool.fetchval(TAKE_LEASE, owner, LEASE))
+
+    async def situations(self, *, after: str, limit: int, now: datetime) -> Sequence[Row]:
+        """Return the rows of connections by id, those after `after`: what a status is made of."""
+        with database_errors():
+            rows: Sequence[Row] = await self._pool.fetch(SITUATIONS, after, limit, now, NEWS)
+        return rows
+
+    async def memories(self, connection_ids: Sequence[str]) -> Mapping[tuple[str, str], Memory]:
+        """Return what was told of connections, by channel and connection."""
+        with database_errors():
+            rows = await self._pool.fetch(MEMORIES, list(connection_ids))
+        return {(row["channel_id"], row["connection_id"]): Memory.model_validate(row["memory"]) for row in rows}
+
+    async def note(self, remembered: Sequence[Remembered], messages: Sequence[New]) -> None:
+        """Keep what is told together with the messages that tell it; what was removed meanwhile is left out."""
+        async with transaction(self._pool) as db:
+            connections = await _there(db, STILL_THERE, {one.connection_id for one in remembered})
+            channels = await _there(db, CHANNELS_STILL_THERE, {one.channel_id for one in remembered})
+            kept = [one for one in remembered if one.connection_id in connections and one.channel_id in channels]
+            await db.executemany(
+                REMEMBER, [(one.channel_id, one.connection_id, one.memory.model_dump(mode="json")) for one in kept]
+            )
+            for one in messages:
+                if one.connection_id in connections and one.channel_id in channels:
+                    await _queue(db, one)
+            if messages:
+                await db.execute(TRIM)
+
+    async def queue_test(self, channel_id: str, sentence: str, *, by: Actor) -> str:
+        """Queue a message that a person asked for; return its id. Raises `NotFoundError`."""
+        async with transaction(self._pool) as db:
+            if not await _there(db, CHANNELS_STILL_THERE, {channel_id}):
+                raise NotFoundError(f"There is no alarm {channel_id}.")
+            message_id = await _queue(db, New(channel_id, None, TEST, sentence, None))
+            await append(db, by, "alarm.tested", channel_id)
+        return message_id
+
+    async def claim_due(self, limit: int) -> Sequence[Outgoing]:
+        """Return messages that are due, counted as tried; nobody else gets them for a minute."""
+        with database_errors():
+            rows = await self._pool.fetch(CLAIM_DUE, limit, CLAIM)
+        return [Outgoing(**dict(row) | {"kind": ChannelKind(row["kind"])}) for row in rows]
+
+    async def note_arrived(self, message_id: str) -> None:
+        """Note that a message has arrived."""
+        with database_errors():
+            await self._pool.execute(ARRIVED, message_id)
+
+    async def note_failed(self, message_id: str, error: str, *, pause: timedelta | None) -> None:
+        """Note why a message has not arrived; it is tried again after the pause, and without one never."""
+        with database_errors():
+            await self._pool.execute(FAILED, message_id, error, pause)
+
+    async def list_newest(self, *, before: tuple[datetime, str] | None = None, limit: int) -> Sequence[Message]:
+        """Return messages, newest first; those before a time and an id, if given."""
+        with database_errors():
+            rows = await self._pool.fetch(NEWEST, *(before or (None, None)), limit)
+        return [_message(row) for row in rows]
+
+    async def last_messages(self) -> Mapping[str, Message]:
+        """Return the newest message of each channel that has one."""
+        with database_errors():
+            rows = await self._pool.fetch(LAST_OF_EACH)
+        return {row["channel_id"]: _message(row) for row in rows}
+
+    async def message(self, message_id: str) -> Message:
+        """Return a message; raise `NotFoundError`."""
+        with database_errors():
+            row = await self._pool.fetchrow(ONE_MESSAGE, message_id)
+        if row is None:
+            raise NotFoundError(f"There is no message {message_id}.")
+        return _message(row)
+
+    def _seal(self, channel_id: str, name: str, secret: SecretStr) -> bytes:
+        return self._keys.encrypt(secret.get_secret_value(), owner=channel_id, name=name)
+
+
+async def _there(db: Connection, sql: str, ids: set[str]) -> set[str]:
+    return {row["id"] for row in await db.fetch(sql, sorted(ids))}
+
+
+async def _queue(db: Connection, new: New) -> str:
+    message_id = make_id("msg")
+    await db.execute(QUEUE, message_id, new.channel_id, new.connection_id, new.event, new.sentence, new.url)
+    return message_id
+
+
+def _channel(row: Row) -> Channel:
+    quiet: Any = row["quiet"]
+    return Channel(
+        id=row["id"],
+        kind=ChannelKind(row["kind"]),
+        shown=row["shown"],
+        events=tuple(row["events"]),
+        quiet=QuietHours.model_validate(quiet) if quiet else None,
+        created_at=row["created_at"],
+    )
+
+
+def _message(row: Row) -> Message:
+    return Message(**dict(row) | {"kind": ChannelKind(row["kind"])})
