@@ -19,6 +19,7 @@ Json = Mapping[str, Any]
 PAGE = "Page_"  # how pydantic calls a page of something: `Page_SyncAnswer_`
 EVERYWHERE = frozenset({401, 403, 429, 500, 503})  # what any operation can answer; told once
 IDS: Mapping[str, str] = {
+    "alarms": "alm_5f3k",
     "connections": "con_5f3k",
     "destinations": "dst_7g2m",
     "events": "evt_1PqR",
@@ -29,6 +30,8 @@ IDS: Mapping[str, str] = {
 }
 # What an example gives for a field, by its name; a field that is not here gets something of its type.
 SAMPLES: Mapping[str, Any] = {
+    "kind": "webhook",
+    "address": "https://example.com/alarms",
     "account_name": "Corner Shop",
     "connection_name": "Corner Shop → Warehouse",
     "api_key": "rk_live_51PqR…",
