@@ -13,7 +13,7 @@ from services.console.client import ApiClient
 from services.console.listing import Column, Listing
 from services.console.options import AsJson, ConnectionName
 from services.console.picking import pick_connection
-from services.console.screen import OUT, amount, facts_view, show_json
+from services.console.screen import OUT, amount, facts_view, plain, show_json
 from services.console.task import with_api
 from services.console.times import ago, moment
 from shared.verify_schedules import MOST_PAGES, HowOften
@@ -52,12 +52,15 @@ def verify_schedule(
 
 def schedule_view(name: str, schedule: dict[str, Any], now: datetime) -> RenderableType:
     """Return when a connection is compared, and a row per run."""
-    facts: list[tuple[str, str | Text]] = [("Verified", _when(schedule))]
+    facts: list[tuple[str, str | Text]] = [("Runs", _when(schedule))]
     if schedule["next_run_at"]:
         facts.append(("Next run", moment(schedule["next_run_at"])))
     budget = f"{amount(schedule['pages'], 'page', 'pages')} of each list, at most {schedule['calls']:,} calls to Stripe"
     facts.append(("A run reads", budget))
-    parts: list[RenderableType] = [Text(name, style="bold"), facts_view(facts)]
+    if last := schedule["last_run"]:
+        found = f"{amount(last['compared'], 'row', 'rows')}, {amount(last['differences'], 'difference', 'differences')}"
+        facts.append(("Last verified", f"{moment(last['finished_at'])}: {found}"))
+    parts: list[RenderableType] = [Text(plain(name), style="bold"), facts_view(facts)]
     if schedule["runs"]:
         parts += [Text(), runs_table(schedule["runs"], now)]
     return Group(*parts)

@@ -17,7 +17,7 @@ SELECT coalesce(sum(compared), 0)::bigint AS compared,
        coalesce(sum(skipped), 0)::bigint AS skipped
 """
 RUNS = f"""
-SELECT y.id AS sync_id, y.trigger, y.finished_at, k.*
+SELECT y.id AS sync_id, y.trigger, y.finished_at, y.created_at, k.*
 FROM (SELECT id, trigger, finished_at, created_at FROM syncs
       WHERE connection_id = $1 AND kind = 'verify' AND status = 'succeeded' AND ($2::text IS NULL OR trigger = $2)
       ORDER BY created_at DESC, id DESC LIMIT $3) y
@@ -33,6 +33,23 @@ CROSS JOIN LATERAL (SELECT id, trigger, finished_at FROM syncs
                     ORDER BY created_at DESC, id DESC LIMIT 1) y
 CROSS JOIN LATERAL ({COUNTS} FROM comparisons WHERE sync_id = y.id) k
 """
+
+
+# One that failed since the last that came to its end: it compared nothing that can be relied on.
+FAILED = """
+SELECT id AS sync_id, finished_at FROM syncs
+WHERE connection_id = $1 AND kind = 'verify' AND status = 'failed'
+  AND created_at > coalesce($2::timestamptz, '-infinity')
+ORDER BY created_at DESC, id DESC LIMIT 1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class FailedRun:
+    """A comparison that came to no end."""
+
+    sync_id: str
+    finished_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +75,7 @@ class Verified:
 
     last: Run | None
     scheduled: tuple[Run, ...]  # the newest first, all of one rhythm
+    failed: FailedRun | None  # one that has failed since
     noun: str  # what a run of the schedule stands for: night, day or week
 
     @property
@@ -86,7 +104,13 @@ async def read_verified(pool: Pool, connection_id: str, *, how_often: HowOften, 
     with database_errors():
         last = await pool.fetchrow(RUNS, connection_id, None, 1)
         rows = await pool.fetch(RUNS, connection_id, how_often, SHOWN)
-    return Verified(_run(last) if last else None, tuple(map(_run, rows)), noun_of(how_often, hour))
+        failed = await pool.fetchrow(FAILED, connection_id, last["created_at"] if last else None)
+    return Verified(
+        last=_run(last) if last else None,
+        scheduled=tuple(map(_run, rows)),
+        failed=FailedRun(**failed) if failed else None,
+        noun=noun_of(how_often, hour),
+    )
 
 
 async def read_last_runs(pool: Pool, connection_ids: Sequence[str]) -> dict[str, Run]:

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from services.connection_api.views.verified import read_verified
 from shared.catalogue import BY_NAME
 from shared.db import Pool, make_pool
+from shared.verify_schedules import HowOften
 from tests.integration.connection_api.serving import ready
 from tests.integration.connection_api.test_lists import SETTINGS, get, insert_connection
 from tests.unit.connection_api.serving import BEARER, Client
@@ -116,6 +118,17 @@ async def test_a_comparison_that_a_person_began_is_the_last_and_no_part_of_the_r
     told = await get(api, PATH)
     assert told["last_run"]["sync_id"] == "syn_requested02"
     assert [run["sync_id"] for run in told["runs"]] == ["syn_daily01"]
+
+
+async def test_a_run_that_failed_is_told_until_one_comes_to_its_end(pool: Pool, api: Client) -> None:
+    del api  # it has made the connection
+    await add_run(pool, 1)
+    await add_run(pool, 2, status="failed")
+    told = await read_verified(pool, "con_1", how_often=HowOften.DAILY, hour=2)
+    assert told.failed
+    assert (told.failed.sync_id, len(told.scheduled)) == ("syn_daily02", 1)
+    await add_run(pool, 3)
+    assert (await read_verified(pool, "con_1", how_often=HowOften.DAILY, hour=2)).failed is None
 
 
 async def test_a_connection_that_goes_gets_no_schedule(api: Client, pool: Pool) -> None:

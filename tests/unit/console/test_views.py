@@ -24,6 +24,7 @@ from services.console.removals import preview_view, receipt_view
 from services.console.state import needs, state_view, worst_first
 from services.console.syncs import syncs_table
 from services.console.tokens import tokens_table
+from services.console.verify_schedules import schedule_view
 from tests.unit.console.answers import (
     AUDIT_ENTRY,
     BROKEN,
@@ -39,6 +40,7 @@ from tests.unit.console.answers import (
 )
 from tests.unit.console.letter_answers import LETTER, LETTER_GROUP
 from tests.unit.console.owed_answers import MANY
+from tests.unit.console.schedule_answers import SCHEDULE
 
 DATA = Path(__file__).parent / "data"
 NOW = datetime(2026, 11, 25, 12, 0, 0, tzinfo=UTC)
@@ -55,6 +57,7 @@ VIEWS: dict[str, Callable[[], RenderableType]] = {
     "tokens": lambda: tokens_table(TOKENS, NOW),
     "dead_letters": lambda: letters_table([LETTER]),
     "dead_letter_groups": lambda: groups_view([LETTER_GROUP, LETTER_GROUP | {"letters": 1}]),
+    "verify_schedule": lambda: schedule_view("Acme Inc", SCHEDULE, NOW),
     "audit": lambda: audit_table([AUDIT_ENTRY]),
     "state": lambda: state_view(worst_first(MANY), needs(worst_first(MANY)), NOW),
 }
