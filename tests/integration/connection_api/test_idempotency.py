@@ -133,10 +133,12 @@ async def test_key_that_is_none_is_refused(api: Client, database_url: str, key: 
 
 async def test_answer_that_shows_a_secret_is_never_stored(api: Client, database_url: str) -> None:
     secret = {operation.name for operation in POSTS if operation.shows_secret}
-    assert secret == {"create_token", "create_sign_in_link"}
-    for path, body in (("/v1/tokens", {"name": "Rows", "scope": "read"}), ("/v1/sign-in-links", {})):
+    assert secret == {"create_token", "create_sign_in_link", "create_alarm"}
+    alarm = {"kind": "webhook", "address": "https://example.com/alarms"}
+    token = {"name": "Rows", "scope": "read"}
+    for path, body in (("/v1/tokens", token), ("/v1/sign-in-links", {}), ("/v1/alarms", alarm)):
         assert await code_of(await post(api, path, **body)) == (422, "idempotency_unsupported")
-    for table in ("idempotency_keys", "api_tokens", "sign_in_links"):
+    for table in ("idempotency_keys", "api_tokens", "sign_in_links", "alarm_channels"):
         assert await execute(database_url, f"SELECT FROM {table}") == []
 
 
