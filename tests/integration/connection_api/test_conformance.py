@@ -25,6 +25,7 @@ from schemathesis.checks import (
 )
 from schemathesis.schemas import APIOperation
 
+from services.connection_api.app import MAX_BODY
 from services.connection_api.rest.openapi import describe
 from services.connection_api.rest.operations import OPERATIONS
 from tests.integration.connection_api.serving import execute, ready
@@ -101,7 +102,12 @@ def check(operation: APIOperation[Any, Any, Any], stage: Stage, mode: Generation
     def send(case: Case) -> None:
         nonlocal sent
         sent += 1
-        case.call_and_validate(base_url=stage.url, headers=BEARER, checks=CHECKS)
+        answer = case.call(base_url=stage.url, headers=BEARER)
+        checks = CHECKS
+        if answer.status_code == 413:  # refused before it is read, which the check of unfit data does not know
+            assert len(answer.request.body or b"") > MAX_BODY
+            checks = [one for one in CHECKS if one is not negative_data_rejection]
+        case.validate_response(answer, checks=checks)
 
     send()
     return sent
