@@ -252,7 +252,7 @@ class State:
     @property
     def comparing(self) -> Comparing:
         """Comparing a connection's rows with what Stripe has."""
-        return Comparing(self.pool, self.connections)
+        return Comparing(self.pool, self.connections, now=self._now)
 
     @property
     def verify_schedules(self) -> VerifyScheduleStore:
