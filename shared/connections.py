@@ -91,6 +91,8 @@ class NameTakenError(ConflictError):
 
 
 NAME_TAKEN = "Another connection is called “{}”, and each has a name of its own. Give another name."
+# How the connection with this alias is called: as a person named it, else as Stripe names its account.
+CALLED = "coalesce({0}.name, nullif(btrim({0}.account_name), ''), {0}.account_id)"
 # Of a connection `c`: the destination that is furthest behind tells it, and nothing does while one has no row yet.
 LAST_SYNCED = """
 (SELECT min(l.written_at) FROM connection_destinations l WHERE l.connection_id = c.id

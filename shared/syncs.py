@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from shared.catalogue import BY_NAME, WEBHOOK_ENDPOINT
-from shared.connections import Connection, LiveBy
+from shared.connections import CALLED, Connection, LiveBy
 from shared.crypto import make_id
 from shared.db import Connection as Database
 from shared.db import Pool, Row, database_errors
@@ -139,7 +139,7 @@ SELECT y.id, y.connection_id, y.kind, y.trigger, y.status, y.resources, y.object
        coalesce(p.share, y.share) AS share, coalesce(p.read, y.records) AS read,
        {", ".join(f"coalesce(p.{field}, y.{field}) AS {field}" for field in COUNT_FIELDS)},
        coalesce(k.differences, 0) AS differences, coalesce(k.skipped, 0) AS skipped,
-       coalesce(o.name, nullif(btrim(o.account_name), ''), o.account_id) AS connection_name,
+       {CALLED.format("o")} AS connection_name,
        o.account_id, o.account_name
 FROM (SELECT * FROM syncs WHERE %s) y
 LEFT JOIN LATERAL ({SUMS.replace("$1", _OPEN)}) p ON true

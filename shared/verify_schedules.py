@@ -8,13 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from enum import StrEnum
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 from shared.db import Connection as Database
 from shared.db import Pool, Row, database_errors
 from shared.errors import PayloadError
+from shared.zones import find_zone
 
-LONGEST_ZONE = 64  # characters
 MOST_PAGES = 20  # of each list
 SUNDAY = 6
 
@@ -68,12 +68,10 @@ class VerifySchedule:
 
 def read_zone(name: str) -> ZoneInfo:
     """Return the zone with this name; raise `PayloadError` for one that nobody knows."""
-    try:
-        if not name or len(name) > LONGEST_ZONE:
-            raise ValueError(name)
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise PayloadError("This time zone is not known. Give one such as `Europe/Berlin`.", field="zone") from error
+    zone = find_zone(name)
+    if zone is None:
+        raise PayloadError("This time zone is not known. Give one such as `Europe/Berlin`.", field="zone")
+    return zone
 
 
 def next_run(now: datetime, hour: int, zone: tzinfo, how_often: HowOften) -> datetime | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -214,9 +214,13 @@ class Overview:
         owed = await read_owed(pool, [row["id"] for row in rows], now=now)
         cards = [
             (
-                replace(
-                    _card(row, await self._backfill(pool, row, now), owed[row["id"]], now, before[row["id"]]),
-                    verified=verified.get(row["id"]),
+                _card(
+                    row,
+                    await self._backfill(pool, row, now),
+                    owed[row["id"]],
+                    verified.get(row["id"]),
+                    now=now,
+                    rows_before=before[row["id"]],
                 ),
                 row["sorted_name"],
             )
@@ -290,7 +294,15 @@ def _line(name: str, progress: ResourceProgress | None) -> ResourceLine:
     )
 
 
-def _card(row: Row, backfill: Backfill | None, owed: tuple[Owed, ...], now: datetime, rows_before: int) -> Card:
+def _card(
+    row: Row,
+    backfill: Backfill | None,
+    owed: tuple[Owed, ...],
+    verified: Run | None,
+    *,
+    now: datetime,
+    rows_before: int,
+) -> Card:
     share = backfill.share if backfill and backfill.is_open else None
     standing = standing_of(row, owed, backfill_share=share, now=now)
     return Card(
@@ -310,6 +322,7 @@ def _card(row: Row, backfill: Backfill | None, owed: tuple[Owed, ...], now: date
         backfill=backfill,
         state=standing.state,
         owed=standing.owed,
+        verified=verified,
     )
 
 

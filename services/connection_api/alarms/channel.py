@@ -6,9 +6,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, time
 from enum import StrEnum
 from typing import Self
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+
+from shared.zones import LONGEST_ZONE, find_zone
 
 
 class Event(StrEnum):
@@ -41,7 +43,7 @@ class QuietHours(BaseModel):
 
     begin: time = Field(description="Such as `22:00`.")
     end: time = Field(description="Such as `07:00`, of the next day where it is earlier than the begin.")
-    zone: str = Field(default="UTC", max_length=64, description="Such as `Europe/Berlin`.")
+    zone: str = Field(default="UTC", max_length=LONGEST_ZONE, description="Such as `Europe/Berlin`.")
 
     @model_validator(mode="after")
     def _can_be_kept(self) -> Self:
@@ -49,10 +51,8 @@ class QuietHours(BaseModel):
             raise ValueError("Quiet hours end at another time than they begin")
         if self.begin.tzinfo or self.end.tzinfo:
             raise ValueError("Give quiet hours as clocks show them, such as 22:00, and the zone beside them")
-        try:
-            ZoneInfo(self.zone)
-        except (ZoneInfoNotFoundError, ValueError, OSError):
-            raise ValueError("There is no such time zone. Give one such as Europe/Berlin") from None
+        if find_zone(self.zone) is None:
+            raise ValueError("There is no such time zone. Give one such as Europe/Berlin")
         return self
 
     def include(self, now: datetime) -> bool:

@@ -9,10 +9,12 @@ from typing import Any
 
 from pydantic import SecretStr
 
+from services.connection_api.account_filter import IS_BACKFILLING
 from services.connection_api.alarms.channel import TEST, Address, Channel, ChannelKind, QuietHours
 from services.connection_api.alarms.rule import Memory
 from services.connection_api.debts import MAY_OWE
 from shared.audit import Actor, append
+from shared.connections import CALLED
 from shared.crypto import KeyRing, make_id
 from shared.db import Connection, Pool, Row, database_errors, transaction
 from shared.errors import ConflictError, NotFoundError
@@ -40,11 +42,10 @@ REMOVE = "DELETE FROM alarm_channels WHERE id = $1 RETURNING kind"
 SEALED = "SELECT address, secret FROM alarm_channels WHERE id = $1"
 
 SITUATIONS = f"""
-SELECT connections.id, coalesce(connections.name, nullif(btrim(connections.account_name), ''), connections.account_id)
-         AS name, connections.state, connections.cause, connections.live_by, connections.events_complete_to,
+SELECT connections.id, {CALLED.format("connections")} AS name, connections.state,
+       connections.cause, connections.live_by, connections.events_complete_to,
        {MAY_OWE} AS may_owe,
-       EXISTS (SELECT FROM syncs s WHERE s.connection_id = connections.id AND s.kind = 'backfill'
-               AND s.finished_at IS NULL AND s.status IN ('queued', 'running', 'paused')) AS is_backfilling,
+       {IS_BACKFILLING} AS is_backfilling,
        (SELECT max(s.finished_at) FROM syncs s WHERE s.connection_id = connections.id AND s.kind = 'backfill'
         AND s.status = 'succeeded' AND s.finished_at > $3::timestamptz - $4::interval) AS backfilled_at
 FROM connections WHERE connections.id > $1 ORDER BY connections.id LIMIT $2
@@ -66,7 +67,7 @@ DELETE FROM alarm_messages WHERE (created_at, id) < (
     SELECT created_at, id FROM alarm_messages ORDER BY created_at DESC, id DESC OFFSET {MOST_MESSAGES} LIMIT 1)
 """
 # A later message about a connection waits for the one before it, so that each arrives in its turn.
-CLAIM_DUE = """
+CLAIM_DUE = f"""
 UPDATE alarm_messages t SET attempts = t.attempts + 1, next_try_at = now() + $2::interval
 FROM alarm_channels h
 WHERE h.id = t.channel_id AND t.id = ANY (ARRAY(
@@ -75,8 +76,7 @@ WHERE h.id = t.channel_id AND t.id = ANY (ARRAY(
           AND e.next_try_at IS NOT NULL AND (e.created_at, e.id) < (m.created_at, m.id))
     ORDER BY m.next_try_at, m.id LIMIT $1 FOR UPDATE SKIP LOCKED))
 RETURNING t.id, t.channel_id, h.kind, t.connection_id, t.event, t.sentence, t.url, t.created_at, t.attempts,
-          (SELECT coalesce(c.name, nullif(btrim(c.account_name), ''), c.account_id) FROM connections c
-           WHERE c.id = t.connection_id) AS connection_name
+          (SELECT {CALLED.format("c")} FROM connections c WHERE c.id = t.connection_id) AS connection_name
 """
 ARRIVED = "UPDATE alarm_messages SET sent_at = now(), last_error = NULL, next_try_at = NULL WHERE id = $1"
 FAILED = "UPDATE alarm_messages SET last_error = $2, next_try_at = now() + $3::interval WHERE id = $1"

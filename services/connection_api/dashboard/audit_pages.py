@@ -19,15 +19,16 @@ from services.connection_api.rest.models.base import PRINTABLE, Input
 from services.connection_api.rest.requests import make_cursor, read_cursor, read_number
 from services.connection_api.state import State
 from shared.audit import Entry
+from shared.connections import CALLED
 from shared.db import Row, database_errors
 from shared.http import Access, add_route
 from shared.syncs import Kind
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?([+-]\d\d:\d\d|Z)")
-OTHERS = """
+OTHERS = f"""
 SELECT id, 'destination' AS noun, name, NULL AS kind FROM destinations WHERE id = ANY ($1::text[])
 UNION ALL SELECT id, 'removal', account_id, NULL FROM removals WHERE id = ANY ($1::text[])
-UNION ALL SELECT s.id, 'sync', coalesce(c.name, nullif(btrim(c.account_name), ''), c.account_id), s.kind
+UNION ALL SELECT s.id, 'sync', {CALLED.format("c")}, s.kind
 FROM syncs s JOIN connections c ON c.id = s.connection_id WHERE s.id = ANY ($1::text[])
 """
 ADDRESSES = {"destination": "/destinations/", "removal": "/removals/", "sync": "/syncs/"}

@@ -19,7 +19,6 @@ from services.connection_api.state import State
 from services.connection_api.views.verified import read_verified
 from shared.comparisons import most_calls
 from shared.http import Handler
-from shared.verify_schedules import HowOften, VerifySchedule
 
 
 class Comparisons:
@@ -54,8 +53,7 @@ class Comparisons:
     async def set_schedule(self, request: web.Request) -> web.Response:
         """Choose when a connection is compared."""
         connection_id, wanted = read_id(request), await read_body(request, models.NewVerifySchedule)
-        schedule = VerifySchedule(HowOften(wanted.how_often), wanted.hour, wanted.zone, wanted.pages)
-        await self._state.comparing.schedule(connection_id, schedule, by=actor_of(request))
+        await self._state.comparing.schedule(connection_id, wanted.schedule, by=actor_of(request))
         return await self._describe(connection_id)
 
     async def _describe(self, connection_id: str) -> web.Response:

@@ -15,11 +15,11 @@ from services.connection_api.rest.models import (
     EventQuestionAnswer,
     StripeAnswerAnswer,
 )
+from shared.connections import CALLED
 from shared.db import Pool, Row, database_errors
 from shared.errors import NotFoundError
 
-NAME = """(SELECT coalesce(c.name, nullif(btrim(c.account_name), ''), c.account_id) FROM connections c
-           WHERE c.id = event_log.connection_id)"""
+NAME = f"(SELECT {CALLED.format('c')} FROM connections c WHERE c.id = event_log.connection_id)"
 EVENTS = """
 SELECT connection_id, event_id, type, resource, object_id, created, outcome, received_at, written_at,
        deliveries, {name} AS connection_name

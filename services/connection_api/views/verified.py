@@ -17,9 +17,9 @@ SELECT coalesce(sum(compared), 0)::bigint AS compared,
        coalesce(sum(skipped), 0)::bigint AS skipped
 """
 RUNS = f"""
-SELECT y.id AS sync_id, y.trigger, y.finished_at, y.created_at, k.*
+SELECT y.id AS sync_id, y.trigger, y.finished_at, k.*
 FROM (SELECT id, trigger, finished_at, created_at FROM syncs
-      WHERE connection_id = $1 AND kind = 'verify' AND status = 'succeeded' AND ($2::text IS NULL OR trigger = $2)
+      WHERE connection_id = $1 AND kind = 'verify' AND status = 'succeeded' AND trigger = $2
       ORDER BY created_at DESC, id DESC LIMIT $3) y
 CROSS JOIN LATERAL ({COUNTS} FROM comparisons WHERE sync_id = y.id) k
 ORDER BY y.created_at DESC, y.id DESC
@@ -33,13 +33,12 @@ CROSS JOIN LATERAL (SELECT id, trigger, finished_at FROM syncs
                     ORDER BY created_at DESC, id DESC LIMIT 1) y
 CROSS JOIN LATERAL ({COUNTS} FROM comparisons WHERE sync_id = y.id) k
 """
-
-
 # One that failed since the last that came to its end: it compared nothing that can be relied on.
 FAILED = """
 SELECT id AS sync_id, finished_at FROM syncs
 WHERE connection_id = $1 AND kind = 'verify' AND status = 'failed'
-  AND created_at > coalesce($2::timestamptz, '-infinity')
+  AND created_at > coalesce((SELECT max(created_at) FROM syncs
+                             WHERE connection_id = $1 AND kind = 'verify' AND status = 'succeeded'), '-infinity')
 ORDER BY created_at DESC, id DESC LIMIT 1
 """
 
@@ -101,12 +100,12 @@ async def read_verified(pool: Pool, connection_id: str, *, how_often: HowOften, 
 
     Raises `DatabaseUnavailableError`.
     """
+    last = (await read_last_runs(pool, [connection_id])).get(connection_id)
     with database_errors():
-        last = await pool.fetchrow(RUNS, connection_id, None, 1)
         rows = await pool.fetch(RUNS, connection_id, how_often, SHOWN)
-        failed = await pool.fetchrow(FAILED, connection_id, last["created_at"] if last else None)
+        failed = await pool.fetchrow(FAILED, connection_id)
     return Verified(
-        last=_run(last) if last else None,
+        last=last,
         scheduled=tuple(map(_run, rows)),
         failed=FailedRun(**failed) if failed else None,
         noun=noun_of(how_often, hour),

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from shared.db import Pool, make_pool
+from shared.db import Pool
 from tests.integration.connection_api.serving import ready
 from tests.integration.connection_api.test_lists import SETTINGS, get, insert_connection, walk
 from tests.unit.connection_api.serving import BEARER, Client
@@ -26,13 +26,6 @@ VALUES ($1, 'dst_1', 'customer', 9, 4, 5)
 """
 END = "UPDATE syncs SET status = $2, finished_at = CASE $2 WHEN 'succeeded' THEN now() END WHERE id = $1"
 VERIFY = "/v1/connections/con_1/verify"
-
-
-@pytest.fixture
-async def pool(database_url: str) -> AsyncIterator[Pool]:
-    pool = await make_pool(database_url, max_size=2)
-    yield pool
-    pool.terminate()
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from shared.api_keys import parse_api_key
 from shared.audit import Actor
 from shared.connections import ConnectionStore, LiveBy, State
 from shared.crypto import KeyRing
-from shared.db import Pool, make_pool
+from shared.db import Pool
 from shared.destinations import DestinationStore, PostgresAddress
 from shared.syncs import Kind, SyncStore
 from tests.integration.connection_api.serving import ready
@@ -20,13 +20,6 @@ from tests.unit.connection_api.serving import BEARER, Client, make_settings
 
 SETTINGS = make_settings()
 KEYS: KeyRing = SETTINGS.key_ring
-
-
-@pytest.fixture
-async def pool(database_url: str) -> AsyncIterator[Pool]:
-    pool = await make_pool(database_url, max_size=2)
-    yield pool
-    pool.terminate()
 
 
 @pytest.fixture

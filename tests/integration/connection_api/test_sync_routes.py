@@ -11,18 +11,11 @@ from typing import Any
 
 import pytest
 
-from shared.db import Pool, make_pool
+from shared.db import Pool
 from shared.syncs import Kind, SyncStore
 from tests.integration.connection_api.serving import ready
 from tests.integration.connection_api.test_lists import SETTINGS, get, insert_connection, walk
 from tests.unit.connection_api.serving import BEARER, Client
-
-
-@pytest.fixture
-async def pool(database_url: str) -> AsyncIterator[Pool]:
-    pool = await make_pool(database_url, max_size=2)
-    yield pool
-    pool.terminate()
 
 
 @pytest.fixture

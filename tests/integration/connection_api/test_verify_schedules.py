@@ -10,7 +10,7 @@ import pytest
 
 from services.connection_api.views.verified import read_verified
 from shared.catalogue import BY_NAME
-from shared.db import Pool, make_pool
+from shared.db import Pool
 from shared.verify_schedules import HowOften
 from tests.integration.connection_api.serving import ready
 from tests.integration.connection_api.test_lists import SETTINGS, get, insert_connection
@@ -25,13 +25,6 @@ FOUND = """
 INSERT INTO comparisons (sync_id, destination_id, resource, compared, equal, different, skipped)
 VALUES ($1, 'dst_1', 'customer', 100, 100 - $2::bigint, $2, $3), ($1, 'dst_1', 'charge', 50, 50, 0, 0)
 """
-
-
-@pytest.fixture
-async def pool(database_url: str) -> AsyncIterator[Pool]:
-    pool = await make_pool(database_url, max_size=2)
-    yield pool
-    pool.terminate()
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from services.connection_api.rest.requests import read_id, read_values
 from services.connection_api.state import State
 from shared.comparisons import most_calls
 from shared.errors import AppError
-from shared.verify_schedules import HowOften, VerifySchedule
+from shared.verify_schedules import VerifySchedule
 
 OFFERED = (1, 2, 5, 10, 20)  # pages of each list
 FIELDS = ("how_often", "hour", "zone", "pages")
@@ -47,7 +47,6 @@ class Schedule:
         """Keep the schedule, and show the account's page, which tells when it runs."""
         form = await request.post()
         wanted = read_values({name: form[name] for name in FIELDS if name in form}, NewVerifySchedule)
-        schedule = VerifySchedule(HowOften(wanted.how_often), wanted.hour, wanted.zone, wanted.pages)
         connection_id = read_id(request)
-        await self._state.comparing.schedule(connection_id, schedule, by=actor_of(request))
+        await self._state.comparing.schedule(connection_id, wanted.schedule, by=actor_of(request))
         return go(request, f"/connections/{connection_id}")

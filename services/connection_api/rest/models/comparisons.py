@@ -8,7 +8,8 @@ from typing import Literal
 from pydantic import Field
 
 from services.connection_api.rest.models.base import Answer, Input, ResourceName
-from shared.verify_schedules import LONGEST_ZONE, MOST_PAGES
+from shared.verify_schedules import MOST_PAGES, HowOften, VerifySchedule
+from shared.zones import LONGEST_ZONE
 
 
 class NewComparison(Input):
@@ -30,6 +31,11 @@ class NewVerifySchedule(Input):
     hour: int = Field(default=2, ge=0, le=23, description="Hour of the day in `zone`.")
     zone: str = Field(default="UTC", min_length=1, max_length=LONGEST_ZONE, description="Such as Europe/Berlin.")
     pages: int = Field(default=2, ge=1, le=MOST_PAGES, description="The budget: pages that a run reads of each list.")
+
+    @property
+    def schedule(self) -> VerifySchedule:
+        """The schedule that is asked for; when it runs next follows."""
+        return VerifySchedule(HowOften(self.how_often), self.hour, self.zone, self.pages)
 
 
 class VerifyRunAnswer(Answer):
