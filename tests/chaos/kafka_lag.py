@@ -21,7 +21,13 @@ PREFIX: str = Settings.model_fields["topic_prefix"].default
 PARTITIONS: int = Settings.model_fields["topic_partitions"].default
 
 
-async def lag(bootstrap_servers: str, topics: Sequence[Topic] = (EVENTS, SNAPSHOTS)) -> int | None:
+async def lag(
+    bootstrap_servers: str,
+    topics: Sequence[Topic] = (EVENTS, SNAPSHOTS),
+    *,
+    prefix: str = PREFIX,
+    partitions: int = PARTITIONS,
+) -> int | None:
     """Return how many records of the topics are not committed; None while Kafka does not tell."""
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap_servers, request_timeout_ms=5000)
     consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap_servers, request_timeout_ms=5000)
@@ -31,9 +37,9 @@ async def lag(bootstrap_servers: str, topics: Sequence[Topic] = (EVENTS, SNAPSHO
             await consumer.start()
             behind = 0
             for topic in topics:
-                places = [TopicPartition(topic.name(PREFIX), number) for number in range(PARTITIONS)]
+                places = [TopicPartition(topic.name(prefix), number) for number in range(partitions)]
                 ends = await consumer.end_offsets(places)
-                committed = await _committed(admin, topic)
+                committed = await _committed(admin, topic, prefix)
                 behind += sum(end - max(0, committed[at].offset if at in committed else 0) for at, end in ends.items())
             return behind
     except (KafkaError, OSError, TimeoutError):
@@ -46,11 +52,11 @@ async def lag(bootstrap_servers: str, topics: Sequence[Topic] = (EVENTS, SNAPSHO
             await asyncio.wait_for(admin.close(), STOP_TIMEOUT)
 
 
-async def _committed(admin: AIOKafkaAdminClient, topic: Topic) -> dict[TopicPartition, OffsetAndMetadata]:
+async def _committed(admin: AIOKafkaAdminClient, topic: Topic, prefix: str) -> dict[TopicPartition, OffsetAndMetadata]:
     """Return what the group of the newest life has committed: it is another one once the broker has lost records."""
     committed: dict[TopicPartition, OffsetAndMetadata] = {}
     for life in itertools.count(1):
-        found = await admin.list_consumer_group_offsets(group(PREFIX, topic, life))
+        found = await admin.list_consumer_group_offsets(group(prefix, topic, life))
         if not found:
             break
         committed = found

@@ -30,6 +30,7 @@ from shared.destinations import DestinationStore, parse_postgres_url
 from shared.syncs import Kind, Status, Sync, SyncStore
 from simulator.client import ControlClient
 from simulator.webhook_endpoints import WebhookEndpoint
+from tests.chaos.kafka_lag import lag
 from tests.eventually import eventually
 from tests.fakes import FakeProducer
 from tests.integration.simulator.running import Running, run_simulator
@@ -90,9 +91,17 @@ class Company:
         await eventually(self.is_idle, within=PATIENCE, what="the end of all work")
 
     async def is_idle(self) -> bool:
-        """Tell whether nothing but the comparisons that come again and again is open."""
+        """Tell whether nothing but the comparisons that come again and again is open, and all is written."""
         gap_fills = await self.syncs(Kind.GAP_FILL)
-        return not await self.pool.fetchval(LEFT) and all(sync.finished_at for sync in gap_fills)
+        if await self.pool.fetchval(LEFT) or not all(sync.finished_at for sync in gap_fills):
+            return False
+        # A question that is answered is still on its way to the rows: the writer has the last word.
+        return await self.behind() == 0
+
+    async def behind(self) -> int | None:
+        """Return how many records the writer has not dealt with; `None` while Kafka does not tell."""
+        names = {"prefix": self.values["topic_prefix"], "partitions": self.values["topic_partitions"]}
+        return await lag(self.values["kafka_bootstrap_servers"], **names)
 
     async def differences(self) -> list[str]:
         """Return how the destination differs from Stripe, row by row; nothing when it is equal."""

@@ -39,6 +39,10 @@ ROWS = {
     """,
     "stripe_hours": "INSERT INTO stripe_hours VALUES ($1, now() - $2::text::interval, 1)",
     "leases": "INSERT INTO leases (name, owner, until) VALUES ($1, 'me', now() - $2::text::interval)",
+    "alarm_messages": """
+    INSERT INTO alarm_messages (id, channel_id, event, sentence, created_at)
+    VALUES ($1, 'alc_9', 'recovered', '', now() - $2::text::interval)
+    """,
 }
 AGES = {
     "event_log": ("34 days", "36 days"),
@@ -48,7 +52,9 @@ AGES = {
     "leases": ("23 hours", "25 hours"),
     "event_hours": ("34 days", "36 days"),
     "stripe_hours": ("34 days", "36 days"),
+    "alarm_messages": ("34 days", "36 days"),
 }
+CHANNEL = "INSERT INTO alarm_channels (id, kind, shown, address, events) VALUES ('alc_9', 'webhook', '', '', '{}')"
 ENDPOINT = "INSERT INTO webhook_endpoints (id, connection_id, url) VALUES ('whe_9', $1, '')"
 SOON = ("-1 minute", "1 minute")  # of what has a moment of its own
 
@@ -61,9 +67,8 @@ async def count(here: World, table: str) -> int:
 async def test_what_has_expired_goes_and_the_rest_stays(here: World, table: str) -> None:
     await here.pool.execute("DELETE FROM syncs")
     await here.pool.execute("UPDATE connections SET state = 'paused'")  # nothing is ever queued for it
-    await here.pool.execute(
-        "INSERT INTO webhook_endpoints (id, connection_id, url) VALUES ('whe_9', $1, '')", CONNECTION
-    )
+    await here.pool.execute(ENDPOINT, CONNECTION)
+    await here.pool.execute(CHANNEL)
     before = await count(here, table)
     for name, age in zip(("kept", "gone"), AGES.get(table, SOON), strict=True):
         await here.pool.execute(ROWS[table], name, age)
