@@ -13,6 +13,7 @@ from services.connection_api.alarms.alarms import Alarms
 from services.connection_api.alarms.sending import Sender
 from services.connection_api.alarms.store import AlarmStore
 from services.connection_api.alarms.watcher import INTERVAL, Watcher
+from services.connection_api.data.sources import Sources
 from services.connection_api.freshness import FreshnessReader
 from services.connection_api.letters.letters import Letters
 from services.connection_api.letters.replays import Replays
@@ -44,6 +45,7 @@ from shared.heartbeat import watched
 from shared.kafka import Producer
 from shared.log import get_logger
 from shared.networks import Networks
+from shared.postgres_reading import Reader
 from shared.syncs import SyncStore
 from shared.topics import EVENTS
 from shared.verify_schedules import VerifyScheduleStore
@@ -92,6 +94,7 @@ class State:
         self._settings = settings
         self._now = now
         self._sender: Sender | None = None
+        self._reader = Reader(settings.networks)
         self._keys: KeyRing = settings.key_ring
         self._producer = producer
         self._pool: Pool | None = None
@@ -203,6 +206,11 @@ class State:
     def destinations(self) -> DestinationStore:
         """The destinations."""
         return DestinationStore(self.pool, self._keys)
+
+    @property
+    def sources(self) -> Sources:
+        """From where rows are read for a person who looks."""
+        return Sources(self.connections, self.destinations, self._reader)
 
     @property
     def places(self) -> Places:

@@ -1,0 +1,1 @@
+"""Reads rows of destinations for a person who looks."""
