@@ -43,10 +43,15 @@ SMALL: Mapping[str, str] = {
     "cleanups": "DELETE FROM cleanups WHERE connection_id = $1",
     "verify_schedules": "DELETE FROM verify_schedules WHERE connection_id = $1",
     "alarm_memories": "DELETE FROM alarm_memories WHERE connection_id = $1",
-    "alarm_messages": "DELETE FROM alarm_messages WHERE connection_id = $1",
+    "alarm_messages": "DELETE FROM alarm_messages WHERE connection_id = $1 OR connection_ids = ARRAY[$1]",
     "delays": "DELETE FROM delays WHERE connection_id = $1",
     "leases": "DELETE FROM leases WHERE name IN ('poll:' || $1, 'set-up:' || $1, 'endpoint:' || $1)",
 }
+# A message about several accounts is about one less.
+NO_LONGER_TOLD = """
+UPDATE alarm_messages SET connection_ids = array_remove(connection_ids, $1)
+WHERE connection_id IS NULL AND $1 = ANY (connection_ids) AND cardinality(connection_ids) > 1
+"""
 # What was answered to requests that may be repeated, where it names the connection or its account.
 ANSWERS = "DELETE FROM idempotency_keys WHERE names && ARRAY[$1, $2]"
 # Nobody can add to what refers to it from now on: whoever is about to waits, and finds it gone.
@@ -87,6 +92,7 @@ async def delete_rest(db: Connection, removal: Removal) -> dict[str, int]:
     for name in ("syncs", *LARGE):
         more = await delete_some(db, name, removal.connection_id)
         counts |= more
+    await db.execute(NO_LONGER_TOLD, removal.connection_id)
     for name, statement in SMALL.items():
         counts[name] = affected(await db.execute(statement, removal.connection_id))
     counts["kept_answers"] = affected(await db.execute(ANSWERS, removal.connection_id, removal.account_id))

@@ -61,12 +61,12 @@ class Alarms:
 
 
 def check_address(kind: ChannelKind, address: SecretStr) -> str:
-    """Return what may be shown of an address: all of a mail address, the host of others; raise `PayloadError`."""
+    """Return what may be shown of an address: its host, and the first letter of a mail's; raise `PayloadError`."""
     text = address.get_secret_value()
     if kind is ChannelKind.EMAIL:
         if not MAIL_ADDRESS.match(text):
             raise PayloadError("This is no mail address. Give one, such as ada@example.com.", field="address")
-        return text
+        return f"{text[0]}…@{text.rpartition('@')[2]}"
     try:
         url = URL(text)
         host, port = url.host, url.explicit_port

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime, time
+from datetime import UTC, datetime, time, timedelta
 from enum import StrEnum
 from typing import Self
 from zoneinfo import ZoneInfo
@@ -61,6 +61,14 @@ class QuietHours(BaseModel):
         if self.begin < self.end:
             return self.begin <= clock < self.end
         return clock >= self.begin or clock < self.end
+
+    def end_after(self, now: datetime) -> datetime:
+        """Return when the quiet hours end next, after a time that has its zone."""
+        here = now.astimezone(ZoneInfo(self.zone))
+        end = here.replace(hour=self.end.hour, minute=self.end.minute, second=self.end.second, microsecond=0)
+        if end.astimezone(UTC) <= now:
+            end += timedelta(days=1)  # by the clock on the wall: a day may have 23 hours
+        return end.astimezone(UTC)
 
     @property
     def text(self) -> str:

@@ -41,11 +41,17 @@ def sign(body: bytes, *, message_id: str, seconds: int, secret: SecretStr) -> Ma
 
 def webhook_body(message: Outgoing) -> bytes:
     """Return what a webhook says; it is the same at each try."""
-    connection = {"id": message.connection_id, "name": message.connection_name} if message.connection_id else None
+    accounts = list(message.accounts)
     content = {
         "type": message.event,
         "timestamp": message.created_at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
-        "data": {"connection": connection, "sentence": message.sentence, "url": message.url},
+        "data": {
+            "connection": accounts[0] if message.number == 1 and accounts else None,
+            "connections": accounts,
+            "number": message.number,
+            "sentence": message.sentence,
+            "url": message.url,
+        },
     }
     return json.dumps(content, ensure_ascii=False).encode()
 

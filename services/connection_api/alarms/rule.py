@@ -4,7 +4,8 @@
   account that flaps is told once.
 - Of one connection a channel hears at most three messages in ten minutes; the last state is told when they are over.
 - *Recovered* follows only what was told.
-- In quiet hours nothing is told. What still holds when they end is told then; what has come and gone is not.
+- In quiet hours nothing is told. What still holds when they end is told then; what has come and gone is not. A message
+  that is on its way waits until they end; a test always goes.
 - A channel that did not choose an event is told of the others, as if that one did not exist.
 """
 
@@ -16,7 +17,7 @@ from datetime import datetime, timedelta
 
 from pydantic import BaseModel, ConfigDict
 
-from services.connection_api.alarms.channel import Channel, Event
+from services.connection_api.alarms.channel import TEST, Channel, Event, QuietHours
 
 HOLD = timedelta(seconds=60)  # for which a change has to hold
 WINDOW = timedelta(minutes=10)
@@ -73,6 +74,13 @@ def decide(memory: Memory, look: Look, *, channel: Channel, now: datetime) -> tu
         if one in told or one.event not in channel.events:
             memory = _told(memory, one, look, now)
     return memory.model_copy(update={"told_at": (*memory.told_at, *(now for _ in told))}), told
+
+
+def held_for(event: str, quiet: QuietHours | None, *, at: datetime) -> timedelta:
+    """Return how long a message waits that would be sent at a time: until quiet hours end, and a test never."""
+    if event == TEST or quiet is None or not quiet.include(at):
+        return timedelta()
+    return quiet.end_after(at) - at
 
 
 def _chosen(needs: Sequence[Need], events: Collection[str]) -> Need | None:

@@ -16,6 +16,7 @@ from yarl import URL
 
 from services.connection_api.alarms.channel import Address, ChannelKind
 from services.connection_api.alarms.letters import JSON, mail, sign, slack_body, webhook_body
+from services.connection_api.alarms.rule import held_for
 from services.connection_api.alarms.store import AlarmStore, Outgoing
 from services.connection_api.mail_server import MailServer
 from shared.crypto import SecretUnreadableError
@@ -79,16 +80,24 @@ class Sender:
         return len(due)
 
     async def _try(self, message: Outgoing) -> None:
+        if wait := held_for(message.event, message.quiet, at=self._now()):
+            await self._store.hold(message.id, wait)
+            return
         try:
             address = await self._store.address(message.channel_id)
             await self._send(message, address)
         except (NotSentError, SecretUnreadableError) as error:
             get_logger().warning("alarm_not_sent", channel=message.channel_id, attempt=message.attempts)
-            await self._store.note_failed(message.id, error.message, pause=pause_after(message.attempts))
+            await self._store.note_failed(message.id, error.message, pause=self._pause(message))
         except NotFoundError:
             return  # its channel was removed meanwhile, and the message with it
         else:
             await self._store.note_arrived(message.id)
+
+    def _pause(self, message: Outgoing) -> timedelta | None:
+        """Return how long to wait after a try that failed, beyond quiet hours; `None` when it was the last."""
+        pause = pause_after(message.attempts)
+        return pause and pause + held_for(message.event, message.quiet, at=self._now() + pause)
 
     async def _send(self, message: Outgoing, to: Address) -> None:
         place = to.address.get_secret_value()

@@ -55,21 +55,31 @@ def look_at(standing: Standing, backfilled_at: datetime | None) -> Look | None:
     return None if needs is None else Look(needs, backfilled_at)
 
 
-def say(due: Due, name: str, standing: Standing) -> str:
-    """Return the sentence of a message about the connection that is called `name`."""
-    if due.need is None:
+def owed_of(due: Due, standing: Standing) -> Owed | None:
+    """Return what a message is about; `None` where nothing is wrong."""
+    return next((one for one in all_owed(standing) if need_of(one) == due.need), None) if due.need else None
+
+
+def say(due: Due, name: str, owed: Owed | None) -> str:
+    """Return the sentence of a message about the connection that is called `name`, and about what it owes."""
+    if owed is None:
         sentence = {
             Event.RECOVERED: f"{name} has recovered: nothing needs you any more.",
             Event.BACKFILL_DONE: f"{name} has its history: the backfill is done.",
         }[due.event]
     else:
-        owed = next(one for one in all_owed(standing) if need_of(one) == due.need)
         opening = "is delayed" if due.event is Event.DELAYED else "needs you"
-        sentence = f"{name} {opening}: {owed.sentence}{_remedy(owed)}"
+        sentence = f"{name} {opening}: {owed.sentence}{remedy_of(owed)}"
+    return shortened(sentence)
+
+
+def shortened(sentence: str) -> str:
+    """Return a sentence that a message has place for."""
     return sentence if len(sentence) <= LONGEST else f"{sentence[: LONGEST - 1]}…"
 
 
-def _remedy(owed: Owed) -> str:
+def remedy_of(owed: Owed) -> str:
+    """Return what mends it, to be said after its sentence; empty where it comes by itself."""
     if owed.fix:
         return f" {owed.fix}"
     return f" {BUTTONS[owed.remedy]}." if owed.remedy in BUTTONS else ""

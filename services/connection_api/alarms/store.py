@@ -11,6 +11,7 @@ from pydantic import SecretStr
 
 from services.connection_api.account_filter import IS_BACKFILLING
 from services.connection_api.alarms.channel import TEST, Address, Channel, ChannelKind, QuietHours
+from services.connection_api.alarms.folding import MOST_NAMED, say_many
 from services.connection_api.alarms.rule import Memory
 from services.connection_api.debts import MAY_OWE
 from shared.audit import Actor, append
@@ -20,6 +21,7 @@ from shared.db import Connection, Pool, Row, database_errors, transaction
 from shared.errors import ConflictError, NotFoundError
 
 MOST_CHANNELS = 50
+MOST_LISTED = 100  # accounts that a webhook names
 MOST_MESSAGES = 10_000  # that are kept
 LEASE = timedelta(seconds=30)
 CLAIM = timedelta(seconds=60)  # in which a try has come to its end; after it another process takes the message
@@ -59,12 +61,19 @@ INSERT INTO alarm_memories (channel_id, connection_id, memory) VALUES ($1, $2, $
 ON CONFLICT (connection_id, channel_id) DO UPDATE SET memory = excluded.memory
 """
 QUEUE = """
-INSERT INTO alarm_messages (id, channel_id, connection_id, event, sentence, url, created_at, next_try_at)
-VALUES ($1, $2, $3, $4, $5, $6, clock_timestamp(), clock_timestamp())
+INSERT INTO alarm_messages
+    (id, channel_id, connection_id, connection_ids, event, sentence, url, created_at, next_try_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, clock_timestamp(), clock_timestamp())
 """
 TRIM = f"""
 DELETE FROM alarm_messages WHERE (created_at, id) < (
     SELECT created_at, id FROM alarm_messages ORDER BY created_at DESC, id DESC OFFSET {MOST_MESSAGES} LIMIT 1)
+"""
+# The accounts that a message is about, the first so many of them.
+ACCOUNTS = f"""
+cardinality({{0}}.connection_ids) AS number, ARRAY(
+    SELECT jsonb_build_object('id', c.id, 'name', {CALLED.format("c")}) FROM connections c
+    WHERE c.id = ANY ({{0}}.connection_ids[1:{{1}}]) ORDER BY array_position({{0}}.connection_ids, c.id)) AS accounts
 """
 # A later message about a connection waits for the one before it, so that each arrives in its turn.
 CLAIM_DUE = f"""
@@ -72,17 +81,18 @@ UPDATE alarm_messages t SET attempts = t.attempts + 1, next_try_at = now() + $2:
 FROM alarm_channels h
 WHERE h.id = t.channel_id AND t.id = ANY (ARRAY(
     SELECT m.id FROM alarm_messages m WHERE m.next_try_at <= now() AND NOT EXISTS (
-        SELECT FROM alarm_messages e WHERE e.channel_id = m.channel_id AND e.connection_id = m.connection_id
+        SELECT FROM alarm_messages e WHERE e.channel_id = m.channel_id AND e.connection_ids && m.connection_ids
           AND e.next_try_at IS NOT NULL AND (e.created_at, e.id) < (m.created_at, m.id))
     ORDER BY m.next_try_at, m.id LIMIT $1 FOR UPDATE SKIP LOCKED))
-RETURNING t.id, t.channel_id, h.kind, t.connection_id, t.event, t.sentence, t.url, t.created_at, t.attempts,
-          (SELECT {CALLED.format("c")} FROM connections c WHERE c.id = t.connection_id) AS connection_name
+RETURNING t.id, t.channel_id, h.kind, h.quiet, t.connection_id, t.event, t.sentence, t.url, t.created_at, t.attempts,
+          {ACCOUNTS.format("t", MOST_LISTED)}
 """
 ARRIVED = "UPDATE alarm_messages SET sent_at = now(), last_error = NULL, next_try_at = NULL WHERE id = $1"
 FAILED = "UPDATE alarm_messages SET last_error = $2, next_try_at = now() + $3::interval WHERE id = $1"
-MESSAGES = """
+HOLD = "UPDATE alarm_messages SET attempts = attempts - 1, next_try_at = now() + $2::interval WHERE id = $1"
+MESSAGES = f"""
 SELECT m.id, m.channel_id, h.kind, h.shown, m.connection_id, m.event, m.sentence, m.url, m.created_at, m.sent_at,
-       m.attempts, m.last_error, m.next_try_at
+       m.attempts, m.last_error, m.next_try_at, {ACCOUNTS.format("m", MOST_NAMED)}
 FROM alarm_messages m JOIN alarm_channels h ON h.id = m.channel_id
 """
 NEWEST = f"""
@@ -104,7 +114,9 @@ class Message:
     channel_id: str
     kind: ChannelKind
     shown: str
-    connection_id: str | None
+    connection_id: str | None  # of a message about one
+    accounts: Sequence[Mapping[str, str]]  # id and name of the first of them
+    number: int  # how many accounts it is about
     event: str
     sentence: str
     url: str | None
@@ -127,8 +139,9 @@ class Outgoing:
     id: str
     channel_id: str
     kind: ChannelKind
-    connection_id: str | None
-    connection_name: str | None
+    quiet: QuietHours | None
+    accounts: Sequence[Mapping[str, str]]
+    number: int
     event: str
     sentence: str
     url: str | None
@@ -138,10 +151,10 @@ class Outgoing:
 
 @dataclass(frozen=True, slots=True)
 class New:
-    """A message to queue."""
+    """A message to queue; its sentence is whole where it is about one connection, and else what they share."""
 
     channel_id: str
-    connection_id: str | None
+    connection_ids: Sequence[str]
     event: str
     sentence: str
     url: str | None
@@ -241,15 +254,16 @@ class AlarmStore:
     async def note(self, remembered: Sequence[Remembered], messages: Sequence[New]) -> None:
         """Keep what is told together with the messages that tell it; what was removed meanwhile is left out."""
         async with transaction(self._pool) as db:
-            connections = await _there(db, STILL_THERE, {one.connection_id for one in remembered})
+            told = {id_ for one in messages for id_ in one.connection_ids}
+            connections = await _there(db, STILL_THERE, {one.connection_id for one in remembered} | told)
             channels = await _there(db, CHANNELS_STILL_THERE, {one.channel_id for one in remembered})
             kept = [one for one in remembered if one.connection_id in connections and one.channel_id in channels]
             await db.executemany(
                 REMEMBER, [(one.channel_id, one.connection_id, one.memory.model_dump(mode="json")) for one in kept]
             )
             for one in messages:
-                if one.connection_id in connections and one.channel_id in channels:
-                    await _queue(db, one)
+                if one.channel_id in channels:
+                    await _queue(db, one, [id_ for id_ in one.connection_ids if id_ in connections])
             if messages:
                 await db.execute(TRIM)
 
@@ -258,7 +272,7 @@ class AlarmStore:
         async with transaction(self._pool) as db:
             if not await _there(db, CHANNELS_STILL_THERE, {channel_id}):
                 raise NotFoundError(f"There is no alarm {channel_id}.")
-            message_id = await _queue(db, New(channel_id, None, TEST, sentence, None))
+            message_id = await _queue(db, New(channel_id, (), TEST, sentence, None), [])
             await append(db, by, "alarm.tested", channel_id)
         return message_id
 
@@ -266,7 +280,12 @@ class AlarmStore:
         """Return messages that are due, counted as tried; nobody else gets them for a minute."""
         with database_errors():
             rows = await self._pool.fetch(CLAIM_DUE, limit, CLAIM)
-        return [Outgoing(**dict(row) | {"kind": ChannelKind(row["kind"])}) for row in rows]
+        return [_outgoing(row) for row in rows]
+
+    async def hold(self, message_id: str, pause: timedelta) -> None:
+        """Try a message after the pause, as if it had not been claimed."""
+        with database_errors():
+            await self._pool.execute(HOLD, message_id, pause)
 
     async def note_arrived(self, message_id: str) -> None:
         """Note that a message has arrived."""
@@ -306,23 +325,46 @@ async def _there(db: Connection, sql: str, ids: set[str]) -> set[str]:
     return {row["id"] for row in await db.fetch(sql, sorted(ids))}
 
 
-async def _queue(db: Connection, new: New) -> str:
+async def _queue(db: Connection, new: New, connection_ids: Sequence[str]) -> str:
+    """Queue a message about those of its connections that are still there; one about none of them has no use."""
     message_id = make_id("msg")
-    await db.execute(QUEUE, message_id, new.channel_id, new.connection_id, new.event, new.sentence, new.url)
+    if new.connection_ids and not connection_ids:
+        return message_id
+    single = connection_ids[0] if len(new.connection_ids) == 1 else None
+    values = (single, list(connection_ids), new.event, new.sentence, new.url)
+    await db.execute(QUEUE, message_id, new.channel_id, *values)
     return message_id
 
 
 def _channel(row: Row) -> Channel:
-    quiet: Any = row["quiet"]
     return Channel(
         id=row["id"],
         kind=ChannelKind(row["kind"]),
         shown=row["shown"],
         events=tuple(row["events"]),
-        quiet=QuietHours.model_validate(quiet) if quiet else None,
+        quiet=_quiet(row),
         created_at=row["created_at"],
     )
 
 
+def _quiet(row: Row) -> QuietHours | None:
+    quiet: Any = row["quiet"]
+    return QuietHours.model_validate(quiet) if quiet else None
+
+
 def _message(row: Row) -> Message:
-    return Message(**dict(row) | {"kind": ChannelKind(row["kind"])})
+    return Message(**dict(row) | {"kind": ChannelKind(row["kind"]), "sentence": _sentence(row)})
+
+
+def _outgoing(row: Row) -> Outgoing:
+    known = dict(row) | {"kind": ChannelKind(row["kind"]), "quiet": _quiet(row), "sentence": _sentence(row)}
+    del known["connection_id"]
+    return Outgoing(**known)
+
+
+def _sentence(row: Row) -> str:
+    """Return what a message says; the names of several accounts are not kept in it."""
+    if row["connection_id"] or not row["number"]:
+        return str(row["sentence"])
+    names = [account["name"] for account in row["accounts"]]
+    return say_many(row["event"], names, row["number"], row["sentence"])

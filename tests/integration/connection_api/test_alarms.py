@@ -3,126 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import hashlib
-import hmac
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
 
 import pytest
-from aiohttp import web
-from aiohttp.test_utils import TestServer
 from pydantic import SecretStr
 
-from services.connection_api.alarms.alarms import Alarms, Made
-from services.connection_api.alarms.channel import ChannelKind, Event, QuietHours
-from services.connection_api.alarms.sending import Sender
-from services.connection_api.alarms.store import AlarmStore, Message
-from services.connection_api.alarms.watcher import Watcher
+from services.connection_api.alarms.channel import ChannelKind
 from services.connection_api.mail_server import MailServer, parse_smtp_url
-from shared.audit import Actor
-from shared.connections import State
-from shared.crypto import make_encryption_key, parse_key_ring
-from shared.db import Pool, make_pool
 from shared.errors import ConflictError, PayloadError
-from shared.networks import ANYWHERE, Networks, parse_networks
-from tests.browser.sample import add_connection, add_destination
+from shared.networks import parse_networks
 from tests.eventually import eventually
+from tests.integration.connection_api.alarming import BY, REFUSED, World, alarm_world, receiving
 from tests.integration.connection_api.owing_rows import LETTER
 from tests.integration.connection_api.serving import execute, ready
 from tests.unit.connection_api.serving import BEARER
 
-BY = Actor("test")
-REFUSED = "Stripe refuses the API key."
-
-
-@dataclass
-class Receiver:
-    """What an HTTP server has got, and how it answers."""
-
-    url: str = ""
-    got: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
-    status: int = 204
-
-    def verified(self, secret: str) -> list[dict[str, object]]:
-        """Return the bodies whose signature fits, computed as a receiver does."""
-        key, found = base64.b64decode(secret.removeprefix("whsec_")), []
-        for headers, body in self.got:
-            signed = b".".join([headers["webhook-id"].encode(), headers["webhook-timestamp"].encode(), body])
-            expected = base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
-            if f"v1,{expected}" in headers["webhook-signature"].split():
-                found.append(json.loads(body))
-        return found
-
-
-@dataclass
-class World:
-    """Alarms on a database, with a clock that the test turns."""
-
-    pool: Pool
-    now: datetime = field(default_factory=lambda: datetime.now(UTC))
-    networks: Networks = ANYWHERE
-    server: MailServer | None = None
-
-    def __post_init__(self) -> None:
-        self.store = AlarmStore(self.pool, parse_key_ring(make_encryption_key("k1")))
-        self.alarms = Alarms(self.store, has_mail=self.server is not None, wake=lambda: None)
-        self.watcher = self.another_watcher()
-
-    def another_watcher(self) -> Watcher:
-        return Watcher(self.pool, self.store, dashboard_url="https://till.example.com/", now=lambda: self.now)
-
-    async def add(self, address: str, kind: ChannelKind = ChannelKind.WEBHOOK, quiet: QuietHours | None = None) -> Made:
-        return await self.alarms.add(kind, SecretStr(address), events=list(Event), quiet=quiet, by=BY)
-
-    async def pass_time(self, seconds: int) -> None:
-        """Look every ten seconds."""
-        for _ in range(seconds // 10):
-            await self.watcher.look()
-            self.now += timedelta(seconds=10)
-
-    async def send(self) -> None:
-        sender = Sender(self.store, networks=self.networks, server=self.server, now=lambda: self.now)
-        while await sender.send_due():
-            pass
-
-    async def break_key(self) -> None:
-        sql = "UPDATE connections SET state = 'action_required', cause = $1 WHERE id = 'con_1'"
-        await self.pool.execute(sql, REFUSED)
-
-    async def mend_key(self) -> None:
-        await self.pool.execute("UPDATE connections SET state = 'active', cause = NULL WHERE id = 'con_1'")
-
-    async def messages(self) -> list[Message]:
-        return list(reversed(await self.store.list_newest(limit=100)))
-
 
 @pytest.fixture
 async def world(database_url: str) -> AsyncIterator[World]:
-    pool = await make_pool(database_url)
-    await add_destination(pool)
-    await add_connection(pool, "con_1", "Till Shop", state=State.ACTIVE)
-    yield World(pool)
-    pool.terminate()
-
-
-@asynccontextmanager
-async def receiving(location: str | None = None) -> AsyncIterator[Receiver]:
-    receiver = Receiver()
-
-    async def take(request: web.Request) -> web.Response:
-        receiver.got.append(({name.lower(): value for name, value in request.headers.items()}, await request.read()))
-        return web.Response(status=receiver.status, headers={"Location": location} if location else {})
-
-    app = web.Application()
-    app.router.add_post("/alarms", take)
-    async with TestServer(app) as server:
-        receiver.url = str(server.make_url("/alarms"))
-        yield receiver
+    async with alarm_world(database_url) as world:
+        yield world
 
 
 async def test_webhook_tells_of_trouble_and_of_its_end_once_and_its_signature_fits(world: World) -> None:
@@ -144,6 +48,8 @@ async def test_webhook_tells_of_trouble_and_of_its_end_once_and_its_signature_fi
             "action_required",
             {
                 "connection": {"id": "con_1", "name": name},
+                "connections": [{"id": "con_1", "name": name}],
+                "number": 1,
                 "sentence": f"{name} needs you: {REFUSED} Update API Key.",
                 "url": page,
             },
@@ -152,6 +58,8 @@ async def test_webhook_tells_of_trouble_and_of_its_end_once_and_its_signature_fi
             "recovered",
             {
                 "connection": {"id": "con_1", "name": name},
+                "connections": [{"id": "con_1", "name": name}],
+                "number": 1,
                 "sentence": f"{name} has recovered: nothing needs you any more.",
                 "url": page,
             },
@@ -267,18 +175,6 @@ async def test_mail_is_handed_to_a_mail_server(world: World) -> None:
     body = letter.get_payload(decode=True)
     assert isinstance(body, bytes)
     assert f"{name} needs you: {REFUSED}" in body.decode()
-
-
-async def test_quiet_hours_hold_back_what_passes(world: World) -> None:
-    world.now = datetime(2026, 3, 2, 22, 0, tzinfo=UTC)
-    await world.add("https://example.com/alarms", quiet=QuietHours(begin=time(21), end=time(6)))
-    await world.break_key()
-    await world.pass_time(100)
-    await world.mend_key()
-    await world.pass_time(100)
-    world.now = datetime(2026, 3, 3, 7, 0, tzinfo=UTC)
-    await world.pass_time(100)
-    assert await world.messages() == []
 
 
 async def test_nothing_is_told_of_what_is_paused_or_removed(world: World) -> None:

@@ -46,6 +46,8 @@ VALUES ('alm_' || md5($1), 'webhook', 'x', '', '{recovered}');
 INSERT INTO alarm_memories VALUES ('alm_' || md5($1), $1, jsonb_build_object('told', $2::text));
 INSERT INTO alarm_messages (id, channel_id, connection_id, event, sentence)
 VALUES ('msg_' || $1, 'alm_' || md5($1), $1, 'recovered', $2);
+INSERT INTO alarm_messages (id, channel_id, connection_ids, event, sentence)
+VALUES ('msg_all_' || $1, 'alm_' || md5($1), ARRAY[$1], 'recovered', $2);
 INSERT INTO leases VALUES ('poll:' || $1, 'worker', now() + interval '1 minute');
 UPDATE connections SET account_name = $2, key_hint = $2, cause = $2,
     omitted_fields = jsonb_build_object('customer', jsonb_build_array($2::text)) WHERE id = $1;

@@ -11,7 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from services.connection_api.alarms.channel import Channel, ChannelKind, Event, QuietHours
-from services.connection_api.alarms.rule import Look, Memory, Need, decide
+from services.connection_api.alarms.rule import Look, Memory, Need, decide, held_for
 
 START = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 KEY = Need(event=Event.ACTION_REQUIRED, code="key_refused")
@@ -143,6 +143,23 @@ def test_quiet_hours_cross_midnight_and_the_change_of_the_clock() -> None:
     assert NIGHT.include(datetime(2026, 3, 2, 5, 59, tzinfo=UTC))
     assert not NIGHT.include(datetime(2026, 7, 2, 5, 0, tzinfo=UTC))  # summer: 07:00
     assert QuietHours(begin=time(9), end=time(17)).include(START)
+
+
+@pytest.mark.parametrize(
+    ("at", "hours"),
+    [
+        (datetime(2026, 3, 2, 22, 0, tzinfo=UTC), 8),  # 23:00 in Berlin, until 07:00
+        (datetime(2026, 3, 3, 5, 0, tzinfo=UTC), 1),
+        (datetime(2026, 3, 28, 22, 0, tzinfo=UTC), 7),  # the clock is put forward in this night
+        (datetime(2026, 10, 24, 21, 0, tzinfo=UTC), 9),  # and back in this one
+        (datetime(2026, 3, 3, 6, 0, tzinfo=UTC), 0),
+    ],
+)
+def test_a_message_waits_until_quiet_hours_end_and_a_test_never(at: datetime, hours: int) -> None:
+    assert held_for(Event.DELAYED, NIGHT, at=at) == timedelta(hours=hours)
+    assert held_for("test", NIGHT, at=at) == timedelta()
+    assert held_for(Event.DELAYED, None, at=at) == timedelta()
+    assert not NIGHT.include(at + timedelta(hours=hours))
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ class AlarmAnswer(Answer):
 
     id: str
     kind: ChannelKind
-    shown: str = Field(description="The host of the address; all of a mail address.")
+    shown: str = Field(description="The host of the address; of a mail address its first letter too.")
     events: tuple[Event, ...]
     quiet_hours: QuietHours | None = Field(validation_alias="quiet")
     created_at: datetime
@@ -58,7 +58,8 @@ class MessageAnswer(Answer):
 
     id: str
     alarm_id: str = Field(validation_alias="channel_id")
-    connection_id: str | None = Field(description="Null of a test.")
+    connection_id: str | None = Field(description="Null of a test, and of a message about several connections.")
+    connections: int = Field(validation_alias="number", description="How many connections it is about.")
     event: str = Field(description="One of the events, or `test`.")
     sentence: str
     url: str | None
