@@ -13,6 +13,7 @@ from rich.text import Text
 from local_stack.doctor import Outcome, examine
 from local_stack.state import read_state
 from services.console import (
+    alarms,
     audit,
     choices,
     comparing,
@@ -71,6 +72,7 @@ cli.add_typer(destinations.cli, name="destinations", rich_help_panel=SYNCED)
 cli.add_typer(events.cli, name="events", rich_help_panel=SYNCED)
 cli.add_typer(dead_letters.cli, name="dead-letters", rich_help_panel=SYNCED)
 cli.add_typer(resources.cli, name="resources", rich_help_panel=SYNCED)
+cli.add_typer(alarms.cli, name="alarms", rich_help_panel=SYNCED)
 cli.add_typer(tokens.cli, name="tokens", rich_help_panel=ACCESS)
 cli.add_typer(sessions.cli, name="sessions", rich_help_panel=ACCESS)
 cli.add_typer(audit.cli, name="audit", rich_help_panel=ACCESS)

@@ -39,6 +39,11 @@ def tokens(incomplete: str) -> Offers:
     return _offers("/v1/tokens", incomplete, lambda row: row["name"])
 
 
+def alarms(incomplete: str) -> Offers:
+    """Offer alarms by id."""
+    return _offers("/v1/alarms", incomplete, lambda row: f"{row['kind']} {row['shown']}")
+
+
 def removals(incomplete: str) -> Offers:
     """Offer removals by id."""
     return _offers("/v1/removals", incomplete, lambda row: row["account_id"])

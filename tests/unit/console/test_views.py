@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console, RenderableType
 
+from services.console.alarms import alarms_table, messages_table
 from services.console.audit import audit_table
 from services.console.connection_view import connection_view
 from services.console.connections import connections_table
@@ -25,6 +26,7 @@ from services.console.state import needs, state_view, worst_first
 from services.console.syncs import syncs_table
 from services.console.tokens import tokens_table
 from services.console.verify_schedules import schedule_view
+from tests.unit.console.alarm_answers import ALARMS, MESSAGES
 from tests.unit.console.answers import (
     AUDIT_ENTRY,
     BROKEN,
@@ -54,6 +56,8 @@ VIEWS: dict[str, Callable[[], RenderableType]] = {
     "preview": lambda: preview_view(PREVIEW),
     "receipt": lambda: receipt_view(REMOVAL),
     "destinations": lambda: destinations_table([destination() | {"schema": "stripe"}]),
+    "alarms": lambda: alarms_table(ALARMS),
+    "alarm_messages": lambda: messages_table(MESSAGES, NOW),
     "tokens": lambda: tokens_table(TOKENS, NOW),
     "dead_letters": lambda: letters_table([LETTER]),
     "dead_letter_groups": lambda: groups_view([LETTER_GROUP, LETTER_GROUP | {"letters": 1}]),

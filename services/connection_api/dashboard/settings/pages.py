@@ -4,25 +4,27 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from services.connection_api.dashboard.dialogs import Dialogs
 from services.connection_api.dashboard.pages import Pages
+from services.connection_api.dashboard.settings.alarms import add_alarm_pages
+from services.connection_api.state import State
 from shared.http import Access, add_route
-
-# The parts, each with its address and how it is called.
-PARTS = (("general", "/settings", "General"),)
 
 
 class SettingsPages:
-    """Answers the routes about settings."""
+    """Answers the routes about settings that have no module of their own."""
 
     def __init__(self, pages: Pages) -> None:
         self._pages = pages
 
     async def general(self, _request: web.Request) -> web.Response:
         """What runs here."""
-        return self._pages.response("settings/general.html", parts=PARTS)
+        return self._pages.response("settings/general.html")
 
 
-def add_settings_pages(app: web.Application, pages: Pages) -> None:
+def add_settings_pages(app: web.Application, state: State, pages: Pages) -> None:
     """Add the settings' pages."""
+    dialogs = Dialogs(pages)
     settings = SettingsPages(pages)
     add_route(app, "GET", "/settings", settings.general, Access.READ)
+    add_alarm_pages(app, state, pages, dialogs)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated
 
-from pydantic import Field, SecretStr
+from pydantic import AliasChoices, Field, SecretStr
 
 from services.connection_api.alarms.channel import DEFAULT_EVENTS, ChannelKind, Event, QuietHours
 from services.connection_api.rest.models.base import Answer, Input
@@ -35,7 +35,7 @@ class AlarmAnswer(Answer):
     kind: ChannelKind
     shown: str = Field(description="The host of the address; of a mail address its first letter too.")
     events: tuple[Event, ...]
-    quiet_hours: QuietHours | None = Field(validation_alias="quiet")
+    quiet_hours: QuietHours | None = Field(validation_alias=AliasChoices("quiet", "quiet_hours"))
     created_at: datetime
 
 
@@ -57,9 +57,11 @@ class MessageAnswer(Answer):
     """A message, and whether it has arrived."""
 
     id: str
-    alarm_id: str = Field(validation_alias="channel_id")
+    alarm_id: str = Field(validation_alias=AliasChoices("channel_id", "alarm_id"))
     connection_id: str | None = Field(description="Null of a test, and of a message about several connections.")
-    connections: int = Field(validation_alias="number", description="How many connections it is about.")
+    connections: int = Field(
+        validation_alias=AliasChoices("number", "connections"), description="How many connections it is about."
+    )
     event: str = Field(description="One of the events, or `test`.")
     sentence: str
     url: str | None

@@ -1,0 +1,134 @@
+"""The pages below Settings."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+from playwright.async_api import expect
+
+from tests.browser.managed import Managed
+from tests.browser.test_double_click import press_twice
+from tests.browser.visit import OVERFLOW, THEMES, axe_violations
+from tests.integration.connection_api.alarming import receiving
+
+WIDTHS = (1920, 1280, 768, 375, 320)
+CHANNEL = """
+INSERT INTO alarm_channels (id, kind, shown, address, events, quiet) VALUES ($1, $2, $3, '', $4,
+    '{"begin": "22:00:00", "end": "07:00:00", "zone": "Europe/Berlin"}')
+"""
+MESSAGE = """
+INSERT INTO alarm_messages
+    (id, channel_id, event, sentence, url, created_at, sent_at, attempts, last_error, next_try_at)
+VALUES ($1, $2, 'action_required', $3, 'https://till.example.com/', now() - $4 * interval '1 minute',
+        CASE WHEN $5 THEN now() END, 1, $6, CASE WHEN $7 THEN now() + interval '1 hour' END)
+"""
+SENTENCE = (
+    "12 accounts need you: Brightwater Books, Halcyon Coffee, Northwind, Till Shop, Zürich Läckerli and 7 others. "
+    "Demo warehouse can't be written: nothing listens at warehouse.example.com:5432. Show destination."
+)
+
+
+async def add_alarms(managed: Managed) -> None:
+    """Add two channels with messages of each fate."""
+    every = ["action_required", "records_failed", "recovered", "delayed"]
+    await managed.pool.execute(CHANNEL, "alm_1", "webhook", "hooks.ops.example.com", every)
+    await managed.pool.execute(CHANNEL, "alm_2", "email", "a…@example.com", ["action_required"])
+    fates = ((True, None, False), (False, "The receiver answered 500.", True), (False, "The host is unknown.", False))
+    for number, fate in enumerate(fates):
+        await managed.pool.execute(MESSAGE, f"msg_{number}", f"alm_{1 + number % 2}", SENTENCE, number * 90, *fate)
+
+
+async def test_an_alarm_is_added_by_keyboard_tested_and_removed(managed: Managed) -> None:
+    async with receiving() as receiver, managed.look("/settings/alarms", reduced_motion="reduce") as page:
+        await expect(page.get_by_role("heading", name="Nobody is told yet")).to_be_visible()
+        await page.get_by_role("link", name="Add alarm").press("Enter")
+        dialog = page.get_by_role("dialog", name="Add alarm")
+        await expect(dialog.get_by_role("radio", name="E-mail")).to_be_disabled()
+        await expect(dialog).to_contain_text("TILLSTREAM_SMTP_URL")
+        await dialog.get_by_label("Address", exact=True).fill(receiver.url)
+        await expect(dialog.get_by_label("From", exact=True)).to_be_hidden()
+        await dialog.get_by_role("checkbox", name="Hold messages").press("Space")
+        await dialog.get_by_label("From", exact=True).fill("21:30")
+        await dialog.get_by_label("Time zone").fill("Europe/Berlin")
+        assert await axe_violations(page) == []
+        await dialog.get_by_label("Time zone").press("Enter")
+        dialog = page.get_by_role("dialog", name="was added")
+        secret = await dialog.get_by_label("Signing secret").input_value()
+        await expect(dialog.get_by_role("button", name="Copy")).to_be_focused()
+        assert await axe_violations(page) == []
+        await dialog.get_by_role("link", name="Done").press("Enter")
+        await expect(page.get_by_text("Quiet from 21:30 to 07:00 Europe/Berlin")).to_be_visible()
+        assert secret not in await page.content()
+        await page.get_by_role("button", name="Test").press("Enter")
+        await expect(page.locator("#tested")).to_contain_text("The test has arrived")
+        assert [one["type"] for one in receiver.verified(secret)] == ["test"]
+        await page.get_by_role("link", name="Remove").press("Enter")
+        await page.get_by_role("dialog").get_by_role("button", name="Remove alarm").press("Enter")
+        await expect(page.get_by_role("heading", name="Nobody is told yet")).to_be_visible()
+    assert await managed.pool.fetchval("SELECT count(*) FROM alarm_channels") == 0
+
+
+async def test_a_test_that_does_not_arrive_says_why(managed: Managed) -> None:
+    async with managed.look("/settings/alarms/new", java_script_enabled=False) as page:
+        await page.get_by_label("Address", exact=True).fill("http://127.0.0.1:1/alarms")
+        await page.get_by_role("button", name="Add alarm").click()
+        await expect(page.get_by_label("Signing secret")).to_have_value(re.compile("^whsec_"))
+    async with managed.look("/settings/alarms") as page:
+        await page.get_by_role("button", name="Test").click()
+        await expect(page.locator("#tested")).to_contain_text("did not arrive")
+        await expect(page.locator("#tested")).to_contain_text("The receiver could not be reached.")
+
+
+async def test_add_alarm_pressed_twice_adds_one_and_shows_its_secret(managed: Managed) -> None:
+    async with managed.look("/settings/alarms") as page:
+        await page.get_by_role("link", name="Add alarm").click()
+        await page.get_by_label("Address", exact=True).fill("https://example.com/alarms")
+        await press_twice(page.get_by_role("dialog").get_by_role("button", name="Add alarm"))
+        await expect(page.get_by_label("Signing secret")).to_be_visible()
+    assert await managed.pool.fetchval("SELECT count(*) FROM alarm_channels") == 1
+
+
+async def test_what_is_wrong_is_said_beside_its_field(managed: Managed) -> None:
+    async with managed.look("/settings/alarms", refused=True) as page:
+        await page.get_by_role("link", name="Add alarm").click()
+        dialog = page.get_by_role("dialog")
+        await dialog.get_by_label("Address", exact=True).fill("example.com")
+        await dialog.get_by_role("button", name="Add alarm").click()
+        await expect(dialog.get_by_role("alert")).to_contain_text("Give the whole address")
+        await expect(dialog.get_by_label("Address", exact=True)).to_be_focused()
+        await dialog.get_by_label("Address", exact=True).fill("https://example.com")
+        await dialog.get_by_role("checkbox", name="Hold messages").check()
+        await dialog.get_by_label("Time zone").fill("Europe/Bielefeld")
+        await dialog.get_by_role("button", name="Add alarm").click()
+        await expect(dialog.get_by_role("alert")).to_contain_text("no such time zone")
+        await expect(dialog.get_by_label("Time zone")).to_be_focused()
+
+
+async def test_audit_log_has_its_place_below_settings(managed: Managed) -> None:
+    async with managed.look("/settings") as page:
+        await page.get_by_role("navigation", name="Settings").get_by_role("link", name="Audit log").click()
+        await expect(page.get_by_role("heading", name="Audit log")).to_be_visible()
+        tab = page.get_by_role("navigation", name="Settings").get_by_role("link", name="Audit log")
+        await expect(tab).to_have_attribute("aria-current", "page")
+
+
+@pytest.mark.parametrize("theme", THEMES)
+async def test_everybody_can_use_the_settings(managed: Managed, theme: str) -> None:
+    paths = ["/settings/alarms"]
+    async with managed.look(paths[0], theme=theme) as page:
+        assert await axe_violations(page) == []
+    await add_alarms(managed)
+    paths += ["/settings", "/settings/alarms/new", "/settings/alarms/alm_1/remove", "/audit"]
+    for path in paths:
+        for width in WIDTHS:
+            async with managed.look(path, theme=theme, width=width) as page:
+                assert await page.evaluate(OVERFLOW) <= 0, (path, width)
+                if width in (1280, 375):
+                    assert await axe_violations(page) == [], path
+                    await page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
+                if seen := os.environ.get("SEEN"):
+                    name = path.strip("/").replace("/", "-")
+                    await page.screenshot(path=Path(seen) / f"{name}-{theme}-{width}.png", full_page=True)
