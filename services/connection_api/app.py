@@ -89,7 +89,7 @@ def create_app(
     add_route(app, "GET", LINK_PATH, link_page(pages, sign_in.require_link), Access.PUBLIC)
     add_account_pages(app, state, pages, settings, now)
     add_history_pages(app, state, pages, now)
-    add_settings_pages(app, state, pages)
+    add_settings_pages(app, state, credentials, pages, now)
     app.cleanup_ctx.append(_stopping(producer))
     run_beside(app, state.run)
     run_beside(

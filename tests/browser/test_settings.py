@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import re
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from playwright.async_api import expect
 
-from tests.browser.managed import Managed
+from services.connection_api.access.tokens import TokenStore
+from shared.audit import Actor
+from shared.http import Access
+from tests.browser.managed import Managed, make_session
 from tests.browser.test_double_click import press_twice
 from tests.browser.visit import OVERFLOW, THEMES, axe_violations
 from tests.integration.connection_api.alarming import receiving
@@ -115,12 +119,80 @@ async def test_audit_log_has_its_place_below_settings(managed: Managed) -> None:
         await expect(tab).to_have_attribute("aria-current", "page")
 
 
+async def test_a_token_is_made_by_keyboard_used_and_revoked(managed: Managed) -> None:
+    async with managed.look("/settings/tokens", reduced_motion="reduce") as page:
+        await page.get_by_role("link", name="Make token").press("Enter")
+        dialog = page.get_by_role("dialog", name="Make token")
+        await expect(dialog.get_by_label("What it is for")).to_be_focused()
+        await expect(dialog.get_by_role("radio", name="Everything, tokens")).to_be_disabled()
+        await page.keyboard.type("Nightly export")
+        assert await axe_violations(page) == []
+        await page.keyboard.press("Enter")
+        secret = await page.get_by_label("Token", exact=True).input_value()
+        headers = {"Authorization": f"Bearer {secret}"}
+        async with managed.stage.simulator.session.get(f"{managed.url}/v1/connections", headers=headers) as answer:
+            assert answer.status == 200
+        async with managed.stage.simulator.session.get(f"{managed.url}/v1/sessions", headers=headers) as answer:
+            assert answer.status == 403  # it may read
+        await page.get_by_role("link", name="Done").press("Enter")
+        row = page.get_by_role("row", name="Nightly export")
+        await expect(row).to_contain_text("Valid")
+        assert secret not in await page.content()
+        await row.get_by_role("link", name="Revoke").press("Enter")
+        assert await axe_violations(page) == []
+        await page.get_by_role("dialog").get_by_role("button", name="Revoke token").press("Enter")
+        await expect(row).to_contain_text("Revoked")
+        async with managed.stage.simulator.session.get(f"{managed.url}/v1/connections", headers=headers) as answer:
+            assert answer.status == 401
+    assert await managed.pool.fetchval("SELECT expires_at - created_at FROM api_tokens") > timedelta(days=89)
+
+
+async def test_make_token_pressed_twice_makes_one_and_shows_it(managed: Managed) -> None:
+    async with managed.look("/settings/tokens/new") as page:
+        await page.get_by_label("What it is for").fill("Nightly export")
+        await page.get_by_role("button", name="Make token").click()
+        await expect(page.get_by_label("Token", exact=True)).to_be_visible()
+    async with managed.look("/settings/tokens") as page:
+        await page.get_by_role("link", name="Make token").click()
+        await page.get_by_label("What it is for").fill("Another one")
+        await press_twice(page.get_by_role("dialog").get_by_role("button", name="Make token"))
+        await expect(page.get_by_label("Token", exact=True)).to_be_visible()
+    assert await managed.pool.fetchval("SELECT count(*) FROM api_tokens") == 2
+
+
+async def test_other_browsers_are_signed_out_one_by_one_and_together(managed: Managed) -> None:
+    for _ in range(3):
+        await make_session(managed.pool)
+    async with managed.look("/settings/sessions", reduced_motion="reduce") as page:
+        await expect(page.get_by_role("row")).to_have_count(5)
+        await expect(page.get_by_role("row").nth(1)).to_contain_text("This one")
+        await page.get_by_role("link", name="Sign out Ada").first.press("Enter")
+        assert await axe_violations(page) == []
+        await page.get_by_role("dialog").get_by_role("button", name="Sign out").press("Enter")
+        await expect(page.get_by_text("The browser is signed out.")).to_be_visible()
+        await expect(page.get_by_role("row")).to_have_count(4)
+        await page.get_by_role("link", name="Sign out all others").press("Enter")
+        await page.get_by_role("dialog").get_by_role("button", name="Sign out all others").press("Enter")
+        await expect(page.get_by_text("All other browsers are signed out.")).to_be_visible()
+        await expect(page.get_by_role("row")).to_have_count(2)
+        await page.get_by_role("button", name="Sign out here").press("Enter")
+        await page.wait_for_url("**/sign-in")
+    assert await managed.pool.fetchval("SELECT count(*) FROM sessions") == 0
+    assert await managed.pool.fetchval("SELECT count(*) FROM audit_log WHERE action = 'session.ended'") == 4
+
+
 @pytest.mark.parametrize("theme", THEMES)
 async def test_everybody_can_use_the_settings(managed: Managed, theme: str) -> None:
     paths = ["/settings/alarms"]
     async with managed.look(paths[0], theme=theme) as page:
         assert await axe_violations(page) == []
     await add_alarms(managed)
+    store = TokenStore(managed.pool)
+    token, _ = await store.create("Nightly export", Access.READ, expires_at=None, by=Actor("test"))
+    await store.create("Backups of the finance team", Access.ADMIN, expires_at=datetime.now(UTC), by=Actor("test"))
+    await make_session(managed.pool)
+    paths += ["/settings/tokens", "/settings/tokens/new", f"/settings/tokens/{token.id}/revoke"]
+    paths += ["/settings/sessions", "/settings/sessions/others/end"]
     paths += ["/settings", "/settings/alarms/new", "/settings/alarms/alm_1/remove", "/audit"]
     for path in paths:
         for width in WIDTHS:
@@ -130,5 +202,5 @@ async def test_everybody_can_use_the_settings(managed: Managed, theme: str) -> N
                     assert await axe_violations(page) == [], path
                     await page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
                 if seen := os.environ.get("SEEN"):
-                    name = path.strip("/").replace("/", "-")
+                    name = path.strip("/").replace("/", "-").replace(token.id, "tok")
                     await page.screenshot(path=Path(seen) / f"{name}-{theme}-{width}.png", full_page=True)

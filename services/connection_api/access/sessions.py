@@ -55,6 +55,7 @@ LIST_SESSIONS = f"""
 SELECT s.id, s.person, s.address, s.opened_at, s.used_at, s.expires_at FROM sessions s
 WHERE s.id > $1 AND {_IS_OPEN} ORDER BY s.id LIMIT $3
 """
+END_OTHERS = "DELETE FROM sessions WHERE id <> $1 RETURNING id"
 END_SESSION = "DELETE FROM sessions WHERE id = $1 RETURNING id"
 
 
@@ -160,6 +161,14 @@ class Credentials:
             if not await db.fetchval(END_SESSION, session_id):
                 raise NotFoundError(f"There is no session {session_id}. It may have ended already.")
             await append(db, by, "session.ended", session_id)
+
+    async def end_others(self, session_id: str, *, by: Actor) -> int:
+        """Close all sessions but one; return how many were closed."""
+        async with transaction(self._pool_of()) as db:
+            ended = sorted(row["id"] for row in await db.fetch(END_OTHERS, session_id))
+            for one in ended:
+                await append(db, by, "session.ended", one)
+        return len(ended)
 
 
 def _hash(secret: str) -> bytes:

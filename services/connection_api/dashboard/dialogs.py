@@ -67,9 +67,9 @@ class Dialogs:
         """Answer with a part of a dialog."""
         return self._pages.response(template, **values)
 
-    def add(self, app: web.Application, path: str, dialog: Dialog) -> None:
+    def add(self, app: web.Application, path: str, dialog: Dialog, *, shown_to: Access = Access.READ) -> None:
         """Add the routes of a dialog."""
-        add_route(app, "GET", path, dialog.show, Access.READ)
+        add_route(app, "GET", path, dialog.show, shown_to)
         add_route(app, "POST", path, self.refusable(dialog.submit, dialog.show), Access.MANAGE)
 
     def refusable(self, submit: Handler, show: Callable[..., Awaitable[web.Response]]) -> Handler:

@@ -120,7 +120,8 @@
   });
   const waits = () => dialog.open && dialog.querySelector(".dialog-wait");
   document.addEventListener("htmx:beforeSwap", (event) => {
-    if (event.detail.target === dialog && !dialog.open) event.detail.shouldSwap = false; // it was closed meanwhile
+    // It was closed meanwhile. What a form has made is shown all the same, since a secret is shown only once.
+    if (event.detail.target === dialog && !dialog.open && event.detail.requestConfig.verb === "get") event.detail.shouldSwap = false;
   });
   document.addEventListener("htmx:responseError", (event) => {
     if (waits()) dialog.close();
