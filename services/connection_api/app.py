@@ -22,6 +22,7 @@ from services.connection_api.rest.alarm_routes import AlarmRoutes
 from services.connection_api.rest.comparison_routes import Comparisons
 from services.connection_api.rest.destinations import Destinations
 from services.connection_api.rest.event_routes import Events
+from services.connection_api.rest.installation_routes import InstallationRoutes
 from services.connection_api.rest.letter_routes import DeadLetters
 from services.connection_api.rest.life_routes import ConnectionLife
 from services.connection_api.rest.operations import OPERATIONS
@@ -76,6 +77,7 @@ def create_app(
         Events(state),
         DeadLetters(state),
         AlarmRoutes(state),
+        InstallationRoutes(state),
         sign_in,
         Tokens(state, now),
         Audit(state),

@@ -15,6 +15,7 @@ from services.connection_api.alarms.store import AlarmStore
 from services.connection_api.alarms.watcher import INTERVAL, Watcher
 from services.connection_api.data.sources import Sources
 from services.connection_api.freshness import FreshnessReader
+from services.connection_api.installation import Installation
 from services.connection_api.letters.letters import Letters
 from services.connection_api.letters.replays import Replays
 from services.connection_api.life.at_stripe import AtStripe
@@ -287,6 +288,11 @@ class State:
         """Who hears when a connection needs somebody."""
         has_mail = self._settings.mail is not None
         return Alarms(AlarmStore(self.pool, self._keys), has_mail=has_mail, wake=self._wake_sender)
+
+    @property
+    def installation(self) -> Installation:
+        """What is chosen for all."""
+        return Installation(self.pool)
 
     @property
     def audit_log(self) -> AuditLog:

@@ -181,6 +181,36 @@ async def test_other_browsers_are_signed_out_one_by_one_and_together(managed: Ma
     assert await managed.pool.fetchval("SELECT count(*) FROM audit_log WHERE action = 'session.ended'") == 4
 
 
+async def test_one_zone_holds_for_times_days_and_moments(managed: Managed) -> None:
+    connection = await managed.connected()
+    await managed.pool.execute(
+        "UPDATE syncs SET created_at = '2026-03-02T23:30:00Z' WHERE connection_id = $1", connection.id
+    )
+    async with managed.look("/settings", timezone_id="Asia/Tokyo") as page:
+        await expect(page.get_by_label("Times, days and filters")).to_have_value("")
+        await page.get_by_label("Times, days and filters").select_option("America/New_York")
+        await page.get_by_role("button", name="Save").press("Enter")
+        await expect(page.get_by_text("The time zone is saved.")).to_be_visible()
+        await expect(page.get_by_text("Yours is shown in America/New_York now.")).to_be_visible()
+        await page.goto(f"{managed.url}/syncs?from=2026-03-02&to=2026-03-02")
+        await expect(page.get_by_label("From (America/New_York)")).to_be_visible()
+        first = page.locator("#rows tbody tr").first
+        await expect(first.locator("time").first).to_have_attribute("title", "2 Mar 2026, 18:30:00 GMT-5")
+        await page.goto(f"{managed.url}/connections/{connection.id}/start-date")
+        await page.get_by_text("Another moment").click()
+        field = page.get_by_label("Date and time (America/New_York)")
+        for wall, sent in (
+            ("2025-01-31T12:00:00", "2025-01-31T17:00:00Z"),
+            ("2025-07-31T12:00:00", "2025-07-31T16:00:00Z"),
+        ):
+            await field.fill(wall)
+            assert await page.locator("[data-custom]").get_attribute("value") == sent
+    async with managed.look("/audit", java_script_enabled=False) as page:
+        await expect(page.locator("tbody time").first).to_have_text(re.compile("E[SD]T$|ago|now"))
+        await expect(page.locator("tbody .second time").first).to_have_text(re.compile(r" E[SD]T$"))
+    await managed.pool.execute("DELETE FROM choices")
+
+
 @pytest.mark.parametrize("theme", THEMES)
 async def test_everybody_can_use_the_settings(managed: Managed, theme: str) -> None:
     paths = ["/settings/alarms"]

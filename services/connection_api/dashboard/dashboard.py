@@ -18,6 +18,7 @@ from services.connection_api.dashboard.dialogs import NOTICES
 from services.connection_api.dashboard.feed import Feed, Snapshots
 from services.connection_api.dashboard.pages import Pages
 from services.connection_api.dashboard.reference_page import add_reference
+from services.connection_api.dashboard.zones import CHOSEN, ChosenZone
 from services.connection_api.life.setups import Setup
 from services.connection_api.overview import Overview
 from shared.db import Pool
@@ -84,14 +85,16 @@ def add_dashboard(
     """
     assets = Assets()
     badge = Badge(pool_of)
-    pages = Pages(assets.url, now, causes=badge.causes)
+    chosen = ChosenZone(pool_of)
+    app[CHOSEN] = chosen
+    pages = Pages(assets.url, now, causes=badge.causes, zone=lambda: chosen.zone)
     overview = Overview()
     snapshots = Snapshots(lambda wanted: overview.read(pool_of(), wanted, now=now()))
     dashboard = Dashboard(snapshots, pages, list_setups)
     feed = Feed(snapshots, lambda accounts: pages.text("cards.html", accounts=accounts), is_signed_in)
     app.on_shutdown.append(feed.close)
     app.middlewares.insert(0, problems_as_pages(pages))
-    app.middlewares.append(badge.kept_current)
+    app.middlewares.extend((badge.kept_current, chosen.kept_current))
     add_route(app, "GET", "/", dashboard.accounts, Access.READ)
     add_route(app, "GET", "/events/accounts", feed.stream, Access.READ)
     add_reference(app, pages)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from aiohttp import hdrs, web
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -50,10 +51,12 @@ class Pages:
         now: Callable[[], datetime],
         *,
         causes: Callable[[], int] = lambda: 0,
+        zone: Callable[[], ZoneInfo | None] = lambda: None,
     ) -> None:
         """`asset_url` gives the address of a static file; `now` the time with its zone.
 
-        `causes` tells how many causes dead letters have; the navigation of every page says it.
+        `causes` tells how many causes dead letters have; the navigation of every page says it. `zone` tells in which
+        zone times are shown, if one was chosen for all; else it is UTC, and scripts show them in the browser's own.
         """
         self._environment = Environment(
             loader=FileSystemLoader(TEMPLATES),
@@ -68,13 +71,14 @@ class Pages:
             "words": list(Word),
             "once": once,
             "causes": causes,
+            "chosen_zone": zone,
         }
         self._environment.filters |= {
             "number": lambda value: f"{value:,}",
             "iso": lambda at: at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
-            "exact": exact_time,
+            "exact": lambda at: exact_time(at, zone() or UTC),
             "middle": middle,
-            "day": lambda at: f"{at.astimezone(UTC):%-d %b %Y}",
+            "day": lambda at: f"{at.astimezone(zone() or UTC):%-d %b %Y}",
             "tight": lambda html: Markup(INDENT.sub("\n", html)),  # noqa: S704 - it was escaped before
             "ago": lambda at: relative_time(at, now()),
         }
@@ -102,9 +106,9 @@ def middle(text: str) -> str:
     return text if len(text) <= LONGEST_ID else f"{text[:12]}…{text[-8:]}"
 
 
-def exact_time(at: datetime) -> str:
-    """Return the time in UTC, to the second."""
-    return f"{at.astimezone(UTC):%-d %b %Y, %H:%M:%S} UTC"
+def exact_time(at: datetime, zone: tzinfo = UTC) -> str:
+    """Return the time in a zone, to the second; static/times.js says the same."""
+    return f"{at.astimezone(zone):%-d %b %Y, %H:%M:%S %Z}"
 
 
 def relative_time(at: datetime, now: datetime) -> str:

@@ -208,6 +208,10 @@ async def test_alarm(stage: Stage) -> Any:
     return await stage.call("test_alarm", (await create_alarm(stage))["alarm"]["id"])
 
 
+async def change_settings(stage: Stage) -> Any:
+    return await stage.call("change_settings", time_zone="Europe/Berlin")
+
+
 CHANGES: dict[str, Callable[[Stage], Awaitable[Any]]] = {
     change.__name__: change
     for change in (
@@ -244,5 +248,6 @@ CHANGES: dict[str, Callable[[Stage], Awaitable[Any]]] = {
         create_alarm,
         delete_alarm,
         test_alarm,
+        change_settings,
     )
 } | {"create_setup": begin_setup}

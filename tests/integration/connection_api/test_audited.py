@@ -45,6 +45,7 @@ ACTIONS = {
     "create_alarm": "alarm.created",
     "delete_alarm": "alarm.removed",
     "test_alarm": "alarm.tested",
+    "change_settings": "settings.changed",
 }
 
 

@@ -118,7 +118,7 @@ class NewAlarm:
         )
 
 
-def show_once(dialogs: Dialogs, request: web.Request, **shown: str) -> web.Response:
+def show_once(dialogs: Dialogs, request: web.Request, **shown: Any) -> web.Response:
     """Answer with a secret in place of the form that made it; the form sent twice makes nothing more."""
     response = dialogs.show(request, "settings/shown_once.html", **shown)
     response.headers.update({"HX-Retarget": "#dialog", "HX-Reswap": "innerHTML"})

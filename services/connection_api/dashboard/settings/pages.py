@@ -2,29 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
+from types import MappingProxyType
 
 from aiohttp import web
 
+from services.connection_api.access.auth import actor_of
 from services.connection_api.access.sessions import Credentials
-from services.connection_api.dashboard.dialogs import Dialogs
+from services.connection_api.dashboard.dialogs import Dialogs, go
 from services.connection_api.dashboard.pages import Pages
 from services.connection_api.dashboard.settings.access import add_access_pages
 from services.connection_api.dashboard.settings.alarms import add_alarm_pages
+from services.connection_api.dashboard.zones import CHOSEN, offered_zones, zone_of
+from services.connection_api.installation import ZONE
 from services.connection_api.state import State
+from shared.errors import AppError
 from shared.http import Access, add_route
+
+BASE = "/settings"
+NOTICES: Mapping[str, str] = MappingProxyType({"zone": "The time zone is saved."})
 
 
 class SettingsPages:
     """Answers the routes about settings that have no module of their own."""
 
-    def __init__(self, pages: Pages) -> None:
+    def __init__(self, state: State, pages: Pages) -> None:
+        self._state = state
         self._pages = pages
 
-    async def general(self, _request: web.Request) -> web.Response:
-        """What runs here."""
-        return self._pages.response("settings/general.html")
+    async def general(self, request: web.Request, problem: AppError | None = None) -> web.Response:
+        """What is chosen for all."""
+        chosen = await self._state.installation.time_zone()
+        zones = offered_zones()
+        return self._pages.response(
+            "settings/general.html",
+            status=problem.status if problem else 200,
+            problem=problem,
+            zones=zones if chosen is None or chosen in zones else [chosen, *zones],
+            chosen=chosen,
+            shown_in=str(zone_of(request)),
+            notice=NOTICES.get(request.query.get("notice", "")),
+        )
+
+    async def choose_zone(self, request: web.Request) -> web.Response:
+        """Keep the zone in which times are shown."""
+        wanted = str((await request.post()).get(ZONE, "")).strip() or None
+        await self._state.installation.choose_time_zone(wanted, by=actor_of(request))
+        request.app[CHOSEN].forget()
+        return go(request, f"{BASE}?notice=zone")
 
 
 def add_settings_pages(
@@ -32,7 +58,9 @@ def add_settings_pages(
 ) -> None:
     """Add the settings' pages; `now` gives the time with its zone."""
     dialogs = Dialogs(pages)
-    settings = SettingsPages(pages)
-    add_route(app, "GET", "/settings", settings.general, Access.READ)
+    settings = SettingsPages(state, pages)
+    add_route(app, "GET", BASE, settings.general, Access.READ)
+    refusable = dialogs.refusable(settings.choose_zone, settings.general)
+    add_route(app, "POST", f"{BASE}/time-zone", refusable, Access.MANAGE)
     add_alarm_pages(app, state, pages, dialogs)
     add_access_pages(app, state, credentials, pages, dialogs, now)

@@ -47,12 +47,24 @@
     field.value = `${start}@${place}`;
   };
 
-  const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  const zone = window.tillstream.zone;
+  const clock = new Intl.DateTimeFormat("en-GB", {
+    timeZone: zone, hourCycle: "h23", year: "numeric", month: "numeric", day: "numeric", hour: "numeric", minute: "numeric",
+    second: "numeric",
+  });
+  // How far the clocks of the zone are ahead of UTC at a moment, in milliseconds.
+  const ahead = (at) => {
+    const shown = Object.fromEntries(clock.formatToParts(at).map(({ type, value }) => [type, Number(value)]));
+    const wall = Date.UTC(shown.year, shown.month - 1, shown.day, shown.hour, shown.minute, shown.second);
+    return wall - Math.floor(at / 1000) * 1000;
+  };
   const takeMoment = (field) => {
     const radio = field.form.querySelector("[data-custom]");
     radio.checked = true;
-    const at = new Date(field.value);
-    radio.value = Number.isNaN(at.getTime()) ? "custom" : at.toISOString().replace(/\.\d+Z$/, "Z");
+    const wall = Date.parse(`${field.value}Z`);
+    // Around a change of the clock the difference is that of the moment itself.
+    const at = Number.isNaN(wall) ? NaN : wall - ahead(wall - ahead(wall));
+    radio.value = Number.isNaN(at) ? "custom" : new Date(at).toISOString().replace(/\.\d+Z$/, "Z");
   };
   // The server writes the field's time in UTC, which it is without scripts; here it is shown in the viewer's zone.
   const localise = (form) => {
@@ -61,8 +73,8 @@
     field.dataset.zoned = "yes";
     form.querySelector("[data-zone]").textContent = `(${zone})`;
     const local = (text) => {
-      const at = new Date(`${text}Z`);
-      return new Date(at.getTime() - at.getTimezoneOffset() * 60000).toISOString().slice(0, 19);
+      const at = Date.parse(`${text}Z`);
+      return new Date(at + ahead(at)).toISOString().slice(0, 19);
     };
     field.max = local(field.max);
     if (!field.value) return;

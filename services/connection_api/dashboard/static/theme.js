@@ -15,10 +15,17 @@
   const choice = stored();
   root.classList.add("has-script");
   // What a day is, the server has to know as it is shown here.
-  const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  let zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
   if (zone && !document.cookie.includes(`tillstream_zone=${zone}`)) {
     document.cookie = `tillstream_zone=${zone}; path=/; max-age=31536000; samesite=lax`;
   }
+  // The zone that was chosen for all comes first; a browser may not know it.
+  try {
+    zone = new Intl.DateTimeFormat("en", { timeZone: root.dataset.zone ?? zone }).resolvedOptions().timeZone;
+  } catch {
+    // Its own zone holds.
+  }
+  window.tillstream = { zone };
   if (choice === "light" || choice === "dark") root.dataset.theme = choice;
 
   document.addEventListener("DOMContentLoaded", () => {

@@ -3,7 +3,7 @@ window.tillstream = { ...window.tillstream };
 (() => {
   const zoned = new Intl.DateTimeFormat("en-GB", {
     day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit",
-    timeZoneName: "short",
+    timeZoneName: "short", timeZone: window.tillstream.zone,
   });
 
   // Says the same as relative_time in pages.py.

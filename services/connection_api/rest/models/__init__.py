@@ -101,6 +101,7 @@ from services.connection_api.rest.models.events import (
     EventQuestionAnswer,
     StripeAnswerAnswer,
 )
+from services.connection_api.rest.models.installation import InstallationSettings, NewInstallationSettings
 from services.connection_api.rest.models.syncs import (
     ConnectionSyncQuery,
     NewSync,
@@ -147,6 +148,7 @@ __all__ = [
     "FreshnessAnswer",
     "GroupAnswer",
     "Input",
+    "InstallationSettings",
     "KeyCheckAnswer",
     "LeftoverAnswer",
     "LetterAnswer",
@@ -163,6 +165,7 @@ __all__ = [
     "NewComparison",
     "NewConnectionBody",
     "NewDestination",
+    "NewInstallationSettings",
     "NewKey",
     "NewKeyCheck",
     "NewRemoval",

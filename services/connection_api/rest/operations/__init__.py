@@ -8,6 +8,7 @@ from services.connection_api.rest.operations.connections import CONNECTIONS
 from services.connection_api.rest.operations.dead_letters import DEAD_LETTERS
 from services.connection_api.rest.operations.destinations import DESTINATIONS
 from services.connection_api.rest.operations.events import EVENTS
+from services.connection_api.rest.operations.installation import INSTALLATION
 from services.connection_api.rest.operations.operation import OPENAPI_PATH, Operation
 from services.connection_api.rest.operations.syncs import SYNCS
 
@@ -18,6 +19,7 @@ GROUPS: tuple[tuple[str, tuple[Operation, ...]], ...] = (
     ("Events", EVENTS),
     ("Dead letters", DEAD_LETTERS),
     ("Alarms", ALARMS),
+    ("Settings", INSTALLATION),
     ("Access and audit", ACCESS),
 )
 OPERATIONS: tuple[Operation, ...] = tuple(operation for _, operations in GROUPS for operation in operations)
