@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from shared.db import Connection
 from shared.destination_sessions import destination_sessions
 from shared.destinations import PostgresAddress
-from shared.errors import AppError, DestinationUnavailableError, TransientError
+from shared.errors import DestinationUnavailableError, RejectedError, TransientError
 from shared.networks import ANYWHERE, Networks
 from shared.postgres_errors import MISSING_TABLE, destination_errors
 from shared.postgres_tables import quote
@@ -36,14 +36,14 @@ class ReadTooSlowError(TransientError):
     code = "destination_too_slow"
 
 
-class NotReadableError(AppError):
+class NotReadableError(RejectedError):
     """The destination's user may not read this table. Grant it SELECT on the schema's tables."""
 
     code = "destination_not_readable"
     status = 422
 
 
-class NoTableError(AppError):
+class NoTableError(RejectedError):
     """The destination has no such table yet. Tillstream makes it when the first rows are written."""
 
     code = "destination_table_missing"

@@ -15,6 +15,7 @@ from services.connection_api.access.idempotency import Replays, idempotent
 from services.connection_api.access.sessions import Credentials
 from services.connection_api.access.sign_in import LINK_PATH, SIGN_OUT_PATH, SignIn
 from services.connection_api.dashboard.account.pages import add_account_pages
+from services.connection_api.dashboard.ask.pages import add_ask_pages
 from services.connection_api.dashboard.dashboard import add_dashboard, link_page
 from services.connection_api.dashboard.history_pages import add_history_pages
 from services.connection_api.dashboard.settings.pages import add_settings_pages
@@ -26,6 +27,7 @@ from services.connection_api.rest.installation_routes import InstallationRoutes
 from services.connection_api.rest.letter_routes import DeadLetters
 from services.connection_api.rest.life_routes import ConnectionLife
 from services.connection_api.rest.operations import OPERATIONS
+from services.connection_api.rest.question_routes import QuestionRoutes
 from services.connection_api.rest.sync_routes import Syncs
 from services.connection_api.routes import Connections, register
 from services.connection_api.settings import ApiSettings
@@ -72,6 +74,7 @@ def create_app(
         Destinations(state),
         Connections(state, now),
         ConnectionLife(state),
+        QuestionRoutes(state),
         Syncs(state),
         Comparisons(state),
         Events(state),
@@ -90,6 +93,7 @@ def create_app(
     )
     add_route(app, "GET", LINK_PATH, link_page(pages, sign_in.require_link), Access.PUBLIC)
     add_account_pages(app, state, pages, settings, now)
+    add_ask_pages(app, state, pages, now)
     add_history_pages(app, state, pages, now)
     add_settings_pages(app, state, credentials, pages, now)
     app.cleanup_ctx.append(_stopping(producer))

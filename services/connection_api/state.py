@@ -31,6 +31,7 @@ from services.connection_api.life.removals import Removals
 from services.connection_api.life.setups import Setups
 from services.connection_api.life.start_dates import StartDates
 from services.connection_api.life.steering import Steering
+from services.connection_api.questions.asking import Asking
 from services.connection_api.rest.event_log import EventLog
 from services.connection_api.rest.reads import Reads
 from services.connection_api.settings import ApiSettings
@@ -212,6 +213,11 @@ class State:
     def sources(self) -> Sources:
         """From where rows are read for a person who looks."""
         return Sources(self.connections, self.destinations, self._reader)
+
+    @property
+    def asking(self) -> Asking:
+        """Ready questions about rows."""
+        return Asking(self.sources)
 
     @property
     def places(self) -> Places:

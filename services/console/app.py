@@ -14,6 +14,7 @@ from local_stack.doctor import Outcome, examine
 from local_stack.state import read_state
 from services.console import (
     alarms,
+    asking,
     audit,
     choices,
     comparing,
@@ -78,6 +79,7 @@ cli.add_typer(sessions.cli, name="sessions", rich_help_panel=ACCESS)
 cli.add_typer(audit.cli, name="audit", rich_help_panel=ACCESS)
 cli.command("status", rich_help_panel=SYNCED)(state.status)
 cli.command("verify", rich_help_panel=SYNCED)(comparing.verify)
+cli.command("ask", rich_help_panel=SYNCED)(asking.ask)
 cli.command("listen", rich_help_panel=SYNCED)(events.listen)
 WITH_PASSWORDS = ("database_url", "destination_url")
 

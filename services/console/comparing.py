@@ -13,10 +13,10 @@ from services.console import completion
 from services.console.client import ApiClient, ApiUnavailableError
 from services.console.listing import Column, Listing
 from services.console.options import AsJson
-from services.console.picking import pick_connection
+from services.console.picking import only_connection, pick_connection
 from services.console.progress import calls_of, duration_of, is_open
 from services.console.screen import ERRORS, OUT, amount, plain, show_done, show_json
-from services.console.task import FAILED, WrongUseError, with_api
+from services.console.task import FAILED, with_api
 from services.console.times import ago
 
 POLL_INTERVAL = 0.5  # seconds
@@ -45,7 +45,7 @@ def verify(
     """Compare the rows with what Stripe has, and exit with 1 if any differ; no row is changed without --repair."""
 
     async def compare(api: ApiClient) -> int:
-        found = await (pick_connection(api, connection) if connection else _only_connection(api))
+        found = await (pick_connection(api, connection) if connection else only_connection(api))
         body = {"full": full, **({"resources": resource} if resource else {})}
         sync = await api.post(f"/v1/connections/{found['id']}/verify", body)
         sync = await _ended(api, sync["id"])
@@ -62,13 +62,6 @@ def verify(
         return FAILED if _wrong(sync) or sync["status"] != "succeeded" else 0
 
     with_api(compare, as_json=as_json)
-
-
-async def _only_connection(api: ApiClient) -> dict[str, Any]:
-    rows = (await api.list("/v1/connections")).data
-    if len(rows) != 1:
-        raise WrongUseError("Name the connection. `tillstream connections list` shows all.", field="connection")
-    return rows[0]
 
 
 async def _ended(api: ApiClient, sync_id: str) -> dict[str, Any]:

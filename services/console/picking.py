@@ -32,6 +32,14 @@ async def pick_connection(api: ApiClient, named: str) -> Row:
     return pick(rows, named, names=_names_of_connection, noun="connection", describe=describe_connection)
 
 
+async def only_connection(api: ApiClient) -> Row:
+    """Return the connection where there is just one; raise `WrongUseError` where there is none or a choice."""
+    rows = (await api.list("/v1/connections")).data
+    if len(rows) != 1:
+        raise WrongUseError("Name the connection. `tillstream connections list` shows all.", field="connection")
+    return rows[0]
+
+
 async def pick_destination(api: ApiClient, named: str) -> Row:
     """Return the destination; raise `NotFoundError`, or `AmbiguousError` listing the candidates."""
     rows = (await api.list("/v1/destinations")).data

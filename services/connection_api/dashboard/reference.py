@@ -244,7 +244,7 @@ def _limits(schema: Json) -> Iterator[str]:
 def _example(operation: Operation, described: Json, schemas: Mapping[str, Json]) -> str:
     """Return a call of the operation for a shell."""
     noun = operation.path.split("/")[2]
-    path = operation.path.replace("{id}", IDS.get(noun, "id"))
+    path = operation.path.replace("{id}", IDS.get(noun, "id")).replace("{name}", "revenue_by_day")
     lines = [f'curl -sS "$TILLSTREAM_API_URL{path}"']
     if operation.method not in ("GET", "POST") or (operation.method == "POST" and "requestBody" not in described):
         lines[0] = f'curl -sS -X {operation.method} "$TILLSTREAM_API_URL{path}"'

@@ -102,6 +102,13 @@ from services.connection_api.rest.models.events import (
     StripeAnswerAnswer,
 )
 from services.connection_api.rest.models.installation import InstallationSettings, NewInstallationSettings
+from services.connection_api.rest.models.questions import (
+    ColumnAnswer,
+    QuestionAnswer,
+    QuestionQuery,
+    QuestionRowsAnswer,
+    QuestionSqlAnswer,
+)
 from services.connection_api.rest.models.syncs import (
     ConnectionSyncQuery,
     NewSync,
@@ -123,6 +130,7 @@ __all__ = [
     "AuditEntryAnswer",
     "AuditQuery",
     "BackfillAnswer",
+    "ColumnAnswer",
     "ComparisonAnswer",
     "ConnectionAnswer",
     "ConnectionChange",
@@ -183,6 +191,10 @@ __all__ = [
     "ProbeStepAnswer",
     "Problem",
     "ProgressAnswer",
+    "QuestionAnswer",
+    "QuestionQuery",
+    "QuestionRowsAnswer",
+    "QuestionSqlAnswer",
     "RebuildAnswer",
     "RemovalAnswer",
     "RemovalPreviewAnswer",

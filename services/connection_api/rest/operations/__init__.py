@@ -10,11 +10,13 @@ from services.connection_api.rest.operations.destinations import DESTINATIONS
 from services.connection_api.rest.operations.events import EVENTS
 from services.connection_api.rest.operations.installation import INSTALLATION
 from services.connection_api.rest.operations.operation import OPENAPI_PATH, Operation
+from services.connection_api.rest.operations.questions import QUESTIONS
 from services.connection_api.rest.operations.syncs import SYNCS
 
 GROUPS: tuple[tuple[str, tuple[Operation, ...]], ...] = (
     ("Destinations", DESTINATIONS),
     ("Connections", CONNECTIONS),
+    ("Questions", QUESTIONS),
     ("Syncs", SYNCS),
     ("Events", EVENTS),
     ("Dead letters", DEAD_LETTERS),

@@ -1,0 +1,1 @@
+"""The page that asks ready questions about one account's rows."""
