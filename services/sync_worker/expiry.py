@@ -7,27 +7,13 @@ from collections.abc import Mapping
 from shared.background import repeat
 from shared.db import Pool, affected, database_errors
 from shared.log import get_logger
+from shared.retention import EXPIRING
 
 INTERVAL = 60.0  # seconds between two looks
 BATCH = 1_000  # rows that one statement deletes
 
 # By table, what is of no use any more.
-EXPIRED: Mapping[str, str] = {
-    # Events are compared with a feed of 30 days; what is older than its overlap is of no use.
-    "event_log": "written_at < now() - interval '35 days'",
-    "idempotency_keys": "created_at < now() - interval '1 day'",
-    "sessions": "expires_at < now()",
-    "sign_in_links": "expires_at < now()",
-    # A set-up holds a key that nobody has asked for within a day.
-    "setups": "expires_at < now()",
-    # A gateway goes on taking a secret that it has read for some seconds.
-    "webhook_secrets": "expires_at < now() - interval '1 hour'",
-    "stripe_budgets": "next_at < now() - interval '1 day'",
-    "leases": "until < now() - interval '1 day'",
-    "event_hours": "hour < now() - interval '35 days'",
-    "alarm_messages": "created_at < now() - interval '35 days'",
-    "stripe_hours": "hour < now() - interval '35 days'",
-}
+EXPIRED: Mapping[str, str] = {table: kept.expired for table, kept in EXPIRING.items()}
 # Whoever deletes at the same time takes other rows.
 DELETE = """
 DELETE FROM {table} WHERE ctid = ANY (ARRAY(

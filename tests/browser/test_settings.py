@@ -92,6 +92,8 @@ async def test_add_alarm_pressed_twice_adds_one_and_shows_its_secret(managed: Ma
         await page.get_by_label("Address", exact=True).fill("https://example.com/alarms")
         await press_twice(page.get_by_role("dialog").get_by_role("button", name="Add alarm"))
         await expect(page.get_by_label("Signing secret")).to_be_visible()
+        await page.keyboard.press("Escape")
+        await expect(page.get_by_role("heading", name="Webhook example.com")).to_be_visible()
     assert await managed.pool.fetchval("SELECT count(*) FROM alarm_channels") == 1
 
 
@@ -191,7 +193,7 @@ async def test_one_zone_holds_for_times_days_and_moments(managed: Managed) -> No
         await page.get_by_label("Times, days and filters").select_option("America/New_York")
         await page.get_by_role("button", name="Save").press("Enter")
         await expect(page.get_by_text("The time zone is saved.")).to_be_visible()
-        await expect(page.get_by_text("Yours is shown in America/New_York now.")).to_be_visible()
+        await expect(page.get_by_text("Now you see them in America/New_York.")).to_be_visible()
         await page.goto(f"{managed.url}/syncs?from=2026-03-02&to=2026-03-02")
         await expect(page.get_by_label("From (America/New_York)")).to_be_visible()
         first = page.locator("#rows tbody tr").first
@@ -209,6 +211,13 @@ async def test_one_zone_holds_for_times_days_and_moments(managed: Managed) -> No
         await expect(page.locator("tbody time").first).to_have_text(re.compile("E[SD]T$|ago|now"))
         await expect(page.locator("tbody .second time").first).to_have_text(re.compile(r" E[SD]T$"))
     await managed.pool.execute("DELETE FROM choices")
+
+
+async def test_the_public_url_is_tested_where_it_stands(managed: Managed) -> None:
+    async with managed.look("/settings") as page:
+        await page.get_by_role("button", name="Test it").press("Enter")
+        await expect(page.locator("#public-url .cause")).to_be_visible()
+        assert await axe_violations(page) == []
 
 
 @pytest.mark.parametrize("theme", THEMES)

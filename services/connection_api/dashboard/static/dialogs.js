@@ -147,7 +147,9 @@
   // and a quick hand may have moved it on: into the menu, or to another dialog.
   dialog.addEventListener("close", () => {
     if (dialog.open) return;
+    const after = dialog.querySelector("[data-after]")?.href; // what was made stands on another page
     dialog.replaceChildren();
+    if (after) return location.assign(after);
     if (document.activeElement !== document.body) return;
     const back = opener?.isConnected ? opener : document.getElementById(opener?.id);
     back?.focus();

@@ -101,7 +101,11 @@ from services.connection_api.rest.models.events import (
     EventQuestionAnswer,
     StripeAnswerAnswer,
 )
-from services.connection_api.rest.models.installation import InstallationSettings, NewInstallationSettings
+from services.connection_api.rest.models.installation import (
+    InstallationSettings,
+    NewInstallationSettings,
+    PublicUrlAnswer,
+)
 from services.connection_api.rest.models.questions import (
     ColumnAnswer,
     QuestionAnswer,
@@ -191,6 +195,7 @@ __all__ = [
     "ProbeStepAnswer",
     "Problem",
     "ProgressAnswer",
+    "PublicUrlAnswer",
     "QuestionAnswer",
     "QuestionQuery",
     "QuestionRowsAnswer",

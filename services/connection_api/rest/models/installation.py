@@ -22,3 +22,13 @@ class InstallationSettings(Answer):
     """What holds for the whole installation."""
 
     time_zone: str | None
+    version: str = Field(description="Of what is installed.")
+
+
+class PublicUrlAnswer(Answer):
+    """What came of asking the public URL."""
+
+    public_url: str | None
+    is_fine: bool = Field(description="Whether the webhook gateway answers there.")
+    sentence: str = Field(description="What happened.")
+    fix: str = Field(description="What to do about it; empty if nothing.")

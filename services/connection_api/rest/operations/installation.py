@@ -24,4 +24,12 @@ INSTALLATION = (
         body=models.NewInstallationSettings,
         answer=models.InstallationSettings,
     ),
+    Operation(
+        name="try_public_url",
+        method="GET",
+        path="/v1/public-url",
+        summary="Ask the webhook gateway over the public URL, once, and tell whether it answers.",
+        access=Access.MANAGE,
+        answer=models.PublicUrlAnswer,
+    ),
 )
