@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from playwright.async_api import Page
 
+from tests.browser.alarm_sample import add_alarms
 from tests.browser.managed import Managed
 
 Act = Callable[[Page, Managed], Awaitable[None]]
@@ -52,6 +53,25 @@ def check_key(*missing: str) -> Act:
         await page.wait_for_selector(".report")
 
     return act
+
+
+async def add_alarm_dialog(page: Page, _managed: Managed) -> None:
+    """Open the form of a new alarm."""
+    await page.get_by_role("link", name="Add alarm").click()
+    await page.wait_for_selector("#dialog[open] .dialog-head")
+
+
+async def show_alarms(page: Page, managed: Managed) -> None:
+    """Have alarms with messages; the other theme has them already."""
+    if not await managed.pool.fetchval("SELECT count(*) FROM alarm_channels"):
+        await add_alarms(managed.pool)
+    await page.reload()
+
+
+async def make_token(page: Page, _managed: Managed) -> None:
+    """Open the form of a new token."""
+    await page.get_by_role("link", name="Make token").click()
+    await page.wait_for_selector("#dialog[open] .dialog-head")
 
 
 async def choose_a_year(page: Page, _managed: Managed) -> None:
@@ -124,6 +144,11 @@ CONNECTED = (
     Picture("rotate-secret", "/", menu_entry("Rotate webhook secret"), height=560),
     Picture("pause", "/", menu_entry("Pause"), height=560),
     Picture("remove", "/", menu_entry("Remove connection")),
+    Picture("settings", "/settings", height=1700),
+    Picture("alarm-new", "/settings/alarms", add_alarm_dialog, height=900),
+    Picture("alarms", "/settings/alarms", show_alarms, height=820),
+    Picture("tokens", "/settings/tokens", make_token, height=620),
+    Picture("sessions", "/settings/sessions", height=520),
 )
 # Of a service with many accounts and a history.
 BUSY = (

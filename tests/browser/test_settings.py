@@ -13,36 +13,13 @@ from playwright.async_api import expect
 from services.connection_api.access.tokens import TokenStore
 from shared.audit import Actor
 from shared.http import Access
+from tests.browser.alarm_sample import add_alarms
 from tests.browser.managed import Managed, make_session
 from tests.browser.test_double_click import press_twice
 from tests.browser.visit import OVERFLOW, THEMES, axe_violations
 from tests.integration.connection_api.alarming import receiving
 
 WIDTHS = (1920, 1280, 768, 375, 320)
-CHANNEL = """
-INSERT INTO alarm_channels (id, kind, shown, address, events, quiet) VALUES ($1, $2, $3, '', $4,
-    '{"begin": "22:00:00", "end": "07:00:00", "zone": "Europe/Berlin"}')
-"""
-MESSAGE = """
-INSERT INTO alarm_messages
-    (id, channel_id, event, sentence, url, created_at, sent_at, attempts, last_error, next_try_at)
-VALUES ($1, $2, 'action_required', $3, 'https://till.example.com/', now() - $4 * interval '1 minute',
-        CASE WHEN $5 THEN now() END, 1, $6, CASE WHEN $7 THEN now() + interval '1 hour' END)
-"""
-SENTENCE = (
-    "12 accounts need you: Brightwater Books, Halcyon Coffee, Northwind, Till Shop, Zürich Läckerli and 7 others. "
-    "Demo warehouse can't be written: nothing listens at warehouse.example.com:5432. Show destination."
-)
-
-
-async def add_alarms(managed: Managed) -> None:
-    """Add two channels with messages of each fate."""
-    every = ["action_required", "records_failed", "recovered", "delayed"]
-    await managed.pool.execute(CHANNEL, "alm_1", "webhook", "hooks.ops.example.com", every)
-    await managed.pool.execute(CHANNEL, "alm_2", "email", "a…@example.com", ["action_required"])
-    fates = ((True, None, False), (False, "The receiver answered 500.", True), (False, "The host is unknown.", False))
-    for number, fate in enumerate(fates):
-        await managed.pool.execute(MESSAGE, f"msg_{number}", f"alm_{1 + number % 2}", SENTENCE, number * 90, *fate)
 
 
 async def test_an_alarm_is_added_by_keyboard_tested_and_removed(managed: Managed) -> None:
@@ -225,7 +202,7 @@ async def test_everybody_can_use_the_settings(managed: Managed, theme: str) -> N
     paths = ["/settings/alarms"]
     async with managed.look(paths[0], theme=theme) as page:
         assert await axe_violations(page) == []
-    await add_alarms(managed)
+    await add_alarms(managed.pool)
     store = TokenStore(managed.pool)
     token, _ = await store.create("Nightly export", Access.READ, expires_at=None, by=Actor("test"))
     await store.create("Backups of the finance team", Access.ADMIN, expires_at=datetime.now(UTC), by=Actor("test"))

@@ -48,6 +48,19 @@ async def test_nothing_of_the_connection_is_found_afterwards(here: World) -> Non
         await here.connection()
 
 
+async def test_a_message_about_several_connections_is_about_one_less(here: World) -> None:
+    await fill(here)
+    sql = """
+    INSERT INTO alarm_messages (id, channel_id, connection_ids, event, sentence)
+    SELECT 'msg_both', id, ARRAY[$1, 'con_other'], 'recovered', 'x' FROM alarm_channels LIMIT 1
+    """
+    await here.pool.execute(sql, CONNECTION)
+    await ask(here)
+    await here.removing().carry_out_one()
+    [kept] = await here.pool.fetch("SELECT id, connection_ids FROM alarm_messages")
+    assert (kept["id"], kept["connection_ids"]) == ("msg_both", ["con_other"])
+
+
 async def test_the_receipt_counts_what_was_deleted(here: World) -> None:
     await fill(here)
     before = await numbers(here)
