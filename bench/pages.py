@@ -57,7 +57,8 @@ FILL = (
     """INSERT INTO parked_records (destination_id, connection_id, resource, object_id, stamp, body, origin, is_deleted,
                                    topic, partition, record_offset, reason, parked_at, next_try_at)
        SELECT 'dst_1', 'con_' || n, 'charge', 'ch_' || k, 1, '{}', 'event', false, 'events', 0, n * 100 + k,
-              'It is away.', now() - interval '9 minutes', now() FROM generate_series(5, $1::int, 100) n, generate_series(1, 50) k""",
+              'It is away.',
+              now() - interval '9 minutes', now() FROM generate_series(5, $1::int, 100) n, generate_series(1, 50) k""",
     """INSERT INTO syncs (id, connection_id, kind, trigger, status, resources, started_at, finished_at)
        SELECT 'syn_' || k || n, 'con_' || n, k, 'connect', 'succeeded', '{charge,customer,invoice}',
               now() - interval '2 hours', now() - interval '1 hour'
