@@ -12,7 +12,8 @@ import msgspec
 
 from shared.db import Connection, Row
 from shared.postgres_faults import Fault
-from shared.postgres_tables import Table, TableColumn, add_sql, quote
+from shared.postgres_tables import Table, TableColumn, add_sql, literal, quote
+from shared.postgres_views import OURS
 
 ENCODING = "UTF8"
 LEAST_STATEMENT_TIMEOUT = 5000  # milliseconds: a batch of a backfill may take seconds
@@ -25,10 +26,10 @@ SELECT current_user AS "user", current_database() AS database, current_setting('
        EXISTS (SELECT FROM pg_namespace WHERE nspname = $1) AS has_schema
 """
 # A view has no key and no owner of rows; what can be known of it is its kind.
-_RELATIONS = """
+_RELATIONS = f"""
 SELECT c.relname AS name, c.relkind::text AS kind, pg_get_userbyid(c.relowner) AS owner,
        pg_has_role(c.relowner, 'USAGE') AS is_owner, row_security_active(c.oid) AS has_row_security,
-       ARRAY(SELECT p FROM unnest('{SELECT,INSERT,UPDATE,DELETE}'::text[]) AS p
+       ARRAY(SELECT p FROM unnest('{{SELECT,INSERT,UPDATE,DELETE}}'::text[]) AS p
              WHERE NOT has_table_privilege(c.oid, p)) AS denied,
        ARRAY(SELECT jsonb_build_object('is_unique', i.indisunique AND i.indimmediate, 'columns', (
                         SELECT jsonb_agg(a.attname ORDER BY k.place)
@@ -37,6 +38,10 @@ SELECT c.relname AS name, c.relkind::text AS kind, pg_get_userbyid(c.relowner) A
                         WHERE k.place <= i.indnkeyatts))::text
              FROM pg_index i WHERE i.indrelid = c.oid AND i.indisvalid AND i.indpred IS NULL AND i.indexprs IS NULL
        ) AS indexes,
+       ARRAY(SELECT DISTINCT v.relname::text FROM pg_depend d JOIN pg_rewrite r ON r.oid = d.objid
+             JOIN pg_class v ON v.oid = r.ev_class AND v.oid <> c.oid
+             WHERE d.classid = 'pg_rewrite'::regclass AND d.refclassid = 'pg_class'::regclass AND d.refobjid = c.oid
+               AND starts_with(obj_description(v.oid, 'pg_class'), {literal(OURS)}) ORDER BY 1) AS views,
        (SELECT jsonb_object_agg(a.attname, jsonb_build_array(format_type(a.atttypid, a.atttypmod), a.attgenerated <> '',
                                                              a.attnotnull AND NOT a.atthasdef AND a.attidentity = ''))
         FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped)::text AS columns
@@ -70,6 +75,7 @@ class Relation:
     unique: tuple[frozenset[str], ...]  # columns of unique indexes
     indexed: tuple[tuple[str, ...], ...]  # columns of all indexes, in order
     columns: Mapping[str, FoundColumn]
+    views: tuple[str, ...]  # of ours, that read it
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +172,7 @@ class Survey:
     def _columns_fault(self, name: str, table: Table, found: Relation) -> TableFault | None:
         ours = {column.name: column for column in table.columns}
         for column in table.columns:
-            if fault := self._column_fault(name, table, column, found.columns.get(column.name)):
+            if fault := self._column_fault(name, table, column, found):
                 return fault
         for other in (other for other, there in found.columns.items() if other not in ours and there.is_required):
             sql = f"ALTER TABLE {name} ALTER COLUMN {quote(other)} DROP NOT NULL;"
@@ -174,13 +180,15 @@ class Survey:
             return TableFault(table.name, "destination_column", detail, sql)
         return None
 
-    @staticmethod
-    def _column_fault(name: str, table: Table, column: TableColumn, found: FoundColumn | None) -> TableFault | None:
+    def _column_fault(self, name: str, table: Table, column: TableColumn, relation: Relation) -> TableFault | None:
+        found = relation.columns.get(column.name)
         if found is None:
             return None
         is_same = _SAME_TYPE.get(found.type, found.type) == column.type
         if is_same and found.is_generated == column.is_generated:
             return None
+        # Postgres changes no column that a view reads; the writer makes its views anew.
+        views = "".join(f"DROP VIEW {quote(self.schema)}.{quote(view)};\n" for view in relation.views)
         if column.is_generated:
             wrong = f"{found.type} instead of {column.type}" if not is_same else "not derived from data"
             sql = f"ALTER TABLE {name} DROP COLUMN {quote(column.name)};"  # it is made again
@@ -188,7 +196,7 @@ class Survey:
             wrong = f"{found.type} instead of {column.type}"
             using = f"{quote(column.name)}::{column.type}"
             sql = f"ALTER TABLE {name} ALTER COLUMN {quote(column.name)} TYPE {column.type} USING {using};"
-        return TableFault(table.name, "destination_column", f"its column {column.name} is {wrong}", sql)
+        return TableFault(table.name, "destination_column", f"its column {column.name} is {wrong}", views + sql)
 
     @staticmethod
     def _foreign(table: Table, found: Relation) -> str | None:
@@ -283,4 +291,5 @@ def _relation(row: Row) -> Relation:
         tuple(frozenset(one["columns"] or ()) for one in indexes if one["is_unique"]),
         tuple(tuple(one["columns"] or ()) for one in indexes),
         {name: FoundColumn(*values) for name, values in columns.items()},
+        tuple(row["views"]),
     )

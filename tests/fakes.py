@@ -73,12 +73,14 @@ class MemoryDestination:
         self.is_down = False
         self.is_closed = False
         self.writes = 0
+        self.extended = 0
 
     async def prepare(self) -> None:
         self._require_up()
 
     async def extend(self) -> None:
         self._require_up()
+        self.extended += 1
 
     async def write(self, account: Account, winners: Sequence[Winner]) -> list[Written]:
         self._require_up()

@@ -19,7 +19,7 @@ from simulator.client import ControlClient
 
 DATABASE = "demo_destination"
 SCHEMA = "stripe"
-EXAMPLE_QUERY = "SELECT id, amount, status, created FROM stripe.charges ORDER BY created DESC LIMIT 5"
+EXAMPLE_QUERY = "SELECT id, amount, currency, status, created FROM stripe.v_charges ORDER BY created DESC LIMIT 5"
 
 
 @dataclass(frozen=True, slots=True)

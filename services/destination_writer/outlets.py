@@ -36,6 +36,7 @@ LOOK_INTERVAL = 1.0  # seconds between two looks for a destination that is new
 LOOK_AGAIN_INTERVAL = 5.0  # seconds between two looks at destinations in trouble
 FULL_LOOK = 6  # every so many of these, all are looked at: somebody may have taken one over
 EXTEND_INTERVAL = 60.0  # seconds between two tries to add what a destination lacks
+EXTENDED_INTERVAL = 600.0  # seconds: somebody may have dropped a view or a column meanwhile
 PREPARE_DEADLINE = 10.0  # seconds; no record waits for it
 T = TypeVar("T")
 CleaningStep = Callable[[Destination, str | None], Awaitable[Cleaned]]
@@ -117,7 +118,7 @@ class Outlet:
             if isinstance(error, DestinationBlockedError):
                 await self._troubles.failed(self._destination_id, error)
             return
-        self._extends_at = float("inf")
+        self._extends_at = self._clock() + EXTENDED_INTERVAL
         await self._troubles.succeeded(self._destination_id, [NEW_COLUMNS])
 
     async def write_children(self, account: Account, part: ChildPart, deadline_seconds: float) -> bool:

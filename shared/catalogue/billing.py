@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from shared.catalogue.resource import (
+    PARENT,
     Child,
     Group,
     Resource,
     Within,
+    amounts,
     booleans,
+    decimal_amounts,
     event_types,
     numbers,
     texts,
@@ -31,9 +34,11 @@ INVOICE_LINE_ITEM = Child(
     list_path="/v1/invoices/{id}/lines",
     columns=(
         *timestamps("period.start period.end"),
-        *numbers("amount subtotal quantity"),
+        *amounts("amount subtotal"),
+        *numbers("quantity"),
         *texts("currency description invoice subscription parent.type"),
-        *texts("pricing.price_details.price pricing.price_details.product pricing.unit_amount_decimal"),
+        *texts("pricing.price_details.price pricing.price_details.product"),
+        *decimal_amounts("pricing.unit_amount_decimal"),
         *booleans("discountable"),
     ),
 )
@@ -44,8 +49,11 @@ CREDIT_NOTE_LINE_ITEM = Child(
     path=("lines",),
     list_path="/v1/credit_notes/{id}/lines",
     columns=(
-        *numbers("amount discount_amount quantity unit_amount"),
-        *texts("type description invoice_line_item unit_amount_decimal"),
+        *amounts("amount discount_amount", currency=PARENT),
+        *numbers("quantity"),
+        *amounts("unit_amount", currency=PARENT),
+        *texts("type description invoice_line_item"),
+        *decimal_amounts("unit_amount_decimal", currency=PARENT),
     ),
 )
 
@@ -61,7 +69,8 @@ INVOICE_RESOURCES = (
         columns=(
             *timestamps("created due_date period_start period_end"),
             *timestamps("status_transitions.finalized_at status_transitions.paid_at"),
-            *numbers("total subtotal amount_due amount_paid amount_remaining attempt_count"),
+            *amounts("total subtotal amount_due amount_paid amount_remaining"),
+            *numbers("attempt_count"),
             *texts("number currency status customer customer_email billing_reason collection_method"),
             *texts("parent.subscription_details.subscription"),
         ),
@@ -84,9 +93,11 @@ INVOICE_RESOURCES = (
         toggle="Invoices",
         columns=(
             *timestamps("date period.start period.end"),
-            *numbers("amount quantity"),
+            *amounts("amount"),
+            *numbers("quantity"),
             *texts("currency description customer invoice parent.subscription_details.subscription"),
-            *texts("pricing.price_details.price pricing.price_details.product pricing.unit_amount_decimal"),
+            *texts("pricing.price_details.price pricing.price_details.product"),
+            *decimal_amounts("pricing.unit_amount_decimal"),
             *booleans("discountable proration"),
         ),
         events=event_types("invoiceitem", "created deleted"),
@@ -106,7 +117,7 @@ INVOICE_RESOURCES = (
         toggle="Invoices",
         columns=(
             *timestamps("created status_transitions.paid_at status_transitions.canceled_at"),
-            *numbers("amount_paid amount_requested"),
+            *amounts("amount_paid amount_requested"),
             *texts("currency status invoice payment.type payment.payment_intent payment.charge"),
             *texts("payment.payment_record"),
             *booleans("is_default"),
@@ -130,8 +141,8 @@ INVOICE_RESOURCES = (
         toggle="Credit notes",
         columns=(
             *timestamps("created effective_at voided_at"),
-            *numbers("amount total subtotal discount_amount out_of_band_amount"),
-            *numbers("pre_payment_amount post_payment_amount"),
+            *amounts("amount total subtotal discount_amount out_of_band_amount"),
+            *amounts("pre_payment_amount post_payment_amount"),
             *texts("number currency status type reason memo customer invoice customer_balance_transaction"),
         ),
         events=CREDIT_NOTE_EVENTS,
@@ -150,7 +161,7 @@ INVOICE_RESOURCES = (
             *timestamps("created expires_at"),
             *timestamps("status_transitions.accepted_at status_transitions.canceled_at"),
             *timestamps("status_transitions.finalized_at"),
-            *numbers("amount_total amount_subtotal"),
+            *amounts("amount_total amount_subtotal"),
             *texts("number currency status customer invoice subscription subscription_schedule"),
             *texts("collection_method description header"),
         ),
@@ -172,7 +183,8 @@ INVOICE_RESOURCES = (
         toggle="Tax Rates",
         columns=(
             *timestamps("created"),
-            *numbers("percentage effective_percentage flat_amount.amount"),
+            *numbers("percentage effective_percentage"),
+            *amounts("flat_amount.amount", currency="flat_amount.currency"),
             *texts("display_name description tax_type rate_type country state jurisdiction jurisdiction_level"),
             *booleans("active inclusive"),
         ),
@@ -223,7 +235,8 @@ USAGE_RESOURCES = (
         columns=(
             *timestamps("created updated effective_at expires_at voided_at"),
             *texts("name category customer amount.type amount.monetary.currency test_clock"),
-            *numbers("amount.monetary.value priority"),
+            *amounts("amount.monetary.value", currency="amount.monetary.currency"),
+            *numbers("priority"),
         ),
         events=event_types("billing.credit_grant", "created updated"),
         is_default=False,
@@ -241,7 +254,8 @@ USAGE_RESOURCES = (
             *timestamps("created effective_at"),
             *texts("type credit_grant credit.type credit.amount.monetary.currency"),
             *texts("debit.type debit.amount.monetary.currency test_clock"),
-            *numbers("credit.amount.monetary.value debit.amount.monetary.value"),
+            *amounts("credit.amount.monetary.value", currency="credit.amount.monetary.currency"),
+            *amounts("debit.amount.monetary.value", currency="debit.amount.monetary.currency"),
         ),
         events=("billing.credit_balance_transaction.created",),
         # Stripe wants a customer: "Missing required param: customer".

@@ -6,7 +6,9 @@ from shared.catalogue.resource import (
     Child,
     Group,
     Resource,
+    amounts,
     booleans,
+    decimal_amounts,
     event_types,
     numbers,
     texts,
@@ -44,7 +46,7 @@ TRANSFER_REVERSAL = Child(
     list_path="/v1/transfers/{id}/reversals",
     columns=(
         *timestamps("created"),
-        *numbers("amount"),
+        *amounts("amount"),
         *texts("currency transfer balance_transaction destination_payment_refund source_refund"),
     ),
 )
@@ -56,8 +58,10 @@ APPLICATION_FEE_REFUND = Child(
     list_path="/v1/application_fees/{id}/refunds",
     columns=(
         *timestamps("created"),
-        *numbers("amount"),
-        *texts("currency fee balance_transaction"),
+        *amounts("amount"),
+        *texts("currency"),
+        *decimal_amounts("fee"),
+        *texts("balance_transaction"),
     ),
 )
 
@@ -110,7 +114,7 @@ CONNECT_RESOURCES: tuple[Resource, ...] = (
         toggle="Transfers",
         columns=(
             *timestamps("created"),
-            *numbers("amount amount_reversed"),
+            *amounts("amount amount_reversed"),
             *texts("currency destination destination_payment balance_transaction source_transaction"),
             *texts("source_type transfer_group description"),
             *booleans("reversed"),
@@ -129,7 +133,7 @@ CONNECT_RESOURCES: tuple[Resource, ...] = (
         toggle="Application Fees",
         columns=(
             *timestamps("created"),
-            *numbers("amount amount_refunded"),
+            *amounts("amount amount_refunded"),
             *texts("currency account application charge balance_transaction originating_transaction"),
             *texts("fee_source.type"),
             *booleans("refunded"),
@@ -149,7 +153,7 @@ CONNECT_RESOURCES: tuple[Resource, ...] = (
         toggle="Top-ups",
         columns=(
             *timestamps("created expected_availability_date"),
-            *numbers("amount"),
+            *amounts("amount"),
             *texts("currency status description balance_transaction failure_code failure_message"),
             *texts("statement_descriptor transfer_group"),
         ),

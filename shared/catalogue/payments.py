@@ -5,6 +5,7 @@ from __future__ import annotations
 from shared.catalogue.resource import (
     Group,
     Resource,
+    amounts,
     booleans,
     event_types,
     numbers,
@@ -35,7 +36,8 @@ BALANCE_RESOURCES = (
         columns=(
             *timestamps("created available_on"),
             *texts("type reporting_category status source currency description balance_type"),
-            *numbers("amount fee net exchange_rate"),
+            *amounts("amount fee net"),
+            *numbers("exchange_rate"),
         ),
         hinted_by=(
             *event_types("charge", "captured refunded succeeded"),
@@ -64,7 +66,7 @@ BALANCE_RESOURCES = (
         toggle="Payouts",
         columns=(
             *timestamps("created arrival_date"),
-            *numbers("amount application_fee_amount"),
+            *amounts("amount application_fee_amount"),
             *texts("currency status type method destination source_type reconciliation_status description"),
             *texts("balance_transaction failure_code failure_message original_payout reversed_by"),
             *texts("statement_descriptor"),
@@ -121,7 +123,7 @@ PAYMENT_RESOURCES = (
         toggle="Charges and Refunds",
         columns=(
             *timestamps("created"),
-            *numbers("amount amount_captured amount_refunded application_fee_amount"),
+            *amounts("amount amount_captured amount_refunded application_fee_amount"),
             *texts("currency status customer payment_intent payment_method balance_transaction description"),
             *texts("failure_code failure_message receipt_email statement_descriptor"),
             *booleans("paid captured refunded disputed"),
@@ -141,7 +143,7 @@ PAYMENT_RESOURCES = (
         toggle="Charges and Refunds",
         columns=(
             *timestamps("created"),
-            *numbers("amount"),
+            *amounts("amount"),
             *texts("currency status reason charge payment_intent customer balance_transaction"),
             *texts("failure_reason failure_balance_transaction receipt_number description"),
         ),
@@ -160,7 +162,8 @@ PAYMENT_RESOURCES = (
         toggle="Disputes",
         columns=(
             *timestamps("created evidence_details.due_by"),
-            *numbers("amount evidence_details.submission_count"),
+            *amounts("amount"),
+            *numbers("evidence_details.submission_count"),
             *texts("currency status reason charge payment_intent network_reason_code"),
             *booleans("is_charge_refundable evidence_details.has_evidence evidence_details.past_due"),
         ),
@@ -177,7 +180,7 @@ PAYMENT_RESOURCES = (
         toggle="PaymentIntents",
         columns=(
             *timestamps("created canceled_at"),
-            *numbers("amount amount_capturable amount_received application_fee_amount"),
+            *amounts("amount amount_capturable amount_received application_fee_amount"),
             *texts("currency status customer latest_charge payment_method description cancellation_reason"),
             *texts("capture_method confirmation_method setup_future_usage receipt_email statement_descriptor"),
             *texts("on_behalf_of transfer_group"),

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 
 from shared.catalogue.lookups import RESOURCES, permissions
-from shared.catalogue.resource import Child, Column, Group, Permission, Resource
+from shared.catalogue.resource import Child, Column, Group, Kind, Permission, Resource
 
 INTRODUCTION = """\
 # Resources
@@ -18,6 +18,7 @@ This page is made from `shared/catalogue`; change the rows there, then run
 Every table has the full object as JSON in `data`, beside the typed columns that are listed here.
 Rows are keyed by account, live or test mode, and id.
 Timestamps are Stripe's unix seconds; amounts are in the currency's smallest unit, as Stripe gives them.
+Beside each table with amounts lies a view with them in major units, such as `v_charges`: see [views](ask.md#views).
 
 Stripe's lists do not show everything that Stripe has, and a comparison reads the same lists.
 So each resource says under *Not there* what they hide and nothing else brings.
@@ -118,7 +119,13 @@ def _child(child: Child) -> str:
 
 
 def _columns(columns: Iterable[Column]) -> str:
-    return ", ".join(f"`{column.name}` {column.kind}" for column in columns) or "none beside `data`"
+    return ", ".join(f"`{column.name}` {_kind(column)}" for column in columns) or "none beside `data`"
+
+
+def _kind(column: Column) -> str:
+    if not column.currency:
+        return str(column.kind)
+    return "amount" if column.kind is Kind.NUMBER else "amount as text"
 
 
 def _codes(words: Iterable[str]) -> str:

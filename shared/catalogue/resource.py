@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 Walk = tuple[tuple[str, str], ...]
+PARENT = "_parent.currency"  # the currency of an amount that is that of its parent
 
 
 class Group(StrEnum):
@@ -34,6 +35,8 @@ class Column:
     name: str
     kind: Kind
     path: tuple[str, ...]
+    #: Of an amount in the currency's smallest unit: where its currency lies. One that begins with `PARENT` lies there.
+    currency: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +176,16 @@ def numbers(paths: str) -> Iterator[Column]:
     return _columns(Kind.NUMBER, paths)
 
 
+def amounts(paths: str, *, currency: str = "currency") -> Iterator[Column]:
+    """Columns of amounts in the smallest unit of the currency at the path `currency`, with paths as in `texts`."""
+    return _columns(Kind.NUMBER, paths, currency)
+
+
+def decimal_amounts(paths: str, *, currency: str = "currency") -> Iterator[Column]:
+    """Columns of such amounts that Stripe gives as text, since they can be less than the smallest unit."""
+    return _columns(Kind.TEXT, paths, currency)
+
+
 def booleans(paths: str) -> Iterator[Column]:
     """Columns of true and false, with paths as in `texts`."""
     return _columns(Kind.BOOLEAN, paths)
@@ -188,7 +201,7 @@ def event_types(family: str, endings: str) -> tuple[str, ...]:
     return tuple(f"{family}.{ending}" for ending in endings.split())
 
 
-def _columns(kind: Kind, paths: str) -> Iterator[Column]:
+def _columns(kind: Kind, paths: str, currency: str = "") -> Iterator[Column]:
     for path in paths.split():
         steps = tuple(path.split("."))
-        yield Column("_".join(steps), kind, steps)
+        yield Column("_".join(steps), kind, steps, tuple(currency.split(".")) if currency else ())

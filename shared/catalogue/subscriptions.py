@@ -6,7 +6,9 @@ from shared.catalogue.resource import (
     Child,
     Group,
     Resource,
+    amounts,
     booleans,
+    decimal_amounts,
     event_types,
     numbers,
     texts,
@@ -23,7 +25,9 @@ SUBSCRIPTION_ITEM = Child(
     columns=(
         *timestamps("created current_period_start current_period_end"),
         *texts("subscription price.id price.product price.currency price.recurring.interval"),
-        *numbers("quantity price.unit_amount price.recurring.interval_count"),
+        *numbers("quantity"),
+        *amounts("price.unit_amount", currency="price.currency"),
+        *numbers("price.recurring.interval_count"),
     ),
 )
 
@@ -87,9 +91,11 @@ PRICING_RESOURCES = (
         toggle="Prices",
         columns=(
             *timestamps("created"),
-            *numbers("unit_amount recurring.interval_count recurring.trial_period_days"),
+            *amounts("unit_amount"),
+            *numbers("recurring.interval_count recurring.trial_period_days"),
             *texts("product currency type nickname lookup_key billing_scheme tiers_mode tax_behavior"),
-            *texts("unit_amount_decimal recurring.interval recurring.usage_type recurring.meter"),
+            *decimal_amounts("unit_amount_decimal"),
+            *texts("recurring.interval recurring.usage_type recurring.meter"),
             *booleans("active"),
         ),
         events=event_types("price", "created deleted updated"),
@@ -112,9 +118,10 @@ PRICING_RESOURCES = (
         toggle="Prices",
         columns=(
             *timestamps("created"),
-            *numbers("amount interval_count trial_period_days"),
+            *amounts("amount"),
+            *numbers("interval_count trial_period_days"),
             *texts("product currency interval nickname usage_type billing_scheme tiers_mode meter"),
-            *texts("amount_decimal"),
+            *decimal_amounts("amount_decimal"),
             *booleans("active"),
         ),
         events=event_types("plan", "created deleted updated"),
@@ -133,7 +140,8 @@ PRICING_RESOURCES = (
         toggle="Coupons",
         columns=(
             *timestamps("created redeem_by"),
-            *numbers("amount_off percent_off duration_in_months max_redemptions times_redeemed"),
+            *amounts("amount_off"),
+            *numbers("percent_off duration_in_months max_redemptions times_redeemed"),
             *texts("name currency duration"),
             *booleans("valid"),
         ),
@@ -155,7 +163,8 @@ PRICING_RESOURCES = (
         toggle="Promotion codes",
         columns=(
             *timestamps("created expires_at"),
-            *numbers("max_redemptions times_redeemed restrictions.minimum_amount"),
+            *numbers("max_redemptions times_redeemed"),
+            *amounts("restrictions.minimum_amount", currency="restrictions.minimum_amount_currency"),
             *texts("code customer promotion.type promotion.coupon restrictions.minimum_amount_currency"),
             *booleans("active restrictions.first_time_transaction"),
         ),

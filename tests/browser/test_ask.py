@@ -32,6 +32,7 @@ async def with_rows(managed: Managed) -> Connection:
     destination = InspectedPostgres(managed.stage.settings.database_url.get_secret_value(), "copy")
     charges = [make_winner(f"ch_3Nf{n:021}", resource="charge", amount=123_456 + n, **FAILED) for n in range(3)]
     await destination.write(Account(connection.account_id, connection.livemode), charges)
+    await destination.extend()
     await destination.close()
     return connection
 
@@ -72,9 +73,11 @@ async def test_everybody_can_ask(managed: Managed, theme: str) -> None:
     for number, path in enumerate(("/ask", "/ask/failed_payments")):
         async with managed.look(f"/connections/{connection.id}{path}", theme=theme) as page:
             await page.get_by_text("SQL of MRR").last.click()
+            await expect(page.get_by_role("region", name="Amounts in your own SQL")).to_contain_text("v_charges")
             assert await axe_violations(page) == [], path
         for width in (320, 375, 768, 1280, 1920):
             async with managed.look(f"/connections/{connection.id}{path}", theme=theme, width=width) as page:
+                await expect(page.locator("#found-views .sql")).to_be_visible()
                 assert await page.evaluate(OVERFLOW) <= 0, (path, width)
                 if seen := os.environ.get("SEEN"):
                     await page.screenshot(path=Path(seen) / f"ask-{number}-{theme}-{width}.png", full_page=True)

@@ -12,6 +12,7 @@ from services.connection_api.questions.question import Column, Question, Whose, 
 from shared.connections import Connection
 from shared.errors import ConflictError, NotFoundError, RejectedError, TerminalError
 from shared.postgres_reading import MOST_ROWS
+from shared.postgres_views import LOOK, FoundView, judge, look_arguments
 from shared.zones import find_zone
 
 QUESTIONS: Mapping[str, Question] = load_all()
@@ -99,3 +100,11 @@ class Asking:
         columns = asked.question.columns
         shown = [tuple(row[column.name] for column in columns) for row in rows[:MOST_ROWS]]
         return Answer(columns, shown, len(rows) > MOST_ROWS)
+
+    async def views(self, source: Source) -> list[FoundView]:
+        """Return how each view with amounts in major units is found; raise what `answer` raises of a destination."""
+        try:
+            async with self._sources.open(source) as read:
+                return judge(source.schema, await read(LOOK, *look_arguments(source.schema)))
+        except TerminalError as error:
+            raise QuestionFailedError(f"The destination could not answer: {error.message}") from error

@@ -15,6 +15,7 @@ from services.connection_api.questions.asking import QUESTIONS
 from services.connection_api.views.bi_tool import describe_tool
 from services.destination_writer.destinations import Account
 from shared.destinations import DEFAULT_SCHEMA, parse_postgres_url
+from shared.postgres_views import VIEWS
 from tests.factories import make_winner
 from tests.integration.connection_api.changes import Stage, another_destination, staged
 from tests.integration.connection_api.serving import execute
@@ -166,3 +167,27 @@ async def test_tool_gets_a_user_that_reads_all_tables_and_writes_none(stage: Sta
     _, text = await page(stage)
     assert tool.sql.splitlines()[2] in text
     assert len(set(re.findall(r"PASSWORD '(\w{32})'", text + (await page(stage))[1]))) == 2
+
+
+async def test_page_says_which_views_there_are_and_what_to_do_about_the_others(stage: Stage) -> None:
+    async def views() -> str:
+        path = f"/connections/{stage.connection_id}/money-views"
+        answer = await stage.api.get(path, headers=BEARER | HTMX)
+        assert answer.status == 200
+        return html.unescape(await answer.text())
+
+    assert "come with the tables" in await views()
+    await write_charges(stage, 1)
+    assert f'GRANT CREATE, USAGE ON SCHEMA "{DEFAULT_SCHEMA}"' in await views()
+    destination = InspectedPostgres(stage.database_url, DEFAULT_SCHEMA)
+    await destination.query(f'CREATE TABLE "{DEFAULT_SCHEMA}".v_refunds (mine text)')
+    await destination.extend()
+    await destination.query(f"COMMENT ON VIEW \"{DEFAULT_SCHEMA}\".v_payouts IS 'Made by Tillstream (older)'")
+    await destination.close()
+    text = await views()
+    assert f"{len(VIEWS) - 2} views in this schema" in text
+    assert f'FROM "{DEFAULT_SCHEMA}"."v_charges"' in text
+    assert re.search(r"v_refunds</code> </p>\s*<p class=\"field-hint\">Something else has this name", text)
+    assert re.search(r"v_payouts</code> </p>\s*<p class=\"field-hint\">Of an older release", text)
+    answer = await stage.api.get(f"/connections/{stage.connection_id}/money-views", headers=BEARER)
+    assert "<html" in await answer.text()

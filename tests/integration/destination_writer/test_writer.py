@@ -80,6 +80,7 @@ async def test_destination_has_its_tables_before_the_first_record(world: World) 
         await world.state.add_destination("later")
         for schema in ("copy", "later"):
             await eventually(world.has(f"SELECT to_regclass('{schema}.charges') IS NOT NULL", True))
+            await eventually(world.has(f"SELECT to_regclass('{schema}.v_charges') IS NOT NULL", True))
 
 
 async def test_replay_of_everything_changes_no_row(world: World) -> None:

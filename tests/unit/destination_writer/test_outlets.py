@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from services.destination_writer.delivery import Winner
 from services.destination_writer.destinations import Account, Cleaned, Destination, Written
-from services.destination_writer.outlets import LONGEST_REST, Outlet, Outlets
+from services.destination_writer.outlets import EXTENDED_INTERVAL, LONGEST_REST, Outlet, Outlets
 from shared.catalogue import BY_NAME
 from shared.destinations import Destination as DestinationRow
 from shared.destinations import DestinationStore, PostgresAddress
@@ -62,6 +62,15 @@ async def test_write_that_takes_longer_than_its_deadline_is_unavailable(clock: C
     outlet = Outlet(SilentDestination(), clock=clock)
     assert await fail(outlet, 0.01) == "The destination took longer than 0.01 s."
     assert outlet.is_resting
+
+
+async def test_what_was_dropped_meanwhile_is_made_again_after_a_while(clock: Clock) -> None:
+    destination = MemoryDestination()
+    outlet = Outlet(destination, clock=clock)
+    for now, extended in ((0.0, 1), (EXTENDED_INTERVAL - 1, 1), (EXTENDED_INTERVAL, 2)):
+        clock.now = now
+        await outlet.extend()
+        assert destination.extended == extended, now
 
 
 async def test_destination_that_failed_is_left_alone_and_then_tried_again(clock: Clock) -> None:

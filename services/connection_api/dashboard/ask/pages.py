@@ -10,6 +10,7 @@ from datetime import datetime
 from aiohttp import hdrs, web
 
 from services.connection_api.dashboard.ask.cells import Grid, make_grid
+from services.connection_api.dashboard.ask.money_views import MoneyViews, describe_views
 from services.connection_api.dashboard.dialogs import is_htmx
 from services.connection_api.dashboard.pages import Pages
 from services.connection_api.dashboard.zones import zone_of
@@ -60,6 +61,19 @@ class AskPages:
         part.headers[hdrs.VARY] = "HX-Request"
         return part
 
+    async def views(self, request: web.Request) -> web.Response:
+        """What there is of the views with amounts in major units: for htmx alone, else on the page."""
+        source = await self._find(request)
+        try:
+            views = describe_views(source, await self._state.asking.views(source))
+        except (RejectedError, TransientError) as error:
+            views = MoneyViews(problem=error.message)
+        if not is_htmx(request):
+            return await self._page(request, {}, views)
+        part = self._pages.response("ask/views.html", views=views)
+        part.headers[hdrs.VARY] = "HX-Request"
+        return part
+
     async def _find(self, request: web.Request) -> Source:
         query = read_values({key: value for key, value in request.query.items() if value}, QuestionQuery)
         return await self._state.asking.find(read_id(request), query.destination_id)
@@ -72,7 +86,9 @@ class AskPages:
         except (RejectedError, TransientError) as error:
             return Shown(problem=error.message)
 
-    async def _page(self, request: web.Request, answers: Mapping[str, Shown]) -> web.Response:
+    async def _page(
+        self, request: web.Request, answers: Mapping[str, Shown], views: MoneyViews | None = None
+    ) -> web.Response:
         card = await self._overview.one(self._state.pool, read_id(request), now=self._now())
         zone = str(zone_of(request))
         if not card.places and "destination_id" not in request.query:
@@ -85,6 +101,7 @@ class AskPages:
             source=source,
             questions=self._state.asking.all(source, zone=zone),
             answers=answers,
+            views=views,
             tool=describe_tool(source.destination.address, password),
             zone_name=zone,
         )
@@ -94,4 +111,5 @@ def add_ask_pages(app: web.Application, state: State, pages: Pages, now: Callabl
     """Add the routes of the tab; `now` gives the time with its zone."""
     ask = AskPages(state, pages, now)
     add_route(app, "GET", "/connections/{id}/ask", ask.list, Access.READ)
+    add_route(app, "GET", "/connections/{id}/money-views", ask.views, Access.READ)
     add_route(app, "GET", "/connections/{id}/ask/{name}", ask.answer, Access.READ)

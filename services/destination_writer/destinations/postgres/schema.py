@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import asyncpg
 
 from services.destination_writer.destinations import NEW_COLUMNS
+from services.destination_writer.destinations.postgres.views import keep_views
 from shared.db import Connection
 from shared.destinations import PostgresAddress
 from shared.errors import AppError, Block, DestinationBlockedError
@@ -161,7 +162,7 @@ class Schema:
         return Block(known.code, cause, _fix(known), WRITTEN_WITH[refusal.table])
 
     async def extend(self, db: Connection) -> None:
-        """Give tables that are there the columns and indexes that the catalogue has gained, one table at a time.
+        """Give tables that are there what the catalogue has gained, one table at a time, and keep their views.
 
         A typed column is derived from each row, so its table is rewritten, and can't be written meanwhile; its records
         wait. All other tables are written as ever. Raises `DestinationBlockedError` where only an owner may do it.
@@ -178,6 +179,10 @@ class Schema:
                 is_whole = found.kind == "r" and not db.is_shared
                 sql = index_sql(self._name, table, how="CONCURRENTLY IF NOT EXISTS" if is_whole else "IF NOT EXISTS")
                 await db.execute(sql, timeout=LONGEST_REWRITE)
+        survey = await look(db, self._name, TABLES)
+        faulty = {one.table for one in survey.table_faults(TABLES)}
+        whole = survey.relations.keys() - faulty - {one.name for one in TABLES if survey.lacking(one)}
+        await keep_views(db, self._name, whole)
         old = [one for one in survey.table_faults(TABLES) if one.code == "destination_not_owner"]
         if fault := merge(survey, old):
             raise DestinationBlockedError(_block(fault, part=NEW_COLUMNS))

@@ -1,1 +1,0 @@
-"""The parts of the Accounts page that tell of all accounts."""
