@@ -19,7 +19,7 @@ async def test_what_is_typed_narrows_the_cards_and_the_address(pool: Pool, site:
         await expect(page.get_by_role("searchbox")).to_be_focused()
         await page.keyboard.type("orchard")
 
-        await expect(page.get_by_role("heading", level=2)).to_have_text(["Orchard Row"])
+        await expect(page.locator("#cards").get_by_role("heading", level=2)).to_have_text(["Orchard Row"])
         await expect(page).to_have_url(f"{site}/?q=orchard")
         await expect(page.get_by_role("searchbox")).to_be_focused()
 
@@ -38,7 +38,7 @@ async def test_the_address_brings_the_same_accounts_back(pool: Pool, site: str, 
     async with visit(browser, f"{site}/?status=Action+required") as page:
         await wait_until_live(page)
 
-        await expect(page.get_by_role("heading", level=2)).to_have_text(["Fieldnotes Studio"])
+        await expect(page.locator("#cards").get_by_role("heading", level=2)).to_have_text(["Fieldnotes Studio"])
         await expect(page.get_by_role("combobox", name="Status")).to_have_value("Action required")
 
 
@@ -78,7 +78,7 @@ async def test_pages_keep_the_filter_and_the_order_of_names(pool: Pool, site: st
     for number in range(60):
         state = "paused" if number % 2 else "active"
         await add_connection(pool, f"con_{(number * 7) % 60:02}", f"Café {number:02}", state=state)
-    async with visit(browser, f"{site}/?status=Paused&q=café") as page:
+    async with visit(browser, f"{site}/?status=Paused&q=café&view=cards") as page:
         await expect(page.get_by_role("article")).to_have_count(25)
         await page.get_by_role("link", name="Next page").click()
 
