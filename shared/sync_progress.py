@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from shared.db import Connection as Database
-from shared.db import Row
+from shared.db import Pool, Row, database_errors
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +66,9 @@ LEFT JOIN LATERAL (
 ) c ON true
 WHERE s.sync_id = $1 GROUP BY s.resource ORDER BY s.resource
 """
+PROGRESS_OF_MANY = f"""
+SELECT y.id AS sync_id, p.* FROM unnest($1::text[]) AS y (id) CROSS JOIN LATERAL ({PROGRESS.replace("$1", "y.id")}) p
+"""
 SUMS = f"""
 SELECT avg(share)::float8 AS share, sum(read)::bigint AS read,
        {", ".join(f"sum({field})::bigint AS {field}" for field in COUNT_FIELDS)}
@@ -95,6 +98,16 @@ def resource_progress(row: Row) -> ResourceProgress:
         *(row["resource"], bounded(row["share"]), row["read"] or 0, row["confirmed"]),
         *(row["cause_code"], row["cause"], counts_of(row)),
     )
+
+
+async def read_progress(pool: Pool, sync_ids: Sequence[str]) -> dict[str, list[ResourceProgress]]:
+    """Return how far each sync is with each of its resources; raise `DatabaseUnavailableError`."""
+    progress: dict[str, list[ResourceProgress]] = {sync_id: [] for sync_id in sync_ids}
+    with database_errors():
+        rows = await pool.fetch(PROGRESS_OF_MANY, list(sync_ids), STRIPE_BEGAN) if progress else []
+    for row in rows:
+        progress[row["sync_id"]].append(resource_progress(row))
+    return progress
 
 
 async def freeze(db: Database, sync_ids: Sequence[str]) -> None:

@@ -6,6 +6,7 @@ A connection's word depends on more than its row, so SQL only sorts out what can
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote, unquote, urlencode
@@ -36,6 +37,14 @@ MAY_BE: Mapping[Word, str] = MappingProxyType(
     }
 )
 ANY_STATUS = "true"
+COLUMNS = ("status", "name", "behind", "rows", "today", "verified", "destination")  # by which a list is sorted
+
+
+class View(StrEnum):
+    """How the Accounts page shows accounts."""
+
+    LIST = "list"
+    CARDS = "cards"
 
 
 class AccountFilter(Input):
@@ -68,16 +77,36 @@ class AccountFilter(Input):
         return f"{path}?{query}" if query else path
 
 
-def read_account_filter(request: web.Request) -> AccountFilter:
+class HomeFilter(AccountFilter):
+    """Which accounts the Accounts page shows, in which order, and how."""
+
+    sort: str | None = Field(default=None, pattern=f"^-?({'|'.join(COLUMNS)})$")
+    view: View | None = None
+    page: int = Field(default=1, ge=1, le=100_000)
+
+    @property
+    def column(self) -> str:
+        """By what accounts are sorted: what needs attention first, unless asked otherwise."""
+        return (self.sort or "status").removeprefix("-")
+
+    @property
+    def is_descending(self) -> bool:
+        """Whether the greatest comes first."""
+        return bool(self.sort and self.sort.startswith("-"))
+
+    def address(self, path: str = "/", **changes: Any) -> str:
+        """Return the address of a page with this filter; a change to `None` leaves something out."""
+        changes = {"page": self.page, "cursor": None} | changes
+        return super().address(path, **changes | {"page": changes["page"] if changes["page"] != 1 else None})
+
+
+def read_home_filter(request: web.Request) -> HomeFilter:
     """Return what the address asks for; what is no part of a filter is ignored. Raises `PayloadError`."""
-    given = {name: request.query.get(name, "").strip() for name in AccountFilter.model_fields}
+    given = {name: request.query.get(name, "").strip() for name in HomeFilter.model_fields if name != "cursor"}
     try:
-        wanted = AccountFilter.model_validate({name: value for name, value in given.items() if value})
+        return HomeFilter.model_validate({name: value for name, value in given.items() if value})
     except ValidationError as error:
         raise refusal(error) from None
-    if wanted.cursor:
-        _ = wanted.place
-    return wanted
 
 
 def cursor_after(sorted_name: str, connection_id: str) -> str:

@@ -298,7 +298,10 @@ async def read_owed(pool: Pool, connection_ids: Sequence[str], *, now: datetime)
     """Return what each connection owes, the worst first; raise `DatabaseUnavailableError`."""
     with database_errors():
         rows = await pool.fetch(READ, list(connection_ids), now)
-    return {one: _say([row for row in rows if row["connection_id"] == one]) for one in connection_ids}
+    by_connection: dict[str, list[Row]] = {one: [] for one in connection_ids}
+    for row in rows:
+        by_connection[row["connection_id"]].append(row)
+    return {one: _say(some) if some else () for one, some in by_connection.items()}
 
 
 def _say(rows: Sequence[Row]) -> tuple[Owed, ...]:

@@ -16,9 +16,8 @@ from services.connection_api.views.verified import Run, read_last_runs
 from shared.connections import LAST_SYNCED, LiveBy, State
 from shared.db import Pool, Row, database_errors
 from shared.errors import NotFoundError
-from shared.sync_progress import Counts, ResourceProgress
+from shared.sync_progress import Counts, ResourceProgress, read_progress
 from shared.syncs import Status as SyncStatus
-from shared.syncs import SyncStore
 
 PAGE_SIZE = 25
 NEWS = timedelta(days=1)  # how long a backfill that went well is worth a line
@@ -201,22 +200,38 @@ class Overview:
                 return card
         raise NotFoundError(f"There is no connection {connection_id}.")
 
+    async def some(self, pool: Pool, connection_ids: Sequence[str], *, now: datetime) -> dict[str, Card]:
+        """Return the accounts with these ids; one that is gone is missing."""
+        if not connection_ids:
+            return {}
+        cards, _ = await self._read_some(pool, AccountFilter(), ("", ""), now, len(connection_ids), connection_ids)
+        return {card.id: card for card, _ in cards}
+
     async def _read_some(
-        self, pool: Pool, wanted: AccountFilter, place: Sequence[str], now: datetime, limit: int
+        self,
+        pool: Pool,
+        wanted: AccountFilter,
+        place: Sequence[str],
+        now: datetime,
+        limit: int,
+        connection_ids: Sequence[str] | None = None,
     ) -> tuple[list[tuple[Card, str]], Sequence[str] | None]:
         """Return cards that may be wanted, each with its name as it is sorted, and where to go on."""
         today = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-        sql = CARDS.format(condition=wanted.condition, last_synced=LAST_SYNCED)
+        condition = wanted.condition if connection_ids is None else "id = ANY ($6::text[])"
+        sql = CARDS.format(condition=condition, last_synced=LAST_SYNCED)
+        ids = [] if connection_ids is None else [list(connection_ids)]
         with database_errors():
-            rows = await pool.fetch(sql, *place, wanted.q, limit, today)
-        before = await self._read_rows_before(pool, [row["id"] for row in rows], today)
+            rows = await pool.fetch(sql, *place, wanted.q, limit, today, *ids)
+        before = await self.rows_before(pool, [row["id"] for row in rows], today)
         verified = await read_last_runs(pool, [row["id"] for row in rows])
         owed = await read_owed(pool, [row["id"] for row in rows], now=now)
+        backfills = await self._backfills(pool, rows, now)
         cards = [
             (
                 _card(
                     row,
-                    await self._backfill(pool, row, now),
+                    backfills.get(row["id"]),
                     owed[row["id"]],
                     verified.get(row["id"]),
                     now=now,
@@ -229,7 +244,7 @@ class Overview:
         last = cards[-1] if len(rows) == limit else None
         return cards, (last[1], last[0].id) if last else None
 
-    async def _read_rows_before(self, pool: Pool, connection_ids: Sequence[str], today: datetime) -> dict[str, int]:
+    async def rows_before(self, pool: Pool, connection_ids: Sequence[str], today: datetime) -> dict[str, int]:
         """Return how many rows each connection had when the day began, added up once a day."""
         known = {one: kept[1] for one in connection_ids if (kept := self._rows_before.get(one)) and kept[0] == today}
         if unknown := [one for one in connection_ids if one not in known]:
@@ -239,24 +254,31 @@ class Overview:
             self._rows_before |= {one: (today, known[one]) for one in unknown}
         return known
 
-    async def _backfill(self, pool: Pool, row: Row, now: datetime) -> Backfill | None:
-        if row["sync_id"] is None:
-            return None
-        status = SyncStatus(row["sync_status"])
-        if status is not SyncStatus.FAILED and row["sync_finished_at"] and now - row["sync_finished_at"] > NEWS:
-            return None
-        progress = self._finished.get(row["sync_id"])
-        if progress is None:
-            progress = await SyncStore(pool).progress(row["sync_id"])
-            if status is SyncStatus.SUCCEEDED:
-                self._keep(row["sync_id"], progress)
-        return make_backfill(row, status, progress)
+    async def _backfills(self, pool: Pool, rows: Sequence[Row], now: datetime) -> dict[str, Backfill]:
+        """Return the newest backfill of each connection for which it is worth a line."""
+        told = [row for row in rows if row["sync_id"] and _is_told(row, now)]
+        known = {row["sync_id"]: self._finished[row["sync_id"]] for row in told if row["sync_id"] in self._finished}
+        read = await read_progress(pool, [row["sync_id"] for row in told if row["sync_id"] not in known])
+        backfills = {}
+        for row in told:
+            sync_id, status = row["sync_id"], SyncStatus(row["sync_status"])
+            progress = known[sync_id] if sync_id in known else read[sync_id]
+            if status is SyncStatus.SUCCEEDED and sync_id not in known:
+                self._keep(sync_id, progress)
+            backfills[row["id"]] = make_backfill(row, status, progress)
+        return backfills
 
     def _keep(self, sync_id: str, progress: list[ResourceProgress]) -> None:
         """A finished sync does not change: its slices need not be added up every second."""
         while len(self._finished) >= FINISHED_KEPT:
             self._finished.pop(next(iter(self._finished)))
         self._finished[sync_id] = progress
+
+
+def _is_told(row: Row, now: datetime) -> bool:
+    """Tell whether a backfill is under way, has failed, or is news."""
+    is_failed = row["sync_status"] == SyncStatus.FAILED
+    return is_failed or not row["sync_finished_at"] or now - row["sync_finished_at"] <= NEWS
 
 
 def make_backfill(row: Mapping[str, Any], status: SyncStatus, progress: Iterable[ResourceProgress]) -> Backfill:

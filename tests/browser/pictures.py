@@ -152,8 +152,9 @@ CONNECTED = (
 )
 # Of a service with many accounts and a history.
 BUSY = (
-    Picture("accounts", "/", height=1180),
-    Picture("menu", "/", open_menu),
+    Picture("accounts", "/?view=cards", height=1180),
+    Picture("accounts-list", "/?view=list", height=1180),
+    Picture("menu", "/?view=cards", open_menu),
     Picture("account", "/connections/con_b4m7", height=1180),
     Picture("syncs", "/syncs"),
     Picture("sync", "/syncs/syn_a9x2"),

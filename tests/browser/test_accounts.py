@@ -92,14 +92,17 @@ async def test_markup_in_a_name_stays_text(pool: Pool, site: str, browser: Brows
 
 async def test_pages_follow_each_other(pool: Pool, site: str, browser: Browser) -> None:
     await add_destination(pool)
-    for number in range(27):
+    for number in range(52):
         await add_connection(pool, f"con_{number:02}", f"Account {number:02}")
     async with visit(browser, site) as page:
-        await expect(page.get_by_role("article")).to_have_count(25)
+        rows = page.get_by_role("rowheader").get_by_role("link")
+        await expect(rows).to_have_count(50)
         await page.get_by_role("link", name="Next page").click()
         await wait_until_live(page)
 
-        await expect(page.get_by_role("heading", level=2)).to_have_text(["Account 25", "Account 26"])
+        await expect(rows).to_have_text(["Account 50", "Account 51"])
+        await page.get_by_role("link", name="Cards", exact=True).click()
+        await expect(page.get_by_role("article")).to_have_count(25)
 
 
 async def test_the_chosen_theme_holds_after_a_reload(site: str, browser: Browser) -> None:
@@ -149,3 +152,88 @@ async def test_delivery_that_has_stopped_says_why_and_goes_on_by_one_button(pool
         await card.get_by_role("button", name="Deliver again").click()
         await expect(page.locator("#toast")).to_contain_text("Delivery goes on")
     assert await pool.fetchval("SELECT count(*) FROM delivery_stops") == 0
+
+
+async def add_many(pool: Pool) -> None:
+    """Add the business, and accounts enough for a list."""
+    await add_business(pool)
+    for number in range(8):
+        await add_connection(pool, f"con_m{number}", f"Merchant {number}", rows_today=number * 10_000)
+    await pool.execute(
+        "INSERT INTO event_hours (connection_id, hour, events, delays) SELECT 'con_b4m7',"
+        " date_trunc('hour', now()) - n * interval '1 hour', 10 + n % 24, '{}' FROM generate_series(0, 160) n"
+    )
+
+
+async def test_who_needs_somebody_is_seen_at_once_on_a_phone(pool: Pool, site: str, browser: Browser) -> None:
+    await add_many(pool)
+    async with visit(browser, site, width=375, height=667) as page:
+        needs = page.get_by_role("region", name="Needs you")
+        first = needs.get_by_role("listitem").first
+        await expect(first).to_contain_text("Fieldnotes Studio")
+        box = await first.get_by_role("link", name="Update API Key").bounding_box()
+        assert box is not None
+        assert box["y"] + box["height"] <= 667
+
+
+async def test_the_list_follows_what_changes(pool: Pool, site: str, browser: Browser) -> None:
+    await add_many(pool)
+    async with visit(browser, site) as page:
+        await wait_until_live(page)
+        row = page.locator("#con_m3")
+        await expect(row).to_contain_text("Live")
+        await page.evaluate("window.isSamePage = true")
+        await pool.execute(
+            "UPDATE connections SET state = 'action_required', cause = 'It is over.' WHERE id = 'con_m3'"
+        )
+
+        await expect(row).to_contain_text("Action required")
+        await expect(page.get_by_role("region", name="Needs you")).to_contain_text("It is over.")
+        await expect(page.get_by_role("link", name="2 need you")).to_be_visible()
+        assert await page.evaluate("window.isSamePage")
+
+
+async def test_the_list_is_sorted_by_keyboard_and_keeps_its_menu(pool: Pool, site: str, browser: Browser) -> None:
+    await add_many(pool)
+    async with visit(browser, site) as page:
+        await page.get_by_role("columnheader").get_by_role("link", name="Rows").focus()
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_role("columnheader", name="Rows")).to_have_attribute("aria-sort", "descending")
+        await expect(page.get_by_role("rowheader").get_by_role("link").first).to_have_text("Merchant 7")
+        await page.get_by_role("button", name="Actions for Merchant 7").focus()
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_role("menuitem", name="Update API Key")).to_be_focused()
+
+
+async def test_the_list_needs_no_scripts(pool: Pool, site: str, browser: Browser) -> None:
+    await add_many(pool)
+    async with visit(browser, site, java_script_enabled=False) as page:
+        await page.get_by_role("columnheader").get_by_role("link", name="Account").click()
+        await expect(page.get_by_role("rowheader").get_by_role("link").first).to_have_text("Fieldnotes Studio")
+        await page.get_by_role("link", name="Cards", exact=True).click()
+        await page.goto(site)
+        await expect(page.get_by_role("article")).to_have_count(15)
+
+
+async def test_nothing_that_needs_anybody_is_one_line(pool: Pool, site: str, browser: Browser) -> None:
+    await add_destination(pool)
+    for number in range(2):
+        await add_connection(pool, f"con_{number}", f"Account {number}")
+    async with visit(browser, site) as page:
+        await expect(page.get_by_text("Nothing needs you.")).to_be_visible()
+
+
+async def test_everyone_can_use_the_list_at_any_width(pool: Pool, site: str, browser: Browser) -> None:
+    await add_many(pool)
+    for view in ("list", "cards"):
+        async with visit(browser, f"{site}/?view={view}") as page:
+            await wait_until_live(page)
+            assert await axe_violations(page) == [], view
+        for width in (320, 375, 768, 1280, 1920):
+            async with visit(browser, f"{site}/?view={view}", width=width) as page:
+                assert await page.evaluate(OVERFLOW) == 0, (view, width)
+                cut = await page.evaluate(
+                    "[...document.querySelectorAll('.account-table :is(td, th), .need, .home-state')]"
+                    ".filter(e => e.getClientRects().length && e.scrollWidth > e.clientWidth + 1).map(e => e.outerHTML)"
+                )
+                assert cut == [], (view, width)

@@ -9,11 +9,10 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from services.connection_api.account_filter import IS_BACKFILLING
 from services.connection_api.alarms.channel import TEST, Address, Channel, ChannelKind, QuietHours
 from services.connection_api.alarms.folding import MOST_NAMED, say_many
 from services.connection_api.alarms.rule import Memory
-from services.connection_api.debts import MAY_OWE
+from services.connection_api.views.standings import SITUATION
 from shared.audit import Actor, append
 from shared.connections import CALLED
 from shared.crypto import KeyRing, make_id
@@ -44,10 +43,7 @@ REMOVE = "DELETE FROM alarm_channels WHERE id = $1 RETURNING kind"
 SEALED = "SELECT address, secret FROM alarm_channels WHERE id = $1"
 
 SITUATIONS = f"""
-SELECT connections.id, {CALLED.format("connections")} AS name, connections.state,
-       connections.cause, connections.live_by, connections.events_complete_to,
-       {MAY_OWE} AS may_owe,
-       {IS_BACKFILLING} AS is_backfilling,
+SELECT {SITUATION},
        (SELECT max(s.finished_at) FROM syncs s WHERE s.connection_id = connections.id AND s.kind = 'backfill'
         AND s.status = 'succeeded' AND s.finished_at > $3::timestamptz - $4::interval) AS backfilled_at
 FROM connections WHERE connections.id > $1 ORDER BY connections.id LIMIT $2

@@ -13,8 +13,8 @@ from services.connection_api.alarms.rule import Memory, decide
 from services.connection_api.alarms.sentences import look_at, owed_of
 from services.connection_api.alarms.store import AlarmStore, New, Remembered
 from services.connection_api.debts import read_owed
-from services.connection_api.standing import standing_of
 from services.connection_api.status import Word
+from services.connection_api.views.standings import stand
 from shared.crypto import make_id
 from shared.db import Pool, Row
 from shared.heartbeat import beat
@@ -91,8 +91,7 @@ class Watcher:
         memories = await self._store.memories([row["id"] for row in rows])
         owed = await read_owed(self._pool, [row["id"] for row in rows if row["may_owe"]], now=now)
         for row in rows:
-            share = 0.0 if row["is_backfilling"] else None
-            standing = standing_of(row, owed.get(row["id"], ()), backfill_share=share, now=now)
+            standing = stand(row, owed.get(row["id"], ()), now=now)
             look = look_at(standing, row["backfilled_at"])
             if look is None:
                 continue

@@ -9,23 +9,27 @@ from functools import partial
 
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Middleware
+from markupsafe import Markup
 
 from services.connection_api.access.sign_in import NEXT_COOKIE
-from services.connection_api.account_filter import read_account_filter
+from services.connection_api.account_filter import HomeFilter, View, read_home_filter
 from services.connection_api.dashboard.assets import Assets
 from services.connection_api.dashboard.badge import Badge
 from services.connection_api.dashboard.dialogs import NOTICES
 from services.connection_api.dashboard.feed import Feed, Snapshots
+from services.connection_api.dashboard.home.pictures import render_part
 from services.connection_api.dashboard.pages import Pages
 from services.connection_api.dashboard.reference_page import add_reference
 from services.connection_api.dashboard.zones import CHOSEN, ChosenZone
 from services.connection_api.life.setups import Setup
-from services.connection_api.overview import Overview
+from services.connection_api.views.home import Home
 from shared.db import Pool
 from shared.http import PROBLEM, Access, Handler, add_route
 
 IsSignedIn = Callable[[web.Request], Awaitable[bool]]
 SIGN_IN_PATH = "/sign-in"
+VIEW_COOKIE = "tillstream_view"  # whether accounts are shown as a list or as cards
+YEAR = 365 * 86400
 ListSetups = Callable[[], Awaitable[Sequence[Setup]]]
 
 
@@ -47,26 +51,40 @@ async def always(_request: web.Request) -> bool:
 class Dashboard:
     """Answers the dashboard's routes."""
 
-    def __init__(self, snapshots: Snapshots, pages: Pages, list_setups: ListSetups) -> None:
+    def __init__(self, home: Home, snapshots: Snapshots, pages: Pages, list_setups: ListSetups) -> None:
+        self._home = home
         self._snapshots = snapshots
         self._pages = pages
         self._list_setups = list_setups
 
     async def accounts(self, request: web.Request) -> web.Response:
         """The Accounts page, from what its feed shows too: the feed never brings something older."""
-        wanted = read_account_filter(request)
+        asked = read_home_filter(request)
+        wanted = _with_remembered_view(asked, request)
         notice = NOTICES.get(request.query.get("notice", ""))
         if notice:
+            self._home.forget()
             self._snapshots.forget()
-        accounts = await self._snapshots.get(wanted)
+        parts = await self._snapshots.get(wanted)
+        shown = {name: Markup(render_part(self._pages, name, part, request)) for name, part in parts.items()}  # noqa: S704 - rendered
         setups = () if wanted.is_narrow else await self._list_setups()
-        page = self._pages.response("accounts.html", accounts=accounts, setups=setups, notice=notice)
-        page.headers["HX-Replace-Url"] = wanted.address()
+        page = self._pages.response("accounts.html", shown=shown, wanted=wanted, setups=setups, notice=notice)
+        page.headers["HX-Replace-Url"] = asked.address()
+        if asked.view:
+            page.set_cookie(VIEW_COOKIE, asked.view, max_age=YEAR, path="/", httponly=True, samesite="Lax")
         return page
 
     async def sign_in(self, _request: web.Request) -> web.Response:
         """How to get in."""
         return self._pages.response("sign_in.html")
+
+
+def _with_remembered_view(asked: HomeFilter, request: web.Request) -> HomeFilter:
+    """Return the filter with the view that was chosen last, where the address names none."""
+    remembered = request.cookies.get(VIEW_COOKIE)
+    if asked.view or remembered not in list(View):
+        return asked
+    return asked.model_copy(update={"view": View(remembered)})
 
 
 def add_dashboard(
@@ -88,10 +106,10 @@ def add_dashboard(
     chosen = ChosenZone(pool_of)
     app[CHOSEN] = chosen
     pages = Pages(assets.url, now, causes=badge.causes, zone=lambda: chosen.zone)
-    overview = Overview()
-    snapshots = Snapshots(lambda wanted: overview.read(pool_of(), wanted, now=now()))
-    dashboard = Dashboard(snapshots, pages, list_setups)
-    feed = Feed(snapshots, lambda accounts: pages.text("cards.html", accounts=accounts), is_signed_in)
+    home = Home(pool_of, now)
+    snapshots = Snapshots(home.read)
+    dashboard = Dashboard(home, snapshots, pages, list_setups)
+    feed = Feed(snapshots, partial(render_part, pages), is_signed_in)
     app.on_shutdown.append(feed.close)
     app.middlewares.insert(0, problems_as_pages(pages))
     app.middlewares.extend((badge.kept_current, chosen.kept_current))

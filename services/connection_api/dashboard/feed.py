@@ -1,16 +1,15 @@
-"""The Accounts page's server-sent events: the cards anew whenever they have changed."""
+"""The Accounts page's server-sent events: each part of the page anew whenever it has changed."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 
 from aiohttp import hdrs, web
 
-from services.connection_api.account_filter import AccountFilter, read_account_filter
-from services.connection_api.overview import Accounts
+from services.connection_api.account_filter import HomeFilter, read_home_filter
 from shared.errors import TransientError
 
 INTERVAL = 1.0  # seconds between two looks
@@ -23,8 +22,9 @@ HEADERS = {
     "X-Accel-Buffering": "no",
 }
 
-Read = Callable[[AccountFilter], Awaitable[Accounts]]
-Render = Callable[[Accounts], str]
+Parts = Mapping[str, object]  # the parts of a page by name; equal ones look the same
+Read = Callable[[HomeFilter], Awaitable[Parts]]
+Render = Callable[[str, object, web.Request], str]
 IsSignedIn = Callable[[web.Request], Awaitable[bool]]
 
 
@@ -35,27 +35,27 @@ class Snapshots:
         self._read = read
         self._interval = interval_seconds
         self._lock = asyncio.Lock()
-        self._kept: dict[AccountFilter, tuple[float, Accounts]] = {}
+        self._kept: dict[HomeFilter, tuple[float, Parts]] = {}
 
     def forget(self) -> None:
         """Let what was just done show in the next look."""
         self._kept.clear()
 
-    async def get(self, wanted: AccountFilter) -> Accounts:
+    async def get(self, wanted: HomeFilter) -> Parts:
         """Return the page that is wanted, at most an interval old; raise `DatabaseUnavailableError`."""
         async with self._lock:
-            read_at, accounts = self._kept.get(wanted, (0.0, None))
-            if accounts is None or time.monotonic() - read_at >= self._interval:
-                accounts = await self._read(wanted)
+            read_at, parts = self._kept.get(wanted, (0.0, None))
+            if parts is None or time.monotonic() - read_at >= self._interval:
+                parts = await self._read(wanted)
                 self._kept.pop(wanted, None)
                 while len(self._kept) >= PAGES_KEPT:
                     self._kept.pop(next(iter(self._kept)))
-                self._kept[wanted] = (time.monotonic(), accounts)
-            return accounts
+                self._kept[wanted] = (time.monotonic(), parts)
+            return parts
 
 
 class Feed:
-    """Streams the cards to every open page until the page or the service closes."""
+    """Streams what changes to every open page until the page or the service closes."""
 
     def __init__(
         self,
@@ -80,16 +80,16 @@ class Feed:
         self._closing.set()
 
     async def stream(self, request: web.Request) -> web.StreamResponse:
-        """Answer with the events `cards` (the fragment), `trouble` (the database is away) and `ended` (the session)."""
-        wanted = read_account_filter(request)
+        """Answer with an event for each part (its fragment), `trouble` (no database) and `ended` (the session)."""
+        wanted = read_home_filter(request)
         response = web.StreamResponse(headers=HEADERS)
         await response.prepare(request)
         with suppress(ConnectionResetError):  # the page was closed
             await self._send_changes(request, response, wanted)
         return response
 
-    async def _send_changes(self, request: web.Request, response: web.StreamResponse, wanted: AccountFilter) -> None:
-        shown: Accounts | None = None
+    async def _send_changes(self, request: web.Request, response: web.StreamResponse, wanted: HomeFilter) -> None:
+        shown: Parts = {}
         said_at = checked_at = time.monotonic()
         while not self._closing.is_set():
             if time.monotonic() - checked_at >= self._check:
@@ -97,7 +97,7 @@ class Feed:
                     await response.write(event("ended", "You are signed out.").encode())
                     return
                 checked_at = time.monotonic()
-            message, shown = await self._look(wanted, shown)
+            message, shown = await self._look(request, wanted, shown)
             if not message and time.monotonic() - said_at >= self._heartbeat:
                 message = ": still here\n\n"
             if message:
@@ -105,13 +105,14 @@ class Feed:
                 said_at = time.monotonic()
             await self._pause()
 
-    async def _look(self, wanted: AccountFilter, shown: Accounts | None) -> tuple[str, Accounts | None]:
+    async def _look(self, request: web.Request, wanted: HomeFilter, shown: Parts) -> tuple[str, Parts]:
         """Return the message that is due, if any, and what the page shows once it has it."""
         try:
-            accounts = await self._snapshots.get(wanted)
+            parts = await self._snapshots.get(wanted)
         except TransientError as error:
-            return event("trouble", error.message), None
-        return ("" if accounts == shown else event("cards", self._render(accounts))), accounts
+            return event("trouble", error.message), {}
+        changed = [name for name, part in parts.items() if part != shown.get(name)]
+        return "".join(event(name, self._render(name, parts[name], request)) for name in changed), parts
 
     async def _pause(self) -> None:
         with suppress(TimeoutError):

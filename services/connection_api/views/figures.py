@@ -5,7 +5,7 @@ Days are those of the viewer's zone; today, and the hour that runs, come last.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 
@@ -129,13 +129,19 @@ def _event_hour(at: datetime, kept: Sequence[tuple[int, list[int]]]) -> EventHou
     return EventHour(at, sum(one[0] for one in kept), quantile(delays, 0.5), quantile(delays, 0.95))
 
 
-async def read_all_events(pool: Pool, *, now: datetime) -> tuple[tuple[Amount, ...], float | None]:
-    """Return the events of all connections by the hour, and the p95 of this hour and the one before."""
+async def read_all_events(
+    pool: Pool, *, now: datetime, known: Sequence[Amount] = ()
+) -> tuple[tuple[Amount, ...], float | None]:
+    """Return the events of all connections by the hour, and the p95 of this hour and the one before.
+
+    `known` are hours that have passed, the oldest first: they are not read again.
+    """
     moments = hours_before(now, HOURS)
+    kept = {one.at: one.number for one in known}
     with database_errors():
-        rows = await pool.fetch(ALL_EVENTS, moments[0])
+        rows = await pool.fetch(ALL_EVENTS, _first_unknown(moments, kept))
         delays = await pool.fetchval(ALL_DELAYS, moments[-2])
-    kept = {row["hour"]: row["events"] for row in rows}
+    kept |= {row["hour"]: row["events"] for row in rows}
     return tuple(Amount(at, kept.get(at, 0)) for at in moments), quantile(delays or [], 0.95)
 
 
@@ -166,15 +172,17 @@ async def read_calls(pool: Pool, connection_id: str, *, now: datetime) -> CallFi
     return CallFigures(hours, last, last / allowed_an_hour(livemode=row["livemode"]))
 
 
-async def read_all_calls(pool: Pool, *, now: datetime) -> CallFigures:
-    """Return the calls of all accounts."""
+async def read_all_calls(pool: Pool, *, now: datetime, known: Sequence[Amount] = ()) -> CallFigures:
+    """Return the calls of all accounts; `known` are hours that have passed and are not read again."""
     moments = hours_before(now, HOURS)
+    kept = {one.at: one.number for one in known}
     with database_errors():
         sums = await pool.fetch(
-            "SELECT hour, sum(calls)::bigint AS calls FROM (" + ALL_CALLS + ") h GROUP BY hour", moments[0]
+            "SELECT hour, sum(calls)::bigint AS calls FROM (" + ALL_CALLS + ") h GROUP BY hour",
+            _first_unknown(moments, kept),
         )
         newest = await pool.fetch(ALL_CALLS, moments[-2])
-    kept = {row["hour"]: row["calls"] for row in sums}
+    kept |= {row["hour"]: row["calls"] for row in sums}
     hours = tuple(Amount(at, kept.get(at, 0)) for at in moments)
     by_scope: dict[str, dict[datetime, int]] = {}
     for row in newest:
@@ -230,6 +238,10 @@ def _behind(seconds: float | None, waiting_since: datetime | None, now: datetime
 def allowed_an_hour(*, livemode: bool) -> float:
     """Return how many calls an hour Stripe allows for an account."""
     return account_rate(livemode=livemode, share=1) * 3600
+
+
+def _first_unknown(moments: Sequence[datetime], known: Mapping[datetime, int]) -> datetime:
+    return next((at for at in moments if at not in known), moments[-1])
 
 
 def in_last_hour(hours: Sequence[Amount], now: datetime) -> int:

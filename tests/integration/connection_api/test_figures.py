@@ -65,6 +65,22 @@ async def test_all_accounts_add_up(pool: Pool) -> None:
     assert p95 == pytest.approx(9, abs=1)
 
 
+async def test_hours_that_have_passed_need_not_be_read_again(pool: Pool) -> None:
+    before = HOUR - timedelta(hours=5)
+    for hour in (before, HOUR):
+        await pool.execute(EVENT_HOUR, "con_1", hour, 3, [])
+        await pool.execute(CALLS, "acct_1:live", hour, 8)
+    hours, _ = await read_all_events(pool, now=NOW)
+    calls = await read_all_calls(pool, now=NOW)
+    await pool.execute("UPDATE event_hours SET events = 5")
+    await pool.execute("UPDATE stripe_hours SET calls = 9")
+    later = NOW + timedelta(hours=1)
+    again, _ = await read_all_events(pool, now=later, known=hours[:-2])
+    calls_again = await read_all_calls(pool, now=later, known=calls.hours[:-2])
+    assert [(one.at, one.number) for one in again if one.number] == [(before, 3), (HOUR, 5)]
+    assert [(one.at, one.number) for one in calls_again.hours if one.number] == [(before, 8), (HOUR, 9)]
+
+
 async def test_no_events_have_no_delay(pool: Pool) -> None:
     figures = await read_events(pool, "con_1", now=NOW, zone=UTC)
     assert (figures.p50, figures.p95, figures.today) == (None, None, 0)

@@ -8,13 +8,15 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from services.connection_api.account_filter import AccountFilter
+from services.connection_api.account_filter import HomeFilter, View
 from services.connection_api.dashboard.assets import Assets
+from services.connection_api.dashboard.charts.pictures import seconds_text
 from services.connection_api.dashboard.dashboard import add_dashboard, always
-from services.connection_api.dashboard.feed import Feed, Snapshots, event
+from services.connection_api.dashboard.feed import Feed, Parts, Snapshots, event
 from services.connection_api.dashboard.pages import Pages, relative_time
-from services.connection_api.overview import Accounts, Card, Place, make_backfill, show_address
+from services.connection_api.overview import Card, Place, make_backfill, show_address
 from services.connection_api.status import Status, Tone, Word
+from services.connection_api.views.home import Line, Listed
 from shared.connections import LiveBy, State
 from shared.errors import AuthError, DatabaseUnavailableError
 from shared.http import Access, add_route, make_app
@@ -49,8 +51,10 @@ def make_card(name: str = "Halcyon Coffee", **changes: Any) -> Card:
     return Card(**values | changes)
 
 
-def render(*cards: Card) -> str:
-    return Pages(Assets().url, lambda: NOW).text("cards.html", accounts=Accounts(cards, AccountFilter(), None))
+def render(*cards: Card, view: View = View.CARDS) -> str:
+    lines = tuple(Line(card, 0.4) for card in cards)
+    listed = Listed(lines, HomeFilter(), view, len(lines))
+    return Pages(Assets().url, lambda: NOW).text("cards.html", accounts=listed, seconds=seconds_text)
 
 
 def sync_row(*resources: str) -> dict[str, Any]:
@@ -65,18 +69,20 @@ class Reader:
         self.error: DatabaseUnavailableError | None = None
         self.calls = 0
 
-    async def read(self, wanted: AccountFilter) -> Accounts:
+    async def read(self, _wanted: HomeFilter) -> Parts:
         self.calls += 1
         if self.error:
             raise self.error
-        return Accounts(self.cards, wanted, None)
+        return {"cards": self.cards, "state": len(self.cards)}
 
 
 def make_feed(reader: Reader, **options: float) -> Feed:
     snapshots = Snapshots(reader.read, interval_seconds=0)
-    return Feed(
-        snapshots, lambda a: "\n".join(c.account_name for c in a.cards), always, interval_seconds=0.01, **options
-    )
+
+    def render_part(name: str, part: Any, _request: web.Request) -> str:
+        return "\n".join(card.account_name for card in part) if name == "cards" else f"{part} accounts"
+
+    return Feed(snapshots, render_part, always, interval_seconds=0.01, **options)
 
 
 def feed_client(feed: Feed) -> TestClient[web.Request, web.Application]:
@@ -106,8 +112,18 @@ def test_a_card_says_name_mode_status_and_rows() -> None:
         assert text in html
 
 
-def test_markup_in_an_account_name_is_text() -> None:
-    html = render(make_card("<script>alert(1)</script>"))
+def test_a_list_says_the_same_in_a_row() -> None:
+    html = render(make_card(), view=View.LIST)
+
+    for text in ("Halcyon Coffee", "Live", "0.4 s", "98,765", "12,345", "Warehouse", "Actions for Halcyon Coffee"):
+        assert text in html
+    assert html.count("aria-sort=") == 1
+    assert 'href="/?sort=-rows"' in html
+
+
+@pytest.mark.parametrize("view", View)
+def test_markup_in_an_account_name_is_text(view: View) -> None:
+    html = render(make_card("<script>alert(1)</script>"), view=view)
 
     assert "<script>" not in html
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in html
@@ -177,15 +193,20 @@ async def test_the_feed_sends_only_what_has_changed() -> None:
     reader = Reader(make_card("First"))
     async with feed_client(make_feed(reader)) as client, client.get("/events") as response:
         assert "data: First" in await next_event(response)
+        assert "data: 1 accounts" in await next_event(response)
         seen = reader.calls
         await eventually(lambda: reader.calls > seen + 2, what="another look")
         reader.cards = (make_card("Second"),)
 
-        assert "data: Second" in await next_event(response)
+        assert await next_event(response) == "event: cards\ndata: Second\n\n"
+        reader.cards = (make_card("Second"), make_card("Third"))
+        assert "data: Third" in await next_event(response)
+        assert "data: 2 accounts" in await next_event(response)
 
 
 async def test_a_quiet_feed_keeps_its_connection_open() -> None:
     async with feed_client(make_feed(Reader(), heartbeat_seconds=0.02)) as client, client.get("/events") as response:
+        await next_event(response)
         await next_event(response)
 
         assert (await next_event(response)).startswith(":")
@@ -194,6 +215,7 @@ async def test_a_quiet_feed_keeps_its_connection_open() -> None:
 async def test_the_feed_outlives_an_outage_of_the_database() -> None:
     reader = Reader(make_card("First"))
     async with feed_client(make_feed(reader)) as client, client.get("/events") as response:
+        await next_event(response)
         await next_event(response)
         reader.error = DatabaseUnavailableError("It is away.")
         assert await next_event(response) == "event: trouble\ndata: It is away.\n\n"
@@ -208,6 +230,7 @@ async def test_closing_the_service_ends_the_feed() -> None:
     feed = make_feed(Reader())
     async with feed_client(feed) as client, client.get("/events") as response:
         await next_event(response)
+        await next_event(response)
         await feed.close(web.Application())
 
         async with asyncio.timeout(5):
@@ -217,7 +240,7 @@ async def test_closing_the_service_ends_the_feed() -> None:
 async def test_many_pages_are_read_from_the_database_once() -> None:
     reader = Reader()
     snapshots = Snapshots(reader.read, interval_seconds=60)
-    await asyncio.gather(*(snapshots.get(AccountFilter()) for _ in range(50)))
+    await asyncio.gather(*(snapshots.get(HomeFilter()) for _ in range(50)))
 
     assert reader.calls == 1
 

@@ -1,4 +1,4 @@
-// Keeps the Accounts page current: cards arrive by server-sent events and are merged into the page in place,
+// Keeps the Accounts page current: its parts arrive by server-sent events and are merged into the page in place,
 // so that focus, selection and what a person has opened stay as they are.
 (() => {
   let events = null;
@@ -28,12 +28,14 @@
     const current = new EventSource(document.getElementById("cards").dataset.events);
     events = current;
     current.addEventListener("open", () => showFeed("live", "Up to date"));
-    current.addEventListener("cards", (event) => {
-      if (current !== events) return;
-      window.tillstream.merge(document.getElementById("cards"), event.data);
-      document.dispatchEvent(new Event("merged"));
-      showFeed("live", "Up to date");
-    });
+    for (const part of ["state", "cards", "pictures"]) {
+      current.addEventListener(part, (event) => {
+        if (current !== events) return;
+        window.tillstream.merge(document.getElementById(part), event.data);
+        document.dispatchEvent(new Event("merged"));
+        showFeed("live", "Up to date");
+      });
+    }
     current.addEventListener("trouble", (event) => {
       showFeed("trouble", "Waiting for the database");
       feed.title = event.data;

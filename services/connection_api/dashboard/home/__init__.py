@@ -1,0 +1,1 @@
+"""The parts of the Accounts page that tell of all accounts."""
