@@ -16,6 +16,7 @@ from services.console.task import with_api
 from services.console.times import moment
 
 NUMBERS = ("amount", "number")
+FOLDED = ("email", "reason")  # ids stay whole, so that they can be copied
 
 
 def ask(
@@ -76,7 +77,7 @@ def answer_table(answer: dict[str, Any]) -> Listing:
     """Return the rows of an answer under its columns."""
     columns = answer["columns"]
     listing = Listing(
-        *(Column(one["name"], is_number=one["kind"] in NUMBERS, may_fold=one["kind"] == "text") for one in columns)
+        *(Column(one["name"], is_number=one["kind"] in NUMBERS, may_fold=one["name"] in FOLDED) for one in columns)
     )
     for row in answer["rows"]:
         listing.add(*(_cell(one["kind"], value) for one, value in zip(columns, row, strict=True)))

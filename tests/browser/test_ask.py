@@ -50,6 +50,13 @@ async def test_a_question_is_run_in_place(managed: Managed) -> None:
         await expect(mrr).to_contain_text("no row fits this question")
 
 
+async def test_the_accounts_page_leads_to_an_answer(managed: Managed) -> None:
+    connection = await with_rows(managed)
+    async with managed.look(f"/connections/{connection.id}") as page:
+        await page.get_by_role("link", name="Failed payments", exact=True).click()
+        await expect(page.get_by_role("region", name="Failed payments").get_by_role("row")).to_have_count(4)
+
+
 async def test_sql_is_copied(managed: Managed) -> None:
     connection = await with_rows(managed)
     async with managed.look(f"/connections/{connection.id}/ask") as page:

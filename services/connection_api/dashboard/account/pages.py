@@ -19,6 +19,7 @@ from services.connection_api.dashboard.sync_again_dialog import SyncAgain
 from services.connection_api.dashboard.verify_dialog import Verify
 from services.connection_api.dashboard.zones import zone_of
 from services.connection_api.overview import Overview
+from services.connection_api.questions.asking import QUESTIONS
 from services.connection_api.rest.requests import read_id
 from services.connection_api.settings import ApiSettings
 from services.connection_api.state import State
@@ -45,6 +46,7 @@ class AccountPages:
             self._state.pool, connection_id, how_often=schedule.how_often, hour=schedule.hour
         )
         shown |= {"verified": verified, "schedule": schedule, "zone_name": str(zone)}
+        shown |= {"questions": QUESTIONS.values()}
         return self._pages.response("account/overview.html", card=card, **shown)
 
     async def sync_now(self, request: web.Request) -> web.Response:
