@@ -87,6 +87,11 @@ async def _connected(address: PostgresAddress, password: SecretStr, networks: Ne
             db.terminate()
 
 
+def tables_sql() -> str:
+    """Return the statement that finds those of the tables $2 in the schema $1 whose rows are of accounts."""
+    return _OF_ACCOUNTS
+
+
 async def tables_of_accounts(db: Connection, schema: str, tables: Iterable[str]) -> set[str]:
     """Return those of the tables that are there and whose rows are of accounts: another tool's hold none of ours."""
     return {row["name"] for row in await db.fetch(_OF_ACCOUNTS, schema, list(tables))}

@@ -15,13 +15,20 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcon
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Protocol, TypeVar
+from urllib.parse import quote
 
 import aiohttp
 import msgspec
 import stripe
 from pydantic import SecretStr
 
-from shared.errors import StripeNotFoundError, StripeRateLimitedError, StripeUnavailableError, TransientError
+from shared.errors import (
+    StripeNotFoundError,
+    StripeRateLimitedError,
+    StripeRefusedError,
+    StripeUnavailableError,
+    TransientError,
+)
 from shared.heartbeat import beat
 from shared.log import mask
 from shared.metrics import STRIPE_CALLS, STRIPE_SECONDS
@@ -271,3 +278,15 @@ def _seconds(header: str | None) -> float | None:
     except ValueError:
         return None
     return min(seconds, 60.0) if seconds > 0 else None
+
+
+def object_path(template: str, object_id: str) -> str:
+    """Return the path of an object, of which a merchant may have chosen the id.
+
+    Raises `StripeRefusedError` for an id that leads elsewhere: a dot is no part of a path, however it is written.
+    """
+    if "{id}" in template and object_id in ("", ".", ".."):
+        raise StripeRefusedError(
+            f"Stripe can't be asked for an object with the id “{object_id}”: no address leads to it."
+        )
+    return template.replace("{id}", quote(object_id, safe=""))

@@ -14,6 +14,12 @@ OFFERED = """
 SELECT id, account_id, account_name, name AS given, livemode FROM connections
 ORDER BY lower(coalesce(name, account_name)), id LIMIT $1
 """
+MATCHING = """
+SELECT id, account_id, account_name, name AS given, livemode FROM connections
+WHERE id = $1 OR strpos(lower(account_id), lower($1)) > 0 OR strpos(lower(account_name), lower($1)) > 0
+   OR strpos(lower(name), lower($1)) > 0
+ORDER BY lower(coalesce(name, account_name)), id LIMIT $2
+"""
 USERS = """
 SELECT l.destination_id, c.id, c.account_id, c.account_name, c.name AS given, c.livemode
 FROM connection_destinations l JOIN connections c ON c.id = l.connection_id
@@ -32,6 +38,11 @@ class AccountNames:
         with database_errors():
             rows = await self._pool.fetch(NAMED, sorted(set(connection_ids)))
         return {row["id"]: Account(**row) for row in rows}
+
+    async def matching(self, q: str, *, limit: int) -> Sequence[Account]:
+        """Return connections whose id, account or names hold `q`, by name; case does not count."""
+        with database_errors():
+            return [Account(**row) for row in await self._pool.fetch(MATCHING, q, limit)]
 
     async def offered(self, chosen: str | None = None) -> Sequence[Account]:
         """Return connections to choose from, by name; `chosen` is among them if it exists."""

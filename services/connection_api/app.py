@@ -16,11 +16,14 @@ from services.connection_api.access.sessions import Credentials
 from services.connection_api.access.sign_in import LINK_PATH, SIGN_OUT_PATH, SignIn
 from services.connection_api.dashboard.account.pages import add_account_pages
 from services.connection_api.dashboard.ask.pages import add_ask_pages
+from services.connection_api.dashboard.browse.pages import add_data_pages
 from services.connection_api.dashboard.dashboard import add_dashboard, link_page
 from services.connection_api.dashboard.history_pages import add_history_pages
+from services.connection_api.dashboard.search.pages import add_search
 from services.connection_api.dashboard.settings.pages import add_settings_pages
 from services.connection_api.rest.alarm_routes import AlarmRoutes
 from services.connection_api.rest.comparison_routes import Comparisons
+from services.connection_api.rest.data_routes import Data
 from services.connection_api.rest.destinations import Destinations
 from services.connection_api.rest.event_routes import Events
 from services.connection_api.rest.installation_routes import InstallationRoutes
@@ -78,6 +81,7 @@ def create_app(
         Syncs(state),
         Comparisons(state),
         Events(state),
+        Data(state),
         DeadLetters(state),
         AlarmRoutes(state),
         InstallationRoutes(state, settings.public_url),
@@ -94,6 +98,8 @@ def create_app(
     add_route(app, "GET", LINK_PATH, link_page(pages, sign_in.require_link), Access.PUBLIC)
     add_account_pages(app, state, pages, settings, now)
     add_ask_pages(app, state, pages, now)
+    add_data_pages(app, state, pages, now)
+    add_search(app, state, pages)
     add_history_pages(app, state, pages, now)
     add_settings_pages(app, state, credentials, pages, settings, now)
     app.cleanup_ctx.append(_stopping(producer))

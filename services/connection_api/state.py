@@ -13,6 +13,8 @@ from services.connection_api.alarms.alarms import Alarms
 from services.connection_api.alarms.sending import Sender
 from services.connection_api.alarms.store import AlarmStore
 from services.connection_api.alarms.watcher import INTERVAL, Watcher
+from services.connection_api.data.at_stripe_now import AtStripeNow
+from services.connection_api.data.finding import Finder
 from services.connection_api.data.sources import Sources
 from services.connection_api.freshness import FreshnessReader
 from services.connection_api.installation import Installation
@@ -97,6 +99,7 @@ class State:
         self._now = now
         self._sender: Sender | None = None
         self._reader = Reader(settings.networks)
+        self._at_stripe: AtStripe | None = None
         self._keys: KeyRing = settings.key_ring
         self._producer = producer
         self._pool: Pool | None = None
@@ -110,7 +113,7 @@ class State:
             self._sender = Sender(
                 AlarmStore(pool, self._keys), networks=settings.networks, server=settings.mail, now=self._now
             )
-            self._use_cases, self._pool = use_cases, pool
+            self._use_cases, self._at_stripe, self._pool = use_cases, at_stripe, pool
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(watched(self._finish(use_cases, at_stripe)))
                 tasks.create_task(lasting("alarms_sending", self._sender.run))
@@ -210,6 +213,18 @@ class State:
         return DestinationStore(self.pool, self._keys)
 
     @property
+    def at_stripe_now(self) -> AtStripeNow:
+        """What Stripe is asked about single objects."""
+        if self._at_stripe is None:
+            raise DatabaseUnavailableError
+        return AtStripeNow(self.connections, self._at_stripe)
+
+    @property
+    def finder(self) -> Finder:
+        """What finds objects by their ids alone."""
+        return Finder(self.pool, self.sources)
+
+    @property
     def sources(self) -> Sources:
         """From where rows are read for a person who looks."""
         return Sources(self.connections, self.destinations, self._reader)
@@ -277,7 +292,7 @@ class State:
     @property
     def events(self) -> EventLog:
         """The event log."""
-        return EventLog(self.pool, topic=EVENTS.name(self._settings.topic_prefix))
+        return EventLog(self.pool, self._keys, topic=EVENTS.name(self._settings.topic_prefix))
 
     @property
     def letters(self) -> Letters:

@@ -19,6 +19,7 @@ from services.console import (
     choices,
     comparing,
     connections,
+    data,
     dead_letters,
     destinations,
     events,
@@ -70,6 +71,7 @@ cli.add_typer(connections.cli, name="connections", rich_help_panel=SYNCED)
 cli.add_typer(keys.cli, name="keys", rich_help_panel=SYNCED)
 cli.add_typer(syncs.cli, name="syncs", rich_help_panel=SYNCED)
 cli.add_typer(destinations.cli, name="destinations", rich_help_panel=SYNCED)
+cli.add_typer(data.cli, name="data", rich_help_panel=SYNCED)
 cli.add_typer(events.cli, name="events", rich_help_panel=SYNCED)
 cli.add_typer(dead_letters.cli, name="dead-letters", rich_help_panel=SYNCED)
 cli.add_typer(resources.cli, name="resources", rich_help_panel=SYNCED)

@@ -113,6 +113,8 @@ def event_view(event: dict[str, Any]) -> RenderableType:
 
 def _path(path: dict[str, Any]) -> list[tuple[str, str | Text]]:
     place = f"{path['topic']}, partition {path['partition']}, offset {path['offset']}" if path["topic"] else ""
+    told = path["changes"] or {"changes": (), "is_cut": False}
+    changed = [f"{one['field']}: {one['old'] or '–'} → {one['new'] or '–'}" for one in told["changes"]]
     facts = [
         ("Connection", f"{path['connection_name']}  {path['connection_id']}"),
         ("Received", moment(path["received_at"]) or "not by a webhook: Stripe was asked for it"),
@@ -122,6 +124,8 @@ def _path(path: dict[str, Any]) -> list[tuple[str, str | Text]]:
         if path["question"]
         else ("", ""),
     ]
+    facts += [("Changed" if number == 0 else "", plain(line)) for number, line in enumerate(changed)]
+    facts += [("", "and more")] if told["is_cut"] else []
     return [(name, value) for name, value in facts if value]
 
 

@@ -101,7 +101,7 @@ class Writer:
             tasks.create_task(lasting("dead letters", graveyard.run))
             tasks.create_task(lasting("replays", Replaying(pool, producer, settings.topic_prefix).run))
             tasks.create_task(lasting("retry", Retry(parking, routes, dispatch, Ledger(pool, log.id)).run))
-            tasks.create_task(lasting("cleaning", Cleaning(CleanupStore(pool), routes, outlets, parking).run))
+            tasks.create_task(lasting("cleaning", Cleaning(CleanupStore(pool), routes, outlets, parking, pool).run))
             tasks.create_task(lasting("searches", Searching(pool, routes, outlets).run))
             tasks.create_task(lasting("second look", SecondLook(pool, routes, outlets).run))
             while True:
@@ -121,6 +121,7 @@ class Writer:
             events=rejections[EVENTS],
             snapshots=rejections[SNAPSHOTS],
             event_deadline_seconds=settings.write_deadline_seconds,
+            keys=settings.key_ring,
         )
         # A broker for each topic: their consumers keep their own pace, and a backfill never delays a live event.
         consumers, self._memberships = [], []

@@ -11,12 +11,14 @@ from collections import defaultdict
 from collections.abc import Collection
 
 from services.destination_writer.destinations import Account
+from services.destination_writer.lifeline import forget_changes
 from services.destination_writer.omission import NONE, NOTHING, Omission, is_omitted, make_omissions
 from services.destination_writer.outlets import CleaningStep, Outlets
 from services.destination_writer.parking import Parking
 from services.destination_writer.routing import Route, Routes
 from shared.catalogue import BY_NAME, Child, Resource
 from shared.cleanups import Cleanup, CleanupStore, Kind
+from shared.db import Pool
 from shared.errors import (
     AppError,
     DestinationBlockedError,
@@ -38,7 +40,9 @@ LONGEST_PAUSE = 60.0  # seconds between two tries at a destination that can't be
 class Cleaning:
     """The loop over cleanups."""
 
-    def __init__(self, cleanups: CleanupStore, routes: Routes, outlets: Outlets, parking: Parking) -> None:
+    def __init__(self, cleanups: CleanupStore, routes: Routes, outlets: Outlets, parking: Parking, pool: Pool) -> None:
+        """`pool` is that of the state database."""
+        self._pool = pool
         self._cleanups = cleanups
         self._routes = routes
         self._outlets = outlets
@@ -106,6 +110,7 @@ class Cleaning:
         for resource in (BY_NAME[name] for name in names if name in BY_NAME and name not in kept):
             if cleanup.kind is Kind.FIELDS:
                 omission = omission_for(cleanup, await self._route(cleanup), resource)
+                await forget_changes(self._pool, cleanup.connection_id, resource.name)
                 await self._parking.omit((cleanup.destination_id, cleanup.connection_id), resource.name, omission.tree)
             sources: tuple[Resource | Child, ...] = (resource, *resource.children)
             for source in sources:

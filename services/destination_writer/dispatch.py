@@ -10,7 +10,10 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+
+import msgspec
 
 from services.destination_writer.breaker import Breaker, DeliveryStoppedError
 from services.destination_writer.delivery import Outcome, Reason, Report, Winner, fold
@@ -20,6 +23,7 @@ from services.destination_writer.outlets import Outlets
 from services.destination_writer.parking import Parking
 from services.destination_writer.records import ChildPart, Parsed, Position, Record, Refetch, has_nul
 from services.destination_writer.routing import Route, Routes
+from shared.changes import Changes, changes_between
 from shared.consumers import settle
 from shared.errors import (
     DestinationBlockedError,
@@ -41,6 +45,7 @@ class Result:
     reports: list[Report] = field(default_factory=list)
     refetches: list[Refetch] = field(default_factory=list)
     comparisons: list[ComparisonReport] = field(default_factory=list)
+    changes: dict[Position, Changes] = field(default_factory=dict)  # what events changed, without what is left out
     refused_parts: dict[Position, TerminalError] = field(default_factory=dict)  # parts of child sets
     now: Callable[[], float] = time.time
 
@@ -126,6 +131,7 @@ class Dispatch:
             records, refused = route.sort(i.record for i in items if i.record)
             for destination_id in route.destination_ids:
                 result.refuse(destination_id, [one for one in refused if not one[0].is_compared])
+            result.changes |= _changes_of(records)
             parts = route.admit_parts(i.part for i in items if i.part)
             result.refetches += [r for i in items for r in i.refetches]
             work += [
@@ -321,3 +327,13 @@ def _losers(records: Sequence[Record], winners: Sequence[Winner]) -> Iterator[tu
         winner = won[record.resource.name, record.object_id]
         if winner.record is not record:
             yield record, winner.reason_against(record)
+
+
+def _changes_of(records: Iterable[Record]) -> dict[Position, Changes]:
+    """Return what events have changed; one that can't be read has its reason told by its destination."""
+    found = {}
+    for record in records:
+        if record.previous:
+            with suppress(msgspec.DecodeError, RecursionError):
+                found[record.position] = changes_between(record.previous, record.body)
+    return found

@@ -12,7 +12,9 @@ from services.destination_writer.dispatch import Dispatch
 from services.destination_writer.graveyard import Graveyard
 from services.destination_writer.ledger import Ledger
 from services.destination_writer.records import Parsed, Position, parse_live, parse_snapshot, require_timely
+from shared.changes import Changes, seal
 from shared.consumers import HeldError, Rejection
+from shared.crypto import KeyRing
 from shared.dead_letters import parse_dead_letter
 from shared.errors import MessageError, TerminalError
 from shared.metrics import EVENT_TO_ROW_SECONDS
@@ -32,6 +34,7 @@ class Handlers:
         events: Rejection,
         snapshots: Rejection,
         event_deadline_seconds: float,
+        keys: KeyRing,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._dispatch = dispatch
@@ -40,6 +43,7 @@ class Handlers:
         self._events = events
         self._snapshots = snapshots
         self._event_deadline = event_deadline_seconds
+        self._keys = keys
         self._now = now
 
     async def deliver_events(self, messages: Sequence[ConsumerRecord]) -> None:
@@ -87,10 +91,19 @@ class Handlers:
             raise result
         held |= await _reject(messages, result.refused_parts, rejection, stage="write")
         batch = [item for item in batch if item.position not in held]
-        await self._ledger.record(batch, result.reports, result.refetches, result.comparisons)
+        sealed = self._seal(batch, result.changes)
+        await self._ledger.record(batch, result.reports, result.refetches, result.comparisons, sealed)
         if held:
             raise HeldError(str(next(iter(held.values()))), [one for one in messages if _position(one) in held])
         return batch
+
+    def _seal(self, batch: Sequence[Parsed], changes: Mapping[Position, Changes]) -> dict[Position, bytes]:
+        """Return what events have changed, encrypted: the log holds values of the merchant's customers then."""
+        return {
+            item.position: seal(self._keys, told, connection_id=item.connection_id, event_id=item.event.event_id)
+            for item in batch
+            if item.event and (told := changes.get(item.position)) and told.changes
+        }
 
 
 async def _reject(

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from types import MappingProxyType
 
 from services.destination_writer import replayed
 from services.destination_writer.delivery import Outcome, Report
@@ -131,6 +132,9 @@ WHERE l.connection_id = w.connection_id AND l.destination_id = w.destination_id
 """
 
 
+NO_CHANGES: Mapping[Position, bytes] = MappingProxyType({})
+
+
 @dataclass(frozen=True, slots=True)
 class Reported:
     """What is to be written of a batch."""
@@ -139,6 +143,7 @@ class Reported:
     reports: Sequence[Report]
     refetches: Sequence[Refetch]
     comparisons: Sequence[ComparisonReport]
+    changes: Mapping[Position, bytes]
 
 
 class Ledger:
@@ -156,9 +161,13 @@ class Ledger:
         reports: Sequence[Report],
         refetches: Sequence[Refetch],
         comparisons: Sequence[ComparisonReport] = (),
+        changes: Mapping[Position, bytes] = NO_CHANGES,
     ) -> None:
-        """Write what became of `batch`, once, however often the batch comes."""
-        reported = Reported(batch, reports, refetches, comparisons)
+        """Write what became of `batch`, once, however often the batch comes.
+
+        `changes` are what its events have changed, sealed, by where they lie.
+        """
+        reported = Reported(batch, reports, refetches, comparisons, changes)
         await self._write(lambda step: partial(self._record, reported, step))
         await self._forget_told(batch, refetches)
 
@@ -175,7 +184,7 @@ class Ledger:
         await step(db, _count_live, _by_position(fresh))
         counts = [_is_fresh(item.position, known) for item in batch]
         await step(db, count_events, arrivals(batch, fresh, counts))
-        await step(db, partial(log_events, reports=fresh), batch)
+        await step(db, partial(log_events, reports=fresh, changes=told.changes), batch)
         await step(db, log_answers, fresh)
         compared = [one for one in told.comparisons if _is_fresh(one.record.position, known)]
         await step(db, note_comparisons, compared)

@@ -15,7 +15,7 @@ import msgspec
 
 from services.destination_writer.delivery import Outcome, Reason, Report
 from services.destination_writer.records import EventEntry, Parsed, Position
-from shared.db import Connection
+from shared.db import Connection, Pool, affected, database_errors
 from shared.errors import TransientError
 from shared.messages import Origin
 
@@ -24,13 +24,13 @@ from shared.messages import Origin
 LOG = """
 INSERT INTO event_log AS l
     (connection_id, event_id, type, resource, object_id, created, outcome, partition, record_offset, received_at,
-     deliveries)
+     deliveries, changes)
 SELECT u.connection_id, event_id, type, resource, object_id, created, outcome, partition, record_offset, received_at,
-       deliveries::jsonb
+       deliveries::jsonb, changes
 FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::text[], $8::int[],
-            $9::bigint[], $10::timestamptz[], $11::text[])
+            $9::bigint[], $10::timestamptz[], $11::text[], $12::bytea[])
      AS u (connection_id, event_id, type, resource, object_id, created, outcome, partition, record_offset, received_at,
-           deliveries)
+           deliveries, changes)
 WHERE EXISTS (SELECT FROM connections c WHERE c.id = u.connection_id)
 ORDER BY 1, 2
 ON CONFLICT (connection_id, event_id) DO UPDATE SET
@@ -96,6 +96,15 @@ SELECT EXISTS (
         WHERE (p.destination_id, p.connection_id, p.resource, p.object_id)
             = (u.destination_id, u.connection_id, u.resource, u.object_id) AND p.stamp >= u.stamp))
 """
+FORGET_CHANGES = """
+UPDATE event_log e SET changes = NULL FROM (
+    SELECT connection_id, event_id FROM event_log
+    WHERE connection_id = $1 AND resource = $2 AND changes IS NOT NULL
+    ORDER BY connection_id, event_id LIMIT $3 FOR NO KEY UPDATE
+) f
+WHERE (e.connection_id, e.event_id) = (f.connection_id, f.event_id)
+"""
+FORGET_AT_ONCE = 1_000  # events
 ASKED = "asked_stripe"
 
 
@@ -105,8 +114,10 @@ class EndedMeanwhileError(TransientError):
     code = "ended_meanwhile"
 
 
-async def log_events(db: Connection, batch: Sequence[Parsed], reports: Iterable[Report]) -> None:
-    """Log the events of a batch, each once, with what became of it at each destination."""
+async def log_events(
+    db: Connection, batch: Sequence[Parsed], reports: Iterable[Report], changes: Mapping[Position, bytes]
+) -> None:
+    """Log the events of a batch, each once, with what became of it at each destination, and what it changed."""
     found: dict[Position, list[Report]] = defaultdict(list)
     for report in reports:
         found[report.position].append(report)
@@ -114,9 +125,19 @@ async def log_events(db: Connection, batch: Sequence[Parsed], reports: Iterable[
     for item in batch:
         if item.event and (item.event.connection_id, item.event.event_id) not in first:
             row = _row(item, item.event, found.get(item.position, ()))
-            first[item.event.connection_id, item.event.event_id] = row
+            first[item.event.connection_id, item.event.event_id] = (*row, changes.get(item.position))
     if rows := list(first.values()):
         await db.execute(LOG, *map(list, zip(*rows, strict=True)))
+
+
+async def forget_changes(pool: Pool, connection_id: str, resource: str) -> None:
+    """Forget what events have changed in objects of a resource: it may hold what is left out from now on.
+
+    Rows are changed in one order, as everybody does. Raises `DatabaseUnavailableError`.
+    """
+    with database_errors():
+        while affected(await pool.execute(FORGET_CHANGES, connection_id, resource, FORGET_AT_ONCE)) == FORGET_AT_ONCE:
+            pass
 
 
 async def require_waiting(db: Connection, reports: Iterable[Report]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Iterable, Sequence
-from urllib.parse import parse_qsl, quote
+from urllib.parse import parse_qsl
 
 import msgspec
 
@@ -20,11 +20,10 @@ from shared.errors import (
     PermissionMissingError,
     ResourceUnavailableError,
     StripeNotFoundError,
-    StripeRefusedError,
 )
 from shared.hints import named_by, named_ids
 from shared.messages import Origin
-from shared.stripe_api import Params, StripeApi
+from shared.stripe_api import Params, StripeApi, object_path
 from shared.stripe_pages import Fetched, Page, PageSize, parse_item
 
 NEWEST_OF_LIST = "*"
@@ -174,7 +173,7 @@ class Objects:
 
     async def ask(self, api: StripeApi, resource: Resource, object_id: str) -> Snapshot | None:
         """Return the object as it is now, or its deletion; `None` when the account has no such product."""
-        path = _path_of(resource.retrieve_path, object_id)
+        path = object_path(resource.retrieve_path, object_id)
         try:
             fetched = await api.retrieve(path, [("expand[]", field) for field in resource.expand])
         except ResourceUnavailableError:
@@ -212,7 +211,7 @@ class Objects:
         children: list[bytes] = []
         offsets: Offsets = {}
         stamp, is_readable = 0, True
-        path, _, query = _path_of(child.list_path, parent_id).partition("?")
+        path, _, query = object_path(child.list_path, parent_id).partition("?")
         async for page, is_first in iter_pages(api, path, parse_qsl(query)):
             if is_first:
                 stamp = page.stamp
@@ -247,18 +246,6 @@ async def iter_pages(api: StripeApi, path: str, parameters: Params) -> AsyncIter
         cursor = page.last.id if page.last else None
         if not page.has_more or cursor is None:
             return
-
-
-def _path_of(template: str, object_id: str) -> str:
-    """Return the path of an object, of which a merchant may have chosen the id.
-
-    Raises `StripeRefusedError` for an id that leads elsewhere: a dot is no part of a path, however it is written.
-    """
-    if "{id}" in template and object_id in ("", ".", ".."):
-        raise StripeRefusedError(
-            f"Stripe can't be asked for an object with the id “{object_id}”: no address leads to it."
-        )
-    return template.replace("{id}", quote(object_id, safe=""))
 
 
 def is_cut(child: Child, body: bytes) -> bool:

@@ -57,7 +57,7 @@ async def test_every_tab_of_an_account_leads_to_a_page(managed: Managed) -> None
     async with managed.look(f"/connections/{connection.id}") as page:
         tabs = page.get_by_role("navigation", name=connection.name or connection.account_name).get_by_role("link")
         addresses = [str(await tab.get_attribute("href")) for tab in await tabs.all()]
-        assert len(addresses) == 5
+        assert len(addresses) == 6
         for address in addresses:
             answer = await page.goto(managed.url + address)
             assert answer is not None

@@ -37,11 +37,9 @@ class ListFilter(Input):
         return bool(self.values.keys() - {"connection_id"})
 
 
-class SyncListFilter(ListFilter):
-    """Which syncs a page shows; `from` and `to` are days, the last one included."""
+class DayFilter(ListFilter):
+    """What a list of moments can be asked for; `from` and `to` are days, the last one included."""
 
-    kind: Kind | None = None
-    status: Status | None = None
     first_day: date | None = Field(default=None, alias="from", le=LAST_DAY)
     last_day: date | None = Field(default=None, alias="to", le=LAST_DAY)
 
@@ -52,6 +50,13 @@ class SyncListFilter(ListFilter):
     def until(self, zone: tzinfo) -> datetime | None:
         """Return when the last day ends in the zone."""
         return _midnight(self.last_day + timedelta(days=1), zone) if self.last_day else None
+
+
+class SyncListFilter(DayFilter):
+    """Which syncs a page shows."""
+
+    kind: Kind | None = None
+    status: Status | None = None
 
     def export_address(self, form: str, zone: tzinfo) -> str:
         """Return where the whole filtered list is had as `csv` or `json`; days are those of the zone."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from services.connection_api.rest.models import (
+    ChangesAnswer,
     EventAnswer,
     EventDeliveryAnswer,
     EventDestinationAnswer,
@@ -15,9 +16,12 @@ from services.connection_api.rest.models import (
     EventQuestionAnswer,
     StripeAnswerAnswer,
 )
+from shared.changes import Changes, unseal
 from shared.connections import CALLED
+from shared.crypto import KeyRing, SecretUnreadableError
 from shared.db import Pool, Row, database_errors
 from shared.errors import NotFoundError
+from shared.log import get_logger
 
 NAME = f"(SELECT {CALLED.format('c')} FROM connections c WHERE c.id = event_log.connection_id)"
 EVENTS = """
@@ -59,6 +63,10 @@ JOIN refetches r ON r.connection_id = e.connection_id AND r.resource = e.resourc
     AND r.object_id = coalesce(e.object_id, '')
 WHERE e.event_id = $1 AND e.connection_id = ANY ($2::text[])
 """
+CHANGES = """
+SELECT connection_id, event_id, changes FROM event_log
+WHERE connection_id = $1 AND event_id = ANY ($2::text[]) AND changes IS NOT NULL
+"""
 FAILED, PARKED = "failed", "parked"  # words of the log
 #: Why nothing else became of an event at a destination, for people; the dashboard and the command line say the same.
 REASONS: Mapping[str, str] = {
@@ -75,9 +83,10 @@ REASONS: Mapping[str, str] = {
 class EventLog:
     """Every method raises `DatabaseUnavailableError` when the database is away."""
 
-    def __init__(self, pool: Pool, *, topic: str) -> None:
+    def __init__(self, pool: Pool, keys: KeyRing, *, topic: str) -> None:
         """`topic` is the name of the topic on which events travel."""
         self._pool = pool
+        self._keys = keys
         self._topic = topic
 
     async def list_newest(
@@ -92,6 +101,24 @@ class EventLog:
         with database_errors():
             rows = await self._pool.fetch(sql, at, connection_id, event_id, limit, *filters.values())
         return [_event(row) for row in rows]
+
+    async def changes(self, connection_id: str, event_ids: Sequence[str]) -> dict[str, Changes]:
+        """Return what events of a connection have changed, by their ids; one that changed nothing is missing."""
+        with database_errors():
+            rows = await self._pool.fetch(CHANGES, connection_id, list(event_ids))
+        told = {row["event_id"]: self._unseal(row) for row in rows}
+        return {event_id: changes for event_id, changes in told.items() if changes}
+
+    def _unseal(self, row: Row) -> Changes | None:
+        """Return what is sealed; `None` where the key is gone, since the event is told without it."""
+        if row["changes"] is None:
+            return None
+        names = {"connection_id": row["connection_id"], "event_id": row["event_id"]}
+        try:
+            return unseal(self._keys, row["changes"], **names)
+        except SecretUnreadableError as error:
+            get_logger().warning("changes_unreadable", event_id=row["event_id"], reason=error.message)
+            return None
 
     async def life(self, event_id: str) -> EventLifeAnswer:
         """Return the event's way to every destination; raise `NotFoundError` for one that the log does not have."""
@@ -119,6 +146,7 @@ class EventLog:
             offset=row["record_offset"],
             outcome=row["outcome"],
             written_at=row["written_at"],
+            changes=ChangesAnswer.model_validate(changes) if (changes := self._unseal(row)) else None,
             question=next((EventQuestionAnswer.model_validate(dict(one)) for one in questions), None),
             destinations=tuple(_destination(place, row, is_only=len(places) == 1) for place in places),
         )

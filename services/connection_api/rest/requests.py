@@ -67,10 +67,10 @@ def read_id(request: web.Request, *, name: str = "id") -> str:
     return text
 
 
-def read_stripe_id(request: web.Request) -> str:
+def read_stripe_id(request: web.Request, *, name: str = "id") -> str:
     """Return the id of Stripe's in the path; raise `NotFoundError` for what can't be one."""
     try:
-        return check_stripe_id(request.match_info["id"])
+        return check_stripe_id(request.match_info[name])
     except ValueError as error:
         raise NotFoundError from error
 

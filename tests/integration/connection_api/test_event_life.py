@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from shared.changes import changes_between, seal
+from shared.crypto import make_encryption_key, parse_key_ring
 from tests.integration.connection_api.serving import execute, ready
 from tests.unit.connection_api.serving import BEARER, Client
 
@@ -61,6 +63,23 @@ async def test_way_leads_over_the_topic_to_every_connection(api: Client) -> None
     assert path["received_at"] <= path["written_at"]
     assert [place["destination_name"] for place in path["destinations"]] == ["Rows 1", "Rows 2"]
     assert found["con_2"]["destinations"] == []
+
+
+async def test_what_the_event_changed_is_told_of_the_connection_that_keeps_it(database_url: str) -> None:
+    keys = make_encryption_key("k1")
+    told = changes_between(b'{"refunded": false}', b'{"refunded": true}')
+    sealed = seal(parse_key_ring(keys), told, connection_id="con_1", event_id="evt_1A")
+    async with ready(database_url, encryption_keys=keys) as api:
+        for statement in filter(str.strip, STATE.split(";")):
+            await execute(database_url, statement)
+        await execute(database_url, "UPDATE event_log SET changes = $1 WHERE connection_id = 'con_1'", sealed)
+        found = await paths(api)
+        change = {"field": "refunded", "old": "false", "new": "true"}
+        assert found["con_1"]["changes"] == {"changes": [change], "is_cut": False}
+        assert found["con_2"]["changes"] is None
+        # One that was sealed for another event, or under a key that is gone, keeps nobody from the rest.
+        await execute(database_url, "UPDATE event_log SET changes = $1 WHERE connection_id = 'con_2'", sealed)
+        assert (await paths(api))["con_2"]["changes"] is None
 
 
 async def test_what_failed_or_waits_is_told_of_its_destination(api: Client, database_url: str) -> None:

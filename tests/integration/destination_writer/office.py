@@ -39,7 +39,7 @@ class Office:
         self.cleaning = self.cleaning_by(self.cleanups)
 
     def cleaning_by(self, cleanups: CleanupStore) -> Cleaning:
-        return Cleaning(cleanups, self.routes, self.outlets, self.parking)
+        return Cleaning(cleanups, self.routes, self.outlets, self.parking, self.state.pool)
 
     async def reject(self, record: Record, destination_id: str, error: Exception) -> None:
         if not self.may_reject:

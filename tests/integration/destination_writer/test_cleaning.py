@@ -28,6 +28,10 @@ from tests.integration.destination_writer.state import State
 NEIGHBOURS = (Account(ACCOUNT.id, livemode=False), Account("acct_2", livemode=True))
 DATE = datetime(2026, 3, 1, tzinfo=UTC)
 SECOND = int(DATE.timestamp())
+CHANGED = """
+INSERT INTO event_log (connection_id, event_id, type, resource, object_id, created, outcome, changes)
+VALUES ($1, $2, 'x', $3, 'id', 1, 'updated', 'sealed')
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -165,6 +169,18 @@ async def test_omitted_fields_are_taken_out_of_rows_and_children_and_of_what_is_
         text = json.dumps(data_of(destination, account))
         assert ("email" in text, "amount" in text, "il_1" in text) == (account != ACCOUNT, account != ACCOUNT, True)
     assert [b"email" in body for (body,) in await office.state.rows("SELECT body FROM parked_records")] == [False]
+
+
+async def test_what_events_have_changed_is_forgotten_with_the_fields_of_its_resource(office: Office) -> None:
+    await fill(office)
+    for number, resource in enumerate(("customer", "charge")):
+        await office.state.pool.execute(CHANGED, CONNECTION, f"evt_{number}", resource)
+    fields = {"customer": ["email"]}
+    await office.state.pool.execute("UPDATE connections SET omitted_fields = $1", fields)
+    await ask(office, kind=Kind.FIELDS, resources=list(fields), fields=fields)
+    await office.cleaning.clean_next()
+    rows = await office.state.rows("SELECT resource, changes IS NULL FROM event_log ORDER BY event_id")
+    assert [tuple(row) for row in rows] == [("customer", True), ("charge", False)]
 
 
 async def test_children_whose_whole_list_is_omitted_go(office: Office) -> None:

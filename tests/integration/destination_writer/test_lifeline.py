@@ -17,6 +17,7 @@ from services.destination_writer.ledger import Ledger
 from services.destination_writer.lifeline import EndedMeanwhileError
 from services.destination_writer.records import EventEntry, Parsed, Record, Refetch
 from services.destination_writer.retry import Retry
+from shared.changes import Change, Changes, unseal
 from shared.messages import Origin
 from shared.topics import EVENTS, SNAPSHOTS
 from tests.eventually import eventually
@@ -82,6 +83,30 @@ async def test_every_life_line_is_complete_for_every_destination(
         )
         assert Counter(outcome for outcome, _ in told).keys() >= {"inserted", "updated", "ignored", "deleted"}
         assert 0 < sum(has_waited for _, has_waited in told) <= EVENTS_SENT
+
+
+async def test_what_an_event_changed_is_kept_sealed_and_without_what_is_left_out(
+    database_url: str, kafka_bootstrap_servers: str, topic_prefix: str
+) -> None:
+    settings = make_settings(database_url, kafka_bootstrap_servers, topic_prefix)
+    previous = {"name": "before", "email": "secret@example.com"}
+    async with open_world(settings) as world:
+        await world.state.pool.execute("UPDATE connections SET omitted_fields = $1", {"customer": ["email"]})
+        sent = [
+            event(1, "cus_1", BEGIN, "customer.created", name="before"),
+            event(2, "cus_1", BEGIN + 1, name="after", email="new@example.com", previous=previous),
+            event(
+                3, "cus_1", BEGIN + 2, name="after", email="third@example.com", previous={"email": "new@example.com"}
+            ),
+        ]
+        async with running(world):
+            await eventually(world.done(EVENTS, await world.publish(EVENTS, sent)), within=60)
+        rows = await world.state.rows("SELECT event_id, changes FROM event_log ORDER BY event_id")
+        kept = {event_id: sealed for event_id, sealed in rows if sealed}
+        assert list(kept) == ["evt_2"]
+        told = unseal(settings.key_ring, kept["evt_2"], connection_id="con_1", event_id="evt_2")
+        assert told == Changes((Change("name", '"before"', '"after"'),))
+        assert b"before" not in kept["evt_2"]
 
 
 @pytest.fixture

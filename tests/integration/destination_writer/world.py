@@ -26,7 +26,15 @@ def snapshot(object_id: str, stamp: int, slice_id: int | None = None, **fields: 
     return Outgoing(record_key("con_1", object_id), json.dumps(body).encode(), headers.encode())
 
 
-def event(number: int, object_id: str, at: int, kind: str = "customer.updated", **fields: Any) -> Outgoing:
+def event(
+    number: int,
+    object_id: str,
+    at: int,
+    kind: str = "customer.updated",
+    *,
+    previous: dict[str, Any] | None = None,
+    **fields: Any,
+) -> Outgoing:
     body = {
         "id": f"evt_{number}",
         "object": "event",
@@ -36,6 +44,8 @@ def event(number: int, object_id: str, at: int, kind: str = "customer.updated", 
         "api_version": API_VERSION,
         "data": {"object": {"id": object_id, "object": "customer", **fields}},
     }
+    if previous is not None:
+        body["data"] |= {"previous_attributes": previous}  # type: ignore[operator]
     headers = EventHeaders("con_1", received_at_ms=at * 1000)
     return Outgoing(record_key("con_1", object_id), json.dumps(body).encode(), headers.encode())
 

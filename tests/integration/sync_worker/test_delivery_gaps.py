@@ -30,6 +30,7 @@ from services.destination_writer.routing import Routes
 from services.sync_worker.delivery_gaps import DeliveryGaps
 from shared.audit import Actor
 from shared.consumers import Rejection
+from shared.crypto import make_encryption_key, parse_key_ring
 from shared.destinations import DestinationStore, parse_postgres_url
 from shared.kafka import Producer
 from shared.stripe_api import API_VERSION
@@ -78,6 +79,7 @@ class Writer:
             events=rejections[EVENTS],
             snapshots=rejections[SNAPSHOTS],
             event_deadline_seconds=EVENT_DEADLINE,
+            keys=parse_key_ring(make_encryption_key("k1")),
         )
         self.taken = self.most_parked = 0
         self.offsets: Counter[Topic] = Counter()

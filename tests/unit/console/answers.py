@@ -380,6 +380,7 @@ EVENT_LIFE = {name: EVENT[name] for name in ("event_id", "type", "resource", "ob
             "outcome": "updated",
             "written_at": EVENT["written_at"],
             "question": None,
+            "changes": {"changes": [{"field": "refunded", "old": "false", "new": "true"}], "is_cut": True},
             "destinations": [
                 ARRIVED,
                 ARRIVED

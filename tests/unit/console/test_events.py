@@ -25,6 +25,8 @@ def test_way_of_an_event_is_shown_to_each_destination(api: PlayedApi) -> None:
     assert "tillstream.events.v1, partition 3, offset 77" in ended.out
     assert "✓ Warehouse  updated, 2026-11-25 11:00:01" in ended.out
     assert "had waited since" in ended.out
+    assert "refunded: false → true" in ended.out
+    assert "and more" in ended.out
     assert "A newer version is there already." in ended.out
     assert "! Pond  parked, waits until the destination can take it" in ended.out
     assert run("events", "show", "evt_1", "--json").json["event_id"] == "evt_1"

@@ -14,6 +14,7 @@ from services.destination_writer.handlers import SNAPSHOT_DEADLINE, Handlers
 from services.destination_writer.ledger import Ledger
 from services.destination_writer.records import Parsed, positions
 from shared.consumers import Rejection
+from shared.crypto import make_encryption_key, parse_key_ring
 from shared.dead_letters import DeadLetter, parse_dead_letter
 from shared.errors import DatabaseUnavailableError, KafkaUnavailableError
 from shared.kafka import Producer
@@ -38,7 +39,7 @@ class Parts:
         self.delivered.append((batch, deadline_seconds))
         return Result()
 
-    async def record(self, batch: Sequence[Parsed], reports: Any, refetches: Any, comparisons: Any) -> None:
+    async def record(self, batch: Sequence[Parsed], *_told: Any) -> None:
         self.recorded.append(batch)
 
     async def keep(self, letters: Sequence[DeadLetter]) -> None:
@@ -70,6 +71,7 @@ def handlers(parts: Parts, producer: FakeProducer) -> Handlers:
         events=Rejection(cast(Producer, producer), EVENTS),
         snapshots=Rejection(cast(Producer, producer), SNAPSHOTS),
         event_deadline_seconds=0.5,
+        keys=parse_key_ring(make_encryption_key("k1")),
     )
 
 

@@ -155,5 +155,23 @@
     back?.focus();
   });
 
+  // The search opens by Ctrl-K everywhere, and by / where nothing is typed; arrows lead through what it has found.
+  const search = document.getElementById("search");
+  document.addEventListener("keydown", (event) => {
+    const isCalled = (event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "k";
+    const isTyping = event.target.matches("input, textarea, select, [contenteditable]") || dialog.open;
+    if (search && (isCalled || (event.key === "/" && !isTyping && !event.ctrlKey && !event.metaKey && !event.altKey))) {
+      event.preventDefault();
+      if (!dialog.open) open(search.href, search);
+      return;
+    }
+    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    const field = document.getElementById("search-q");
+    if (!step || !field || !(event.target === field || event.target.closest(".found"))) return;
+    event.preventDefault();
+    const stops = [field, ...document.querySelectorAll(".found a")];
+    stops[(stops.indexOf(document.activeElement) + step + stops.length) % stops.length].focus();
+  });
+
   window.tillstream = { ...window.tillstream, open, act, say, signedOut };
 })();

@@ -71,6 +71,7 @@ from services.connection_api.rest.models.connections import (
     TableRowsAnswer,
     WaitAnswer,
 )
+from services.connection_api.rest.models.data import LocatedObjectAnswer, ObjectAnswer
 from services.connection_api.rest.models.dead_letters import (
     DiscardAnswer,
     LetterAnswer,
@@ -92,6 +93,8 @@ from services.connection_api.rest.models.destinations import (
     ProbeStepAnswer,
 )
 from services.connection_api.rest.models.events import (
+    ChangeAnswer,
+    ChangesAnswer,
     EventAnswer,
     EventDeliveryAnswer,
     EventDestinationAnswer,
@@ -134,6 +137,8 @@ __all__ = [
     "AuditEntryAnswer",
     "AuditQuery",
     "BackfillAnswer",
+    "ChangeAnswer",
+    "ChangesAnswer",
     "ColumnAnswer",
     "ComparisonAnswer",
     "ConnectionAnswer",
@@ -170,6 +175,7 @@ __all__ = [
     "LetterGroupAnswer",
     "LetterGroupQuery",
     "LetterQuery",
+    "LocatedObjectAnswer",
     "MessageAnswer",
     "NewAlarm",
     "NewAlarmAnswer",
@@ -187,6 +193,7 @@ __all__ = [
     "NewToken",
     "NewTokenAnswer",
     "NewVerifySchedule",
+    "ObjectAnswer",
     "ObjectReference",
     "OwedAnswer",
     "Page",

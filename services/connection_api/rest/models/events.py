@@ -81,6 +81,21 @@ class EventQuestionAnswer(Answer):
     attempts: int
 
 
+class ChangeAnswer(Answer):
+    """A field that an event changed."""
+
+    field: str
+    old: str | None = Field(description="Its value before, as JSON, at most 200 characters; null: it was not there.")
+    new: str | None = Field(description="Its value after, likewise.")
+
+
+class ChangesAnswer(Answer):
+    """What an event changed in its object, without what is left out."""
+
+    changes: tuple[ChangeAnswer, ...]
+    is_cut: bool = Field(description="Whether the event changed more than is kept of it.")
+
+
 class EventPathAnswer(Answer):
     """The way of an event through one connection."""
 
@@ -93,6 +108,9 @@ class EventPathAnswer(Answer):
     outcome: str
     written_at: datetime = Field(description="When it was dealt with.")
     question: EventQuestionAnswer | None = Field(description="What Stripe is being asked about the object now.")
+    changes: ChangesAnswer | None = Field(
+        description="What it changed; null where it tells of no change, or that is not kept any more."
+    )
     destinations: tuple[EventDestinationAnswer, ...]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from services.connection_api.rest.operations.access import ACCESS
 from services.connection_api.rest.operations.alarms import ALARMS
 from services.connection_api.rest.operations.connections import CONNECTIONS
+from services.connection_api.rest.operations.data import DATA
 from services.connection_api.rest.operations.dead_letters import DEAD_LETTERS
 from services.connection_api.rest.operations.destinations import DESTINATIONS
 from services.connection_api.rest.operations.events import EVENTS
@@ -19,6 +20,7 @@ GROUPS: tuple[tuple[str, tuple[Operation, ...]], ...] = (
     ("Questions", QUESTIONS),
     ("Syncs", SYNCS),
     ("Events", EVENTS),
+    ("Data", DATA),
     ("Dead letters", DEAD_LETTERS),
     ("Alarms", ALARMS),
     ("Settings", INSTALLATION),

@@ -1,0 +1,1 @@
+"""The search: accounts, pages, actions and any id of Stripe's, from every page."""
