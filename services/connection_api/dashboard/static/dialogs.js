@@ -160,7 +160,9 @@
   document.addEventListener("keydown", (event) => {
     const isCalled = (event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "k";
     const isTyping = event.target.matches("input, textarea, select, [contenteditable]") || dialog.open;
-    if (search && (isCalled || (event.key === "/" && !isTyping && !event.ctrlKey && !event.metaKey && !event.altKey))) {
+    // The Accounts page has a field of its own for that key.
+    const isMeant = event.key === "/" && !isTyping && !document.querySelector('input[aria-keyshortcuts="/"]');
+    if (search && (isCalled || (isMeant && !event.ctrlKey && !event.metaKey && !event.altKey))) {
       event.preventDefault();
       if (!dialog.open) open(search.href, search);
       return;
