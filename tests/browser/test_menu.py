@@ -90,15 +90,15 @@ async def test_letters_find_an_entry(page: Page) -> None:
 
 @pytest.mark.parametrize("key", ["Escape", "Tab"])
 async def test_it_closes_and_the_focus_goes_back(page: Page, key: str) -> None:
-    await button(page).press("Enter")
+    await button(page, "Orchard Row").press("Enter")
     await expect(entry(page, "Update API Key")).to_be_focused()
     await page.keyboard.press(key)
 
     await expect(page.get_by_role("menu")).to_have_count(0)
     if key == "Escape":
-        await expect(button(page)).to_be_focused()
+        await expect(button(page, "Orchard Row")).to_be_focused()
     else:
-        await expect(page.get_by_role("link", name="Orchard Row")).to_be_focused()
+        await expect(page.get_by_role("link", name="Halcyon Coffee")).to_be_focused()
 
 
 async def test_a_click_elsewhere_closes_it(page: Page) -> None:
@@ -109,9 +109,9 @@ async def test_a_click_elsewhere_closes_it(page: Page) -> None:
 
 
 async def test_another_card_has_a_menu_of_its_own(page: Page) -> None:
+    await button(page).click()
     await button(page, "Orchard Row").click()
-    await button(page).click()
-    await button(page).click()
+    await button(page, "Orchard Row").click()
     await expect(page.get_by_role("menu")).to_have_count(0)
     await button(page, "Orchard Row").click()
 
