@@ -8,7 +8,6 @@ changed; a list it sends whole, so a list is one value here.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import msgspec
 
@@ -30,15 +29,9 @@ class Change(msgspec.Struct, frozen=True, array_like=True):
     new: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Changes:
+class Changes(msgspec.Struct, frozen=True):
     """What an event changed; `is_cut` where there was more than is kept."""
 
-    changes: tuple[Change, ...]
-    is_cut: bool = False
-
-
-class _Kept(msgspec.Struct):
     changes: tuple[Change, ...]
     is_cut: bool = False
 
@@ -78,12 +71,11 @@ def _shown(value: bytes | None) -> str | None:
 
 def seal(keys: KeyRing, changes: Changes, *, connection_id: str, event_id: str) -> bytes:
     """Return the changes encrypted, bound to the connection and the event."""
-    text = msgspec.json.encode(_Kept(changes.changes, changes.is_cut)).decode()
+    text = msgspec.json.encode(changes).decode()
     return keys.encrypt(text, owner=f"{connection_id}:{event_id}", name=NAME)
 
 
 def unseal(keys: KeyRing, sealed: bytes, *, connection_id: str, event_id: str) -> Changes:
     """Return what `seal` was given; raise `SecretUnreadableError`."""
     text = keys.decrypt(sealed, owner=f"{connection_id}:{event_id}", name=NAME)
-    kept = msgspec.json.decode(text, type=_Kept)
-    return Changes(kept.changes, kept.is_cut)
+    return msgspec.json.decode(text, type=Changes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from services.connection_api.data.objects import Found, read_object
@@ -113,8 +113,9 @@ class Finder:
         """Return the rows at each destination of the connection."""
         found = []
         try:
-            for destination in (await self._sources.find(connection_id)).others:
-                source = await self._sources.find(connection_id, destination.id)
+            first = await self._sources.find(connection_id)
+            for destination in first.others:
+                source = replace(first, destination=destination)
                 async with self._sources.open(source) as read:
                     row = await read_object(read, source, table, object_id)
                 found += [Located(source, row)] if row else []

@@ -66,9 +66,9 @@ async def read_object(read: Read, source: Source, table: TableView, object_id: s
            CASE WHEN length(data::text) <= {LONGEST_JSON} THEN data::text END AS _body,
            _deleted, _deleted_at, _synced_at
            {f", {typed}" if typed else ""}
-    FROM {quote(source.schema)}.{quote(table.name)} WHERE {OF_ACCOUNT} AND id = $3
+    FROM {source.name_of(table.name)} WHERE {OF_ACCOUNT} AND id = $3
     """
-    rows = await read(sql, source.connection.account_id, source.connection.livemode, object_id)
+    rows = await read(sql, *source.account, object_id)
     if not rows:
         return None
     [row] = rows
@@ -143,12 +143,11 @@ async def read_related(read: Read, source: Source, resource: Resource, object_id
     if not asked:
         return ()
     parts = (
-        f"(SELECT {literal(table.name)} AS _of, id FROM {quote(source.schema)}.{quote(table.name)} "
+        f"(SELECT {literal(table.name)} AS _of, id FROM {source.name_of(table.name)} "
         f"WHERE {OF_ACCOUNT} AND {quote(column)} = $3 LIMIT {MOST_RELATED + 1})"
         for table, column in asked
     )
-    values = (source.connection.account_id, source.connection.livemode, object_id)
-    found = await read(" UNION ALL ".join(parts), *values)
+    found = await read(" UNION ALL ".join(parts), *source.account, object_id)
     ids: dict[str, list[str]] = {}
     for row in found:
         ids.setdefault(row["_of"], []).append(row["id"])
@@ -164,4 +163,4 @@ def select_sql(source: Source, table: TableView, object_id: str) -> str:
     who = (
         f"_account = {literal(source.connection.account_id)} AND _livemode = {str(source.connection.livemode).lower()}"
     )
-    return f"SELECT * FROM {quote(source.schema)}.{quote(table.name)}\nWHERE {who} AND id = {literal(object_id)};"
+    return f"SELECT * FROM {source.name_of(table.name)}\nWHERE {who} AND id = {literal(object_id)};"

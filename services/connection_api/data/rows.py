@@ -79,8 +79,8 @@ async def read_statuses(read: Read, source: Source, table: TableView) -> Sequenc
     """Return which statuses there are among some rows of the table; none where it has no such column."""
     if not table.has("status"):
         return ()
-    sample = f"SELECT status FROM {_name(source, table)} WHERE {OF_ACCOUNT} LIMIT {SAMPLED}"
-    found = await read(f"SELECT DISTINCT status FROM ({sample}) s WHERE status IS NOT NULL ORDER BY 1", *_who(source))
+    sample = f"SELECT status FROM {source.name_of(table.name)} WHERE {OF_ACCOUNT} LIMIT {SAMPLED}"
+    found = await read(f"SELECT DISTINCT status FROM ({sample}) s WHERE status IS NOT NULL ORDER BY 1", *source.account)
     return [row["status"] for row in found]
 
 
@@ -89,7 +89,7 @@ class _Conditions:
 
     def __init__(self, source: Source) -> None:
         self.clauses = [OF_ACCOUNT]
-        self.values: list[object] = list(_who(source))
+        self.values: list[object] = list(source.account)
 
     def add(self, clause: str, *given: object) -> None:
         """Add a condition, in which `{}` stands for a value."""
@@ -114,7 +114,7 @@ def _statement(
     if wanted.after:
         _add_place(where, moment, *wanted.after)
     sql = f"""
-    SELECT {", ".join([quote("id"), *picked])} FROM {_name(source, table)} WHERE {" AND ".join(where.clauses)}
+    SELECT {", ".join([quote("id"), *picked])} FROM {source.name_of(table.name)} WHERE {" AND ".join(where.clauses)}
     ORDER BY {moment} DESC NULLS LAST, "id" DESC LIMIT {MOST_ROWS + 1}
     """
     return sql, tuple(where.values)
@@ -180,11 +180,3 @@ def text_of(value: object) -> str:
 
 def _cursor(row: Row) -> str:
     return make_cursor(row.moment.isoformat() if row.moment else NO_MOMENT, row.id)
-
-
-def _name(source: Source, table: TableView) -> str:
-    return f"{quote(source.schema)}.{quote(table.name)}"
-
-
-def _who(source: Source) -> tuple[str, bool]:
-    return source.connection.account_id, source.connection.livemode

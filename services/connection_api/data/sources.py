@@ -10,6 +10,7 @@ from shared.connections import Connection, ConnectionStore
 from shared.destinations import Destination, DestinationStore
 from shared.errors import NotFoundError
 from shared.postgres_reading import Read, Reader
+from shared.postgres_tables import quote
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,15 @@ class Source:
     def schema(self) -> str:
         """The schema in which the rows lie."""
         return self.destination.address.schema
+
+    @property
+    def account(self) -> tuple[str, bool]:
+        """The values of `OF_ACCOUNT`: whose rows they are, and of which mode."""
+        return self.connection.account_id, self.connection.livemode
+
+    def name_of(self, table: str) -> str:
+        """Return the table's name with its schema, quoted."""
+        return f"{quote(self.schema)}.{quote(table)}"
 
 
 class Sources:

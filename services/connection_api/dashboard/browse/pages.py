@@ -228,7 +228,7 @@ def _csv_cell(value: object) -> str | None:
 
 def _index_sql(source: Source, table: TableView) -> str:
     """Return the index that makes a list of a large table quick."""
-    where, moment = f"{quote(source.schema)}.{quote(table.name)}", quote(table.moment)
+    where, moment = source.name_of(table.name), quote(table.moment)
     return f"CREATE INDEX CONCURRENTLY ON {where} (_account, _livemode, {moment} DESC NULLS LAST, id DESC);"
 
 
