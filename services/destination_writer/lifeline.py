@@ -40,14 +40,18 @@ ON CONFLICT (connection_id, event_id) DO UPDATE SET
     outcome = CASE WHEN l.outcome = 'left_out' THEN excluded.outcome ELSE l.outcome END
 WHERE l.deliveries @? '$.* ? (@.outcome == "left_out")'
 """
-# The rows that the two statements below change, in one order for both.
+# The rows that END and ANSWER may change, in one order. They change no others: one that is logged only now would be
+# locked out of its order.
 LOCK = """
-SELECT FROM event_log l
+SELECT l.connection_id, l.event_id FROM event_log l
 WHERE (l.connection_id, l.object_id, l.resource) IN (SELECT * FROM unnest($1::text[], $2::text[], $3::text[]))
 ORDER BY l.connection_id, l.event_id FOR NO KEY UPDATE
 """
+_HELD = """
+unnest($1::text[], $2::text[]) AS h (connection_id, event_id) JOIN event_log l USING (connection_id, event_id)
+"""
 # Of events that a newer version overtook while they waited, the log says so with the moment at which it was written.
-END = """
+END = f"""
 UPDATE event_log e SET
     deliveries = jsonb_set(e.deliveries, ARRAY[s.destination_id], s.entry || jsonb_build_object(
         'parked_at', e.deliveries -> s.destination_id -> 'at')),
@@ -58,10 +62,11 @@ FROM (
     SELECT l.connection_id, l.event_id, u.destination_id,
            (CASE WHEN l.partition = u.partition AND l.record_offset = u.record_offset
                  THEN u.entry ELSE u.overtaken END)::jsonb AS entry
-    FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::int[], $7::bigint[], $8::text[],
-                $9::text[])
+    FROM {_HELD}
+    JOIN unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::bigint[], $8::int[], $9::bigint[], $10::text[],
+                $11::text[])
          AS u (connection_id, destination_id, resource, object_id, stamp, partition, record_offset, entry, overtaken)
-    JOIN event_log l USING (connection_id, object_id, resource)
+         USING (connection_id, object_id, resource)
     WHERE l.created <= u.stamp
 ) s
 WHERE e.connection_id = s.connection_id AND e.event_id = s.event_id
@@ -72,16 +77,17 @@ unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[])
   AS u (destination_id, connection_id, resource, object_id, stamp)
 """
 # An answer is of no event: it ends the question of each event that asked, unless an earlier answer has.
-ANSWER = """
+ANSWER = f"""
 UPDATE event_log e SET answers = u.entries::jsonb || (
-    SELECT coalesce(jsonb_object_agg(a.key, a.value), '{}') FROM jsonb_each(e.answers) a
+    SELECT coalesce(jsonb_object_agg(a.key, a.value), '{{}}') FROM jsonb_each(e.answers) a
     WHERE a.value ->> 'outcome' <> 'parked')
-FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[])
-     AS u (connection_id, resource, object_id, stamp, entries)
-WHERE e.connection_id = u.connection_id AND e.object_id = u.object_id AND e.resource = u.resource
+FROM {_HELD}
+JOIN unnest($3::text[], $4::text[], $5::text[], $6::bigint[], $7::text[])
+     AS u (connection_id, resource, object_id, stamp, entries) USING (connection_id, object_id, resource)
+WHERE e.connection_id = l.connection_id AND e.event_id = l.event_id
   AND e.created <= u.stamp
   AND (e.outcome = 'asked_stripe' OR e.deliveries @? '$.* ? (@.reason == "tie" || @.outcome == "left_out")')
-  AND (e.answers = '{}' OR e.answers @? '$.* ? (@.outcome == "parked")')
+  AND (e.answers = '{{}}' OR e.answers @? '$.* ? (@.outcome == "parked")')
 """
 # What waits is held, so that nobody ends it before this transaction has ended.
 HOLD_WAITING = f"""
@@ -127,7 +133,7 @@ async def log_events(
             row = _row(item, item.event, found.get(item.position, ()))
             first[item.event.connection_id, item.event.event_id] = (*row, changes.get(item.position))
     if rows := list(first.values()):
-        await db.execute(LOG, *map(list, zip(*rows, strict=True)))
+        await db.execute(LOG, *_columns(rows))
 
 
 async def forget_changes(pool: Pool, connection_id: str, resource: str) -> None:
@@ -151,7 +157,7 @@ async def require_waiting(db: Connection, reports: Iterable[Report]) -> None:
         if r.is_live and r.outcome is Outcome.PARKED
     ]
     if keys:
-        columns = list(map(list, zip(*keys, strict=True)))
+        columns = list(_columns(keys))
         await db.execute(HOLD_WAITING, *columns)
         if await db.fetchval(HAS_ENDED, *columns):
             raise EndedMeanwhileError
@@ -172,27 +178,37 @@ async def log_late(db: Connection, reports: Sequence[Report]) -> None:
         )
         for r in reports
     ]
-    if rows:
-        await _lock(db, reports)
-        await db.execute(END, *map(list, zip(*rows, strict=True)))
-        await log_answers(db, reports)
-
-
-async def _lock(db: Connection, reports: Iterable[Report]) -> None:
-    keys = {(report.connection_id, report.object_id, report.resource) for report in reports}
-    await db.execute(LOCK, *map(list, zip(*sorted(keys), strict=True)))
+    if rows and (held := await _lock(db, reports)):
+        await db.execute(END, *_columns(held), *_columns(rows))
+        await _note_answers(db, held, reports)
 
 
 async def log_answers(db: Connection, reports: Sequence[Report]) -> None:
     """Note what became of Stripe's answers, at the events that made us ask."""
+    answers = [report for report in reports if report.origin is Origin.REFETCHED]
+    if answers and (held := await _lock(db, answers)):
+        await _note_answers(db, held, answers)
+
+
+async def _lock(db: Connection, reports: Iterable[Report]) -> Sequence[tuple[str, str]]:
+    """Hold the events of the objects of `reports`, and return their keys: connection and id."""
+    keys = {(report.connection_id, report.object_id, report.resource) for report in reports}
+    return [tuple(row) for row in await db.fetch(LOCK, *_columns(sorted(keys)))]
+
+
+async def _note_answers(db: Connection, held: Sequence[tuple[str, str]], reports: Iterable[Report]) -> None:
     answers: dict[tuple[str, str, str, int], dict[str, Any]] = defaultdict(dict)
     for r in reports:
         if r.origin is Origin.REFETCHED:
             answers[r.connection_id, r.resource, r.object_id, r.stamp][r.destination_id] = _entry(r)
     if answers:
-        await _lock(db, (report for report in reports if report.origin is Origin.REFETCHED))
-        columns = map(list, zip(*sorted(answers), strict=True))
-        await db.execute(ANSWER, *columns, [_text(answers[key]) for key in sorted(answers)])
+        rows = [(*key, _text(answers[key])) for key in sorted(answers)]
+        await db.execute(ANSWER, *_columns(held), *_columns(rows))
+
+
+def _columns(rows: Iterable[Sequence[object]]) -> Iterable[list[object]]:
+    """Turn rows into the columns that `unnest` takes."""
+    return map(list, zip(*rows, strict=True))
 
 
 def _row(item: Parsed, entry: EventEntry, reports: Sequence[Report]) -> tuple[object, ...]:

@@ -103,11 +103,9 @@ RETURNING p.*
 """
 # Rows of a queue are locked in the order of their keys, as by whoever parks: nobody waits in a circle.
 LOCK = """
-SELECT FROM parked_records p JOIN unnest($3::text[], $4::text[]) AS u (resource, object_id) USING (resource, object_id)
+SELECT p.resource, p.object_id FROM parked_records p
+JOIN unnest($3::text[], $4::text[]) AS u (resource, object_id) USING (resource, object_id)
 WHERE p.destination_id = $1 AND p.connection_id = $2 ORDER BY p.resource, p.object_id FOR UPDATE OF p
-"""
-LOCK_ALL = """
-SELECT FROM parked_records WHERE destination_id = $1 AND connection_id = $2 ORDER BY resource, object_id FOR UPDATE
 """
 _OF_QUEUE = """
 unnest($3::text[], $4::text[], $5::text[], $6::int[], $7::bigint[])
@@ -125,9 +123,13 @@ DELETE FROM parked_records p USING {_OF_QUEUE}
 """
 PARKED_MEANWHILE = f"UPDATE parked_records p SET next_try_at = now() FROM {_OF_QUEUE}"
 LATER = """
-UPDATE parked_records SET attempts = attempts + 1, reason = $4,
+UPDATE parked_records p SET attempts = p.attempts + 1, reason = $4,
     next_try_at = CASE WHEN $5 THEN 'infinity' ELSE now() + $3::interval END
-WHERE destination_id = $1 AND connection_id = $2 AND ($6::text[] IS NULL OR resource = ANY ($6))
+FROM (SELECT resource, object_id FROM parked_records
+      WHERE destination_id = $1 AND connection_id = $2 AND ($6::text[] IS NULL OR resource = ANY ($6))
+      ORDER BY resource, object_id FOR UPDATE) held
+WHERE p.destination_id = $1 AND p.connection_id = $2
+  AND p.resource = held.resource AND p.object_id = held.object_id
 """
 BODIES = """
 SELECT object_id, body FROM parked_records
@@ -218,10 +220,13 @@ class Parking:
 
         What was parked over one meanwhile is due at once, and one for whose end an event still waits as well.
         """
-        columns = [[row[name] for row in rows] for name in ("resource", "object_id", *POSITION)]
+        keys = [[row[name] for row in rows] for name in ("resource", "object_id")]
 
         async def work(db: Connection) -> int:
-            await db.execute(LOCK, *queue, *columns[:2])
+            # One that came in the moment after the lock would be locked out of its order: it is left alone.
+            held = {tuple(row) for row in await db.fetch(LOCK, *queue, *keys)}
+            known = [row for row in rows if (row["resource"], row["object_id"]) in held]
+            columns = [[row[name] for row in known] for name in ("resource", "object_id", *POSITION)]
             done = affected(await db.execute(DONE, *queue, *columns))
             await db.execute(PARKED_MEANWHILE, *queue, *columns)
             return done
@@ -239,7 +244,6 @@ class Parking:
 
         async def work(db: Connection) -> None:
             is_stopped = bool(await db.fetch(STOPPED, queue[0], [queue[1]]))
-            await db.execute(LOCK_ALL, *queue)
             await db.execute(LATER, *queue, pause, reason, is_stopped, resources)
 
         await in_transaction(self._pool, work)

@@ -91,8 +91,9 @@ SKIP = f"""
 INSERT INTO writer_progress AS w (cluster_id, topic, partition, next_offset) SELECT $1, u.* FROM {_OFFSETS}
 ON CONFLICT (cluster_id, topic, partition) DO UPDATE SET next_offset = greatest(w.next_offset, excluded.next_offset)
 """
-# Only what was written is sure.
+# First of all locks of a loss: a ledger has its connections before its progress.
 HOLD_ALL = "SELECT FROM connections ORDER BY id FOR NO KEY UPDATE"
+# Only what was written is sure.
 GO_BACK = """
 UPDATE connections SET events_complete_to =
     least(events_complete_to, coalesce(events_written_to, extract(epoch FROM created_at)::bigint))
@@ -212,6 +213,7 @@ class BrokerWatch:
             await db.execute(TAKE_TURN)
             now = await db.fetchrow(CURRENT, STRANGE_AFTER)
             if now["mark"] == row["mark"]:
+                await db.execute(HOLD_ALL)
                 await db.execute(LEAVE)
                 has_its_mark = cause is Cause.OTHER_CLUSTER and await db.fetchval(RETURN_TO, seen.cluster_id, seen.mark)
                 if not has_its_mark:
@@ -233,6 +235,7 @@ class BrokerWatch:
         passed = await db.fetch(PASSED, log.id, *_columns(seen.starts))
         lost |= {(row["topic"], row["partition"]): row["from_offset"] for row in passed}
         if lost:
+            await db.execute(HOLD_ALL)
             await db.execute(SKIP, log.id, *_columns({place: seen.starts[place] for place in lost}))
             await db.execute(LOSE_SLICES, log.id, *_columns(lost))
             await db.execute(LOSE_ANSWERS, log.id, *_columns(lost))
@@ -241,9 +244,9 @@ class BrokerWatch:
         return bool(lost)
 
     async def _heal(self, db: Database, cause: Cause) -> None:
+        """Let all connections, which are held, ask again for what was lost."""
         BROKER_LOSSES.labels(cause).inc()
         get_logger().error("broker_lost_records", cause=cause)
-        await db.execute(HOLD_ALL)
         for row in await db.fetch(GO_BACK):
             if row["state"] == "active" and not await db.fetchval(IS_QUEUED, row["id"], LOST):
                 await self._queue(db, row["id"], row["events_complete_to"] - OVERLAP)

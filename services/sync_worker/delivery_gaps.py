@@ -43,17 +43,23 @@ WHERE (d.destination_id, d.connection_id, d.resource, d.slice_id)
 RETURNING d.*, EXISTS (SELECT FROM connection_destinations l WHERE l.connection_id = d.connection_id
                        AND l.destination_id = d.destination_id) AS is_delivered_to
 """
-LOCK = """
-SELECT FROM delivery_gaps WHERE connection_id = $1 ORDER BY destination_id, resource, slice_id FOR UPDATE
-"""
-FILLED = """
-DELETE FROM delivery_gaps g USING unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[])
+_CLAIMED = """
+unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::bigint[])
     AS u (destination_id, connection_id, resource, slice_id, version)
-WHERE g.destination_id = u.destination_id AND g.connection_id = u.connection_id AND g.resource = u.resource
-  AND g.slice_id = u.slice_id AND g.version = u.version
 """
-WIDENED = """
-UPDATE delivery_gaps SET lease_until = NULL WHERE connection_id = $1 AND lease_until IS NOT NULL
+# All that were claimed are held, in order; those that became wider meanwhile stay, and are free again.
+FILLED = f"""
+DELETE FROM delivery_gaps g USING (
+    SELECT d.destination_id, d.connection_id, d.resource, d.slice_id, u.version AS known FROM delivery_gaps d
+    JOIN {_CLAIMED} USING (destination_id, connection_id, resource, slice_id)
+    ORDER BY d.destination_id, d.connection_id, d.resource, d.slice_id FOR UPDATE OF d) held
+WHERE g.destination_id = held.destination_id AND g.connection_id = held.connection_id AND g.resource = held.resource
+  AND g.slice_id = held.slice_id AND g.version = held.known
+"""
+WIDENED = f"""
+UPDATE delivery_gaps g SET lease_until = NULL FROM {_CLAIMED}
+WHERE g.destination_id = u.destination_id AND g.connection_id = u.connection_id AND g.resource = u.resource
+  AND g.slice_id = u.slice_id AND g.version <> u.version AND g.lease_until IS NOT NULL
 """
 DUE = """
 UPDATE refetches r SET due_at = now() FROM (
@@ -135,14 +141,14 @@ class DeliveryGaps:
                     again.add(resource)
             await db.execute(DUE, connection.id, [gap["resource"] for gap in wanted])
             if again:
-                names, start = sorted(again), connection.start_date
+                start = connection.start_date
                 await self._syncs.create(
-                    connection.id, Kind.MANUAL, trigger=TRIGGER, resources=names, range_start=start, db=db
+                    connection.id, Kind.MANUAL, trigger=TRIGGER, resources=sorted(again), range_start=start, db=db
                 )
-            await db.execute(LOCK, connection.id)
-            columns = ("destination_id", "connection_id", "resource", "slice_id", "version")
-            await db.execute(FILLED, *([gap[name] for gap in gaps] for name in columns))
-            await db.execute(WIDENED, connection.id)
+            names = ("destination_id", "connection_id", "resource", "slice_id", "version")
+            columns = [[gap[name] for gap in gaps] for name in names]
+            await db.execute(FILLED, *columns)
+            await db.execute(WIDENED, *columns)
 
         await in_transaction(self._pool, work)
         get_logger().info("delivery_gap_filled", connection=connection.id, gaps=len(gaps))
