@@ -91,8 +91,9 @@ SKIP = f"""
 INSERT INTO writer_progress AS w (cluster_id, topic, partition, next_offset) SELECT $1, u.* FROM {_OFFSETS}
 ON CONFLICT (cluster_id, topic, partition) DO UPDATE SET next_offset = greatest(w.next_offset, excluded.next_offset)
 """
-# First of all locks of a loss: a ledger has its connections before its progress.
-HOLD_ALL = "SELECT FROM connections ORDER BY id FOR NO KEY UPDATE"
+# First of all that a loss locks, as a ledger holds its connections before its progress.
+HOLD_ALL = "SELECT FROM connections ORDER BY id FOR KEY SHARE"
+LOCK_ALL = "SELECT FROM connections ORDER BY id FOR NO KEY UPDATE"
 # Only what was written is sure.
 GO_BACK = """
 UPDATE connections SET events_complete_to =
@@ -244,9 +245,10 @@ class BrokerWatch:
         return bool(lost)
 
     async def _heal(self, db: Database, cause: Cause) -> None:
-        """Let all connections, which are held, ask again for what was lost."""
+        """Let all connections ask again for what was lost."""
         BROKER_LOSSES.labels(cause).inc()
         get_logger().error("broker_lost_records", cause=cause)
+        await db.execute(LOCK_ALL)
         for row in await db.fetch(GO_BACK):
             if row["state"] == "active" and not await db.fetchval(IS_QUEUED, row["id"], LOST):
                 await self._queue(db, row["id"], row["events_complete_to"] - OVERLAP)

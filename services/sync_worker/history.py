@@ -11,6 +11,18 @@ from shared.removals import Removal
 
 BATCH = 5_000  # rows; a transaction that deletes them takes a fraction of a second
 SYNC_BATCH = 500  # syncs, each with its slices
+PAUSE = 0.2  # seconds; a writer's transaction takes less
+WRITERS_FINISH = "The writers finish what they have begun."
+
+
+class NotYetError(Exception):
+    """The current step has to wait, for a cause that people may read."""
+
+    def __init__(self, cause: str, *, seconds: float = 2.0) -> None:
+        """`seconds` is the pause before another look."""
+        super().__init__(cause)
+        self.cause = cause
+        self.seconds = seconds
 
 
 def _batch(table: str, key: str, condition: str = "connection_id = $1") -> str:
@@ -55,7 +67,8 @@ WHERE connection_id IS NULL AND $1 = ANY (connection_ids) AND cardinality(connec
 # What was answered to requests that may be repeated, where it names the connection or its account.
 ANSWERS = "DELETE FROM idempotency_keys WHERE names && ARRAY[$1, $2]"
 # Nobody can add to what refers to it from now on: whoever is about to waits, and finds it gone.
-HOLD = "SELECT FROM connections WHERE id = $1 FOR UPDATE"
+HOLD = "SELECT id FROM connections WHERE id = $1 FOR UPDATE SKIP LOCKED"
+IS_THERE = "SELECT EXISTS (SELECT FROM connections WHERE id = $1)"
 CONNECTION = "DELETE FROM connections WHERE id = $1"
 BUDGETS = "DELETE FROM stripe_budgets WHERE scope = $1 OR starts_with(scope, $1 || ' ')"
 # Another connection of the account goes on counting.
@@ -75,15 +88,25 @@ IS_LATE = "AND r.status = 'done' AND r.finished_at > now() - interval '8 days'"
 async def delete_some(db: Connection, name: str, connection_id: str) -> dict[str, int]:
     """Delete a batch of what is counted under `name`, within the caller's transaction; return how much it was.
 
-    Whoever writes for the connection at the moment comes to an end first, and nobody else begins meanwhile.
+    Raises `NotYetError` while somebody writes for the connection; nobody begins to until the transaction ends.
     """
-    await db.execute(HOLD, connection_id)
+    await _hold(db, connection_id)
     if name == "dead_letters":
         await take_turn(db)
     if name != "syncs":
         return {name: affected(await db.execute(LARGE[name], connection_id))}
     ids = [row["id"] for row in await db.fetch(SYNCS, connection_id)]
     return {"slices": affected(await db.execute(SLICES_OF, ids)), "syncs": affected(await db.execute(SYNCS_OF, ids))}
+
+
+async def _hold(db: Connection, connection_id: str) -> None:
+    """Hold the connection, unless somebody else does at the moment; raise `NotYetError` then.
+
+    One who waited in Postgres' queue would close a circle: a writer that holds the connection and wants to note more of
+    it stands behind us, and we wait for another writer, which waits for what the first has locked.
+    """
+    if not await db.fetchrow(HOLD, connection_id) and await db.fetchval(IS_THERE, connection_id):
+        raise NotYetError(WRITERS_FINISH, seconds=PAUSE)
 
 
 async def delete_rest(db: Connection, removal: Removal) -> dict[str, int]:

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
 from services.sync_worker.clients import Clients
-from services.sync_worker.history import LARGE, delete_rest, delete_some, sweep
+from services.sync_worker.history import LARGE, WRITERS_FINISH, NotYetError, delete_rest, delete_some, sweep
 from services.sync_worker.retrying import Retrying
 from shared.audit import Actor, append
 from shared.cleanups import AFTER_A_CHANGE, Cleanup, CleanupStore, Kind
@@ -49,16 +49,6 @@ DELETE FROM webhook_secrets WHERE endpoint_id IN (SELECT id FROM webhook_endpoin
 """
 # A set-up of the same account that was begun before is of what is being removed, and holds a key.
 DESTROY_SETUPS = "DELETE FROM setups WHERE account_id = $1 AND livemode = $2 AND created_at <= $3"
-
-
-class NotYetError(Exception):
-    """The current step has to wait, for a cause that people may read."""
-
-    def __init__(self, cause: str, *, seconds: float = 2.0) -> None:
-        """`seconds` is the pause before another look."""
-        super().__init__(cause)
-        self.cause = cause
-        self.seconds = seconds
 
 
 class Removing:
@@ -208,7 +198,7 @@ class Removing:
     async def _delete_history(self, removal: Removal) -> None:
         settled_in = (removal.requested_at + self._settled_after - datetime.now(UTC)).total_seconds()
         if settled_in > 0:
-            raise NotYetError("The writers finish what they have begun.", seconds=settled_in)
+            raise NotYetError(WRITERS_FINISH, seconds=settled_in)
         for name in ("syncs", *LARGE):
             while await self._delete_some(removal, name):
                 pass

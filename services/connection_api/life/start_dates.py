@@ -40,7 +40,7 @@ WHERE c.account_id = $1 AND c.livemode = $2 AND c.state <> 'removing'
                   AND y.status IN ('queued', 'running', 'paused'))
 ORDER BY c.created_at LIMIT 1
 """
-LOCK = "SELECT start_date FROM connections WHERE id = $1 FOR UPDATE"
+LOCK = "SELECT start_date FROM connections WHERE id = $1 FOR NO KEY UPDATE"
 STORE = "UPDATE connections SET start_date = $2 WHERE id = $1"
 # What is still to be read of the past ends at the new date too.
 SHORTEN = """

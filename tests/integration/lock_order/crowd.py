@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import random
 from collections.abc import Awaitable, Callable, Sequence
@@ -36,7 +37,7 @@ from services.sync_worker.completion import Completion
 from services.sync_worker.delivery_gaps import DeliveryGaps
 from services.sync_worker.faults import NOTE, UNLISTED
 from services.sync_worker.hint_spans import Shown
-from services.sync_worker.history import LARGE, delete_some
+from services.sync_worker.history import LARGE, NotYetError, delete_some
 from services.sync_worker.outages import Outages
 from services.sync_worker.refetch_pages import RefetchPages
 from services.sync_worker.slices import Checkpoint, LeaseLostError, Slices
@@ -56,7 +57,8 @@ CUSTOMERS = [f"cus_{n}" for n in range(12)]
 CAUSES = ("terminal", "message_invalid", "destination_rejected")
 GAP = """
 INSERT INTO delivery_gaps (destination_id, connection_id, resource, slice_id, records)
-SELECT $1, $2, 'customer', s, 1 FROM unnest($3::bigint[]) AS s ON CONFLICT DO NOTHING
+SELECT $1, $2, 'customer', s, 1 FROM unnest($3::bigint[]) AS s ORDER BY s
+ON CONFLICT DO NOTHING
 """
 WAIT = """
 INSERT INTO refetches (connection_id, resource, object_id, reason, due_at, attempts)
@@ -289,7 +291,11 @@ class Crowd:
     async def removal(self) -> None:
         """Delete history as a removal does; the connection itself stays for the others."""
         name = self.dice.choice((*LARGE, "syncs"))
-        await in_transaction(self._pool, lambda db: delete_some(db, name, "con_1"))
+        while True:
+            with suppress(NotYetError):
+                await in_transaction(self._pool, lambda db: delete_some(db, name, "con_1"))
+                break
+            await asyncio.sleep(0.02)
         if name == "syncs":
             await self._begin("con_1")
 
