@@ -85,8 +85,9 @@ FILL = (
 EVENTS = f"""
 INSERT INTO event_log (connection_id, event_id, type, resource, object_id, created, outcome, partition, record_offset,
                        received_at, written_at)
-SELECT 'con_' || 1 + n % $1::int, 'evt_' || n, 'charge.updated', 'charge', 'ch_' || n % 5000,
-       extract(epoch FROM at), 'updated', n % 6, n, at, at + interval '400 ms'
+SELECT 'con_' || 1 + n % $1::int, 'evt_' || n, 'charge.updated', 'charge', 'ch_' || n % 50000,
+       extract(epoch FROM at), CASE WHEN n % 10000 = 7 THEN 'failed' ELSE 'updated' END, n % 6, n, at,
+       at + interval '400 ms'
 FROM (SELECT n, now() - n * interval '{DAYS} days' / $2::int AS at FROM generate_series(1, $2::int) n) e
 """
 PAGES = {
@@ -94,6 +95,9 @@ PAGES = {
     "home, by rows": "/?sort=-rows",
     "account": "/connections/con_1",
     "events": "/events",
+    "events, failed": "/events?outcome=failed",
+    "events, an id's beginning": "/events?q=ch_4999",
+    "events, none of a resource": "/events?resource=payout",
 }
 
 

@@ -52,7 +52,8 @@ SELECT c.id, c.account_id, c.account_name, c.name, lower(coalesce(c.name, c.acco
         WHERE h.connection_id = c.id AND h.hour >= $5) AS rows_today,
        (SELECT coalesce(sum(h.inserted - h.deleted), 0)::bigint FROM delivery_hours h
         WHERE h.connection_id = c.id AND h.hour >= $5) AS rows_added,
-       (SELECT coalesce(jsonb_agg(jsonb_build_object('name', d.name, 'settings', d.settings) ORDER BY d.name), '[]')
+       (SELECT coalesce(jsonb_agg(
+            jsonb_build_object('id', d.id, 'name', d.name, 'settings', d.settings) ORDER BY d.name), '[]')
         FROM connection_destinations l JOIN destinations d ON d.id = l.destination_id
         WHERE l.connection_id = c.id) AS places,
        b.id AS sync_id, b.status AS sync_status, b.cause AS sync_cause, b.resources AS sync_resources,
@@ -138,6 +139,7 @@ class Backfill:
 class Place:
     """Where rows go, without secrets."""
 
+    id: str
     name: str
     address: str
 
@@ -340,7 +342,7 @@ def _card(
         last_synced_at=row["last_synced_at"],
         rows_today=row["rows_today"],
         rows=max(0, rows_before + row["rows_added"]),
-        places=tuple(Place(p["name"], show_address(p["settings"])) for p in row["places"]),
+        places=tuple(Place(p["id"], p["name"], show_address(p["settings"])) for p in row["places"]),
         backfill=backfill,
         state=standing.state,
         owed=standing.owed,

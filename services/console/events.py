@@ -18,7 +18,8 @@ from services.console.options import AsJson, Limit, OfConnection
 from services.console.picking import pick_connection
 from services.console.screen import OUT, facts_view, plain, show_json, with_tone
 from services.console.task import with_api
-from services.console.times import clock, moment
+from services.console.times import clock, moment, parse_moment
+from shared.event_outcomes import EventOutcome
 
 cli = typer.Typer(no_args_is_help=True, help="What Stripe sent, and what became of it; `listen` follows it live.")
 POLL_INTERVAL = 0.5  # seconds
@@ -31,6 +32,19 @@ AT_MOST = 25  # events of one object, the newest
 def list_newest(
     connection: OfConnection = None,
     object_id: Annotated[str | None, typer.Option("--object", help="Only about this object, such as ch_3Nf….")] = None,
+    type_: Annotated[
+        str | None, typer.Option("--type", help="Only of this type, such as invoice.paid, or of a kind: 'invoice.*'.")
+    ] = None,
+    resource: Annotated[str | None, typer.Option(help="Only about this resource, such as invoice.")] = None,
+    outcome: Annotated[
+        EventOutcome | None, typer.Option(help="Only with this outcome, such as failed.", case_sensitive=False)
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option(help="Only those written since: today, 24h, 7d, or a time in UTC.")
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option(help="Only those written before: today, 24h, 7d, or a time in UTC.")
+    ] = None,
     limit: Limit = 25,
     as_json: AsJson = False,
 ) -> None:
@@ -38,7 +52,18 @@ def list_newest(
 
     async def show(api: ApiClient) -> None:
         connection_id = (await pick_connection(api, connection))["id"] if connection else None
-        found = await api.list("/v1/events", at_most=limit, connection_id=connection_id, object_id=object_id)
+        now = datetime.now(UTC)
+        found = await api.list(
+            "/v1/events",
+            at_most=limit,
+            connection_id=connection_id,
+            object_id=object_id,
+            type=type_,
+            resource=resource,
+            outcome=outcome,
+            since=parse_moment(since, now, field="since") if since else None,
+            until=parse_moment(until, now, field="until") if until else None,
+        )
         show_rows(found, events_table, if_none="No event fits.", as_json=as_json)
 
     with_api(show, as_json=as_json)

@@ -18,7 +18,7 @@ async def add_account(pool: Pool, number: int = 1, name: str = "Halcyon Coffee")
     await add_connection(pool, f"con_{number}", name)
 
 
-@pytest.mark.parametrize("text", ["evt_2", "cus_2", "customer.updated"])
+@pytest.mark.parametrize("text", ["evt_2", "cus_2", "cus_", "customer.updated", "customer"])
 async def test_events_are_found_by_their_id_their_object_and_their_type(pool: Pool, look: Look, text: str) -> None:
     await add_account(pool)
     await add_event(pool, "evt_1")
@@ -31,6 +31,39 @@ async def test_events_are_found_by_their_id_their_object_and_their_type(pool: Po
         await expect(page.get_by_role("row")).to_have_count(2)
         await expect(page.get_by_role("row").nth(1)).to_contain_text("cus_2")
         assert page.url.endswith(f"/events?q={text}")
+
+
+@pytest.mark.parametrize(
+    ("label", "choice", "query"),
+    [("Outcome", "Failed", "outcome=failed"), ("Resource", "Customers", "resource=customer")],
+)
+async def test_events_are_narrowed_by_what_became_of_them_and_what_they_are_about(
+    pool: Pool, look: Look, label: str, choice: str, query: str
+) -> None:
+    await add_account(pool)
+    await add_event(pool, "evt_1")
+    await add_event(pool, "evt_2", type="customer.updated", object_id="cus_2", outcome="failed")
+    async with look("/events") as page:
+        await page.get_by_label(label, exact=True).select_option(choice)
+        await page.get_by_role("button", name="Search").click()
+
+        await expect(page.get_by_role("row")).to_have_count(2)
+        await expect(page.get_by_role("row").nth(1)).to_contain_text("cus_2")
+        assert page.url.endswith(f"/events?{query}")
+
+
+async def test_events_of_some_days_are_found_in_the_zone_of_the_reader(pool: Pool, look: Look) -> None:
+    await add_account(pool)
+    await add_event(pool, "evt_1", written_at=datetime(2026, 1, 2, 23, 30, tzinfo=UTC))
+    await add_event(pool, "evt_2", written_at=datetime(2026, 1, 3, 12, tzinfo=UTC))
+    async with look("/events?from=2026-01-03", timezone_id="Europe/Berlin") as page:
+        await page.reload()  # the first answer tells the zone
+        await expect(page.get_by_role("row")).to_have_count(3)
+        await page.get_by_label("From").fill("2026-01-04")
+        await page.get_by_role("button", name="Search").click()
+        await expect(page.get_by_role("heading", name="No event matches")).to_be_visible()
+        await page.get_by_role("link", name="Show all events").click()
+        await expect(page.get_by_role("row")).to_have_count(3)
 
 
 async def test_events_of_one_account_are_found_without_scripts(pool: Pool, look: Look) -> None:

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 
 from aiohttp import web
 from pydantic import Field
 
 from services.connection_api.account_names import AccountNames
-from services.connection_api.dashboard.filters import ListFilter, address, has_blanks, read_filter
+from services.connection_api.dashboard.filters import DayFilter, address, has_blanks, read_filter
 from services.connection_api.dashboard.pages import Pages
 from services.connection_api.dashboard.sync_pages import PAGE_SIZE
 from services.connection_api.dashboard.sync_views import Account, Word
+from services.connection_api.dashboard.zones import zone_of
 from services.connection_api.labels import label_of
 from services.connection_api.pace import duration_text
+from services.connection_api.rest.event_search import EventSearch, begins_with
 from services.connection_api.rest.models import (
     EventAnswer,
     EventDeliveryAnswer,
@@ -25,15 +26,16 @@ from services.connection_api.rest.models import (
     EventLifeAnswer,
     EventPathAnswer,
 )
-from services.connection_api.rest.models.base import PRINTABLE
+from services.connection_api.rest.models.base import PRINTABLE, ResourceName
 from services.connection_api.rest.requests import make_cursor, read_cursor, read_id, read_stripe_id, read_time
 from services.connection_api.state import State
 from services.connection_api.status import Tone
+from shared.catalogue import BY_NAME
 from shared.errors import NotFoundError
+from shared.event_outcomes import EventOutcome
 from shared.http import Access, add_route
 
-EVENT_ID = re.compile(r"evt_[A-Za-z0-9_]+\Z")
-EVENT_TYPE = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)+\Z")
+RESOURCES: Mapping[str, str] = {one: label_of(one) for one in sorted(BY_NAME, key=label_of)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,24 +81,23 @@ def outcome_of(name: str) -> Outcome:
     return OUTCOMES.get(name) or Outcome(Word(name.capitalize(), Tone.QUIET, "done"), "")
 
 
-class EventListFilter(ListFilter):
-    """Which events a page shows; `q` is an event's id, an object's id or a type."""
+class EventListFilter(DayFilter):
+    """Which events a page shows; `q` is the beginning of an event's id, an object's id or a type."""
 
     q: str | None = Field(default=None, max_length=255, pattern=PRINTABLE)
+    resource: ResourceName | None = None
+    outcome: EventOutcome | None = None
 
-    @property
-    def columns(self) -> Mapping[str, str]:
-        """Return what the log's columns have to be."""
-        columns = {"connection_id": self.connection_id} if self.connection_id else {}
-        if self.q:
-            columns[_column_of(self.q)] = self.q
-        return columns
-
-
-def _column_of(text: str) -> str:
-    if EVENT_ID.match(text):
-        return "event_id"
-    return "type" if EVENT_TYPE.match(text) else "object_id"
+    def search(self, zone: tzinfo) -> EventSearch:
+        """Return what the log is asked for; days are those of the zone."""
+        return EventSearch(
+            connection_id=self.connection_id,
+            resource=self.resource,
+            outcome=self.outcome,
+            since=self.since(zone),
+            until=self.until(zone),
+            **(begins_with(self.q) if self.q else {}),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +207,8 @@ class EventPages:
             raise web.HTTPSeeOther(address("/events", wanted.values))
         place = read_cursor(wanted.cursor, parts=3)
         before = (read_time(place[0]), place[1], place[2]) if place else None
-        found = await self._state.events.list_newest(wanted.columns, before=before, limit=PAGE_SIZE + 1)
+        zone = zone_of(request)
+        found = await self._state.events.list_newest(wanted.search(zone), before=before, limit=PAGE_SIZE + 1)
         page = found[:PAGE_SIZE]
         last = page[-1] if len(found) > PAGE_SIZE else None
         cursor = make_cursor(last.written_at.isoformat(), last.connection_id, last.event_id) if last else None
@@ -217,6 +219,9 @@ class EventPages:
             events=[EventView(event, known.get(event.connection_id)) for event in page],
             wanted=wanted,
             offered=await names.offered(wanted.connection_id),
+            outcomes={one: outcome_of(one).word for one in EventOutcome},
+            resources=RESOURCES,
+            zone_name=str(zone),
             newest_address=address("/events", wanted.values),
             next_address=address("/events", {**wanted.values, "cursor": cursor}) if cursor else None,
         )

@@ -21,7 +21,7 @@ from services.connection_api.dashboard.sync_views import Account
 from services.connection_api.labels import label_of
 from services.connection_api.letters.letters import subject_of
 from services.connection_api.rest.models import LetterAnswer, LetterChoice, LetterGroupAnswer, ReplayAnswer
-from services.connection_api.rest.models.base import Id
+from services.connection_api.rest.models.base import Id, ResourceName
 from services.connection_api.rest.requests import make_cursor, read_cursor, read_id, read_number, read_time, refusal
 from services.connection_api.state import State
 from shared.errors import AppError
@@ -45,6 +45,7 @@ class LetterListFilter(ListFilter):
     """Which causes a page shows."""
 
     sync_id: Id | None = None
+    resource: ResourceName | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,7 @@ class LetterPages:
             **values,
             notice=NOTICES.get(request.query.get("notice", "")),
             offered=await names.offered(wanted.connection_id),
+            resource=label_of(wanted.resource).lower() if wanted.resource else None,
         )
 
     async def groups_now(self, request: web.Request) -> web.Response:
@@ -122,7 +124,7 @@ class LetterPages:
     async def _groups(self, request: web.Request, wanted: LetterListFilter) -> dict[str, Any]:
         place = read_cursor(wanted.cursor, parts=2)
         found = await self._state.letters.groups(
-            {"connection_id": wanted.connection_id, "sync_id": wanted.sync_id},
+            {"connection_id": wanted.connection_id, "sync_id": wanted.sync_id, "resource": wanted.resource},
             before=(read_time(place[0]), place[1]) if place else None,
             limit=PAGE_SIZE + 1,
         )

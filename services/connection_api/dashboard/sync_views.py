@@ -101,6 +101,10 @@ class SyncView:
             return f"/dead-letters?connection_id={self.account.id}"
         return f"/dead-letters?sync_id={self.sync.id}"
 
+    def letters_of(self, resource: str) -> str:
+        """Return where those of one resource are."""
+        return f"{self.letters}&resource={resource}"
+
     @property
     def kind(self) -> str:
         """What it does, in a word."""

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from services.connection_api.rest.event_search import EventSearch
 from services.connection_api.rest.models import (
     ChangesAnswer,
     EventAnswer,
@@ -90,16 +91,16 @@ class EventLog:
         self._topic = topic
 
     async def list_newest(
-        self, filters: Mapping[str, str], *, before: tuple[datetime, str, str] | None, limit: int
+        self, wanted: EventSearch, *, before: tuple[datetime, str, str] | None, limit: int
     ) -> list[EventAnswer]:
-        """Return events, newest first, whose columns equal `filters`; `before` is the last one's place."""
+        """Return events, newest first; `before` is the place of the last one of the page before."""
         at, connection_id, event_id = before or (None, None, None)
-        clauses = [f"{column} = ${number}" for number, column in enumerate(filters, start=5)]
-        if clauses and "connection_id" not in filters:
-            clauses.append(ANY_CONNECTION)
-        sql = EVENTS.format(name=NAME, filters=" AND ".join(clauses) or "true")
+        conditions, values = wanted.conditions(first=5)
+        if conditions and wanted.connection_id is None:
+            conditions.append(ANY_CONNECTION)
+        sql = EVENTS.format(name=NAME, filters=" AND ".join(conditions) or "true")
         with database_errors():
-            rows = await self._pool.fetch(sql, at, connection_id, event_id, limit, *filters.values())
+            rows = await self._pool.fetch(sql, at, connection_id, event_id, limit, *values)
         return [_event(row) for row in rows]
 
     async def changes(self, connection_id: str, event_ids: Sequence[str]) -> dict[str, Changes]:

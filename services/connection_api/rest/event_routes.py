@@ -5,6 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from services.connection_api.rest import models
+from services.connection_api.rest.event_search import EventSearch, of_type
 from services.connection_api.rest.requests import read_cursor, read_query, read_stripe_id, read_time, write, write_page
 from services.connection_api.state import State
 from shared.http import Handler
@@ -26,7 +27,16 @@ class Events:
         query = read_query(request, models.EventQuery)
         place = read_cursor(query.cursor, parts=3)
         found = await self._state.events.list_newest(
-            query.model_dump(include={"connection_id", "event_id", "object_id"}, exclude_none=True),
+            EventSearch(
+                connection_id=query.connection_id,
+                event_id=query.event_id,
+                object_id=query.object_id,
+                resource=query.resource,
+                outcome=query.outcome,
+                since=query.since,
+                until=query.until,
+                **(of_type(query.type) if query.type else {}),
+            ),
             before=(read_time(place[0]), place[1], place[2]) if place else None,
             limit=query.limit + 1,
         )

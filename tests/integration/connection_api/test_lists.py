@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from services.connection_api.rest.event_log import EventLog
+from services.connection_api.rest.event_search import EventSearch, begins_with
 from shared.api_keys import parse_api_key
 from shared.audit import Actor
 from shared.connections import ConnectionStore, LiveBy, State
@@ -147,6 +149,25 @@ async def insert_events(pool: Pool, connection_id: str, count: int) -> None:
     )
 
 
+async def insert_some_events(pool: Pool) -> None:
+    """Add five events, one for each of the first days of 2026."""
+    await insert_connection(pool, "con_1", "acct_1")
+    some = [
+        ("invoice.created", "invoice", "in_1A", "inserted"),
+        ("invoice.paid", "invoice", "in_1aB", "updated"),
+        ("invoice.paid", "invoice", "in_2", "failed"),
+        ("customer.created", "customer", "cus_1", "inserted"),
+        ("v2.core.account.created", None, "acct_1", "failed"),
+    ]
+    for day, row in enumerate(some, start=1):
+        await pool.execute(
+            "INSERT INTO event_log (connection_id, event_id, type, resource, object_id, created, outcome, written_at) "
+            "VALUES ('con_1', 'evt_' || $1::int, $2, $3, $4, 1, $5, make_date(2026, 1, $1))",
+            day,
+            *row,
+        )
+
+
 async def test_events_written_together_are_walked_without_gap_or_repeat(api: Client, pool: Pool) -> None:
     for connection_id, account_id in (("con_1", "acct_1"), ("con_2", "acct_2")):
         await insert_connection(pool, connection_id, account_id)
@@ -167,6 +188,56 @@ async def test_events_are_found_by_their_id_and_by_their_object(api: Client, poo
     by_object = (await get(api, "/v1/events", object_id="cus_1", connection_id="con_2"))["data"]
     assert {row["event_id"] for row in by_object} == {"evt_1", "evt_4", "evt_7"}
     assert (await get(api, "/v1/events", object_id="cus_9"))["data"] == []
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [
+        ({"type": "invoice.paid"}, ["evt_2", "evt_3"]),
+        ({"type": "invoice.*"}, ["evt_1", "evt_2", "evt_3"]),
+        ({"resource": "invoice"}, ["evt_1", "evt_2", "evt_3"]),
+        ({"outcome": "failed"}, ["evt_3", "evt_5"]),
+        ({"outcome": "failed", "type": "invoice.*"}, ["evt_3"]),
+        ({"since": "2026-01-03T00:00:00Z"}, ["evt_3", "evt_4", "evt_5"]),
+        ({"until": "2026-01-03T00:00:00Z"}, ["evt_1", "evt_2"]),
+        ({"since": "2026-01-02T00:00:00Z", "until": "2026-01-03T00:00:00Z"}, ["evt_2"]),
+    ],
+)
+async def test_events_are_found_by_what_they_are_and_when_they_came(
+    api: Client, pool: Pool, wanted: dict[str, str], found: list[str]
+) -> None:
+    await insert_some_events(pool)
+    rows = (await get(api, "/v1/events", **wanted))["data"]
+    assert sorted(row["event_id"] for row in rows) == found
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("in_1", ["evt_1", "evt_2"]),
+        ("in_1A", ["evt_1"]),
+        ("in_1a", ["evt_2"]),
+        ("in_%", []),
+        ("cus_", ["evt_4"]),
+        ("evt_", ["evt_1", "evt_2", "evt_3", "evt_4", "evt_5"]),
+        ("evt_3", ["evt_3"]),
+        ("invoice", ["evt_1", "evt_2", "evt_3"]),
+        ("invoice.p", ["evt_2", "evt_3"]),
+        ("customer.*", ["evt_4"]),
+        ("v2.core", ["evt_5"]),
+    ],
+)
+async def test_events_are_found_by_the_beginning_of_a_text(pool: Pool, text: str, found: list[str]) -> None:
+    await insert_some_events(pool)
+    log = EventLog(pool, KEYS, topic="events")
+    rows = await log.list_newest(EventSearch(**begins_with(text)), before=None, limit=10)
+    assert sorted(row.event_id for row in rows) == found
+
+
+@pytest.mark.parametrize("wanted", [{"type": "Invoice"}, {"type": "*"}, {"outcome": "lost"}, {"since": "soon"}])
+async def test_a_search_for_events_that_says_nothing_names_the_field(api: Client, wanted: dict[str, str]) -> None:
+    answer = await api.get("/v1/events", params=wanted, headers=BEARER)
+    assert (answer.status, (await answer.json())["field"]) == (422, *wanted)
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ def make_card(name: str = "Halcyon Coffee", **changes: Any) -> Card:
         "last_synced_at": NOW - timedelta(seconds=12),
         "rows_today": 12_345,
         "rows": 98_765,
-        "places": (Place("Warehouse", "db.example/analytics · stripe"),),
+        "places": (Place("dst_1", "Warehouse", "db.example/analytics · stripe"),),
         "backfill": None,
         "state": State.ACTIVE,
         "owed": (),

@@ -45,7 +45,12 @@ class AccountPages:
         verified = await read_verified(
             self._state.pool, connection_id, how_often=schedule.how_often, hour=schedule.hour
         )
-        shown |= {"verified": verified, "schedule": schedule, "zone_name": str(zone)}
+        shown |= {
+            "verified": verified,
+            "schedule": schedule,
+            "zone_name": str(zone),
+            "first_day": now.astimezone(zone).date(),
+        }
         shown |= {"questions": QUESTIONS.values()}
         return self._pages.response("account/overview.html", card=card, **shown)
 

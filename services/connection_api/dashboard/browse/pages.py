@@ -34,6 +34,7 @@ from services.connection_api.data.rows import RowPage, Wanted, read_rows, read_s
 from services.connection_api.data.sources import Source
 from services.connection_api.data.tables import TableView, find_table
 from services.connection_api.overview import Overview
+from services.connection_api.rest.event_search import EventSearch
 from services.connection_api.rest.models.base import LONGEST_STRIPE_ID, PRINTABLE, Id
 from services.connection_api.rest.requests import read_cursor, read_id, read_stripe_id
 from services.connection_api.rest.sync_export import safe
@@ -151,7 +152,7 @@ class DataPages:
         source = await self._state.sources.find(read_id(request), wanted.destination)
         found, problem = await self._find(source, table, object_id)
         events = await self._state.events.list_newest(
-            {"connection_id": source.connection.id, "object_id": object_id}, before=None, limit=EVENTS_SHOWN
+            EventSearch(connection_id=source.connection.id, object_id=object_id), before=None, limit=EVENTS_SHOWN
         )
         changed = await self._state.events.changes(source.connection.id, [event.event_id for event in events])
         compared = await self._compare(source, table, object_id, found) if "compare" in request.query else None

@@ -15,6 +15,7 @@ from services.connection_api.dashboard.filters import read_filter
 from services.connection_api.dashboard.pages import Pages
 from services.connection_api.data.finding import resource_of
 from services.connection_api.data.tables import TABLE_VIEWS
+from services.connection_api.rest.event_search import EventSearch
 from services.connection_api.rest.models.base import LONGEST_STRIPE_ID, PRINTABLE, Input
 from services.connection_api.state import State
 from shared.http import Access, add_route
@@ -90,7 +91,7 @@ class SearchPages:
         return [Hit(f"/connections/{one.id}", one.name, "Account") for one in found]
 
     async def _events(self, event_id: str) -> Sequence[Hit]:
-        found = await self._state.events.list_newest({"event_id": event_id}, before=None, limit=MOST_HITS)
+        found = await self._state.events.list_newest(EventSearch(event_id=event_id), before=None, limit=MOST_HITS)
         address = quote(event_id, safe="")
         return [
             Hit(f"/events/{one.connection_id}/{address}", f"{one.type} · {one.connection_name}", "Event")

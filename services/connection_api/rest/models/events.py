@@ -6,7 +6,8 @@ from datetime import datetime
 
 from pydantic import Field
 
-from services.connection_api.rest.models.base import Answer, Id, PageQuery, StripeId
+from services.connection_api.rest.models.base import Answer, Id, Moment, PageQuery, ResourceName, StripeId
+from shared.event_outcomes import EventOutcome
 
 
 class EventQuery(PageQuery):
@@ -15,6 +16,16 @@ class EventQuery(PageQuery):
     connection_id: Id | None = None
     event_id: StripeId | None = None
     object_id: StripeId | None = None
+    type: str | None = Field(
+        default=None,
+        max_length=255,
+        pattern=r"^[a-z0-9_]+(\.[a-z0-9_]+)*(\.\*)?$",
+        description="A type, such as `invoice.paid`, or all of a kind, such as `invoice.*`.",
+    )
+    resource: ResourceName | None = None
+    outcome: EventOutcome | None = None
+    since: Moment | None = Field(default=None, description="Written at or after this time.")
+    until: Moment | None = Field(default=None, description="Written before this time.")
 
 
 class EventDeliveryAnswer(Answer):
