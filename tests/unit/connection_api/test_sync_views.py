@@ -10,6 +10,7 @@ from services.connection_api.dashboard.event_pages import OUTCOMES, EventListFil
 from services.connection_api.dashboard.filters import SyncListFilter
 from services.connection_api.dashboard.removal_pages import RemovalView
 from services.connection_api.dashboard.sync_views import KINDS, MEANINGS, OPEN, STATUSES, Account, SyncView, lines_of
+from services.connection_api.rest.event_search import EventSearch
 from services.connection_api.status import Tone
 from services.destination_writer.delivery import Outcome
 from shared.connections import Fault
@@ -196,17 +197,18 @@ def test_days_of_a_filter_are_whole_days_of_the_viewer() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "column"),
+    ("text", "search"),
     [
-        ("evt_1Qh9x", "event_id"),
-        ("invoice.paid", "type"),
-        ("customer.subscription.updated", "type"),
-        ("in_1Qh9x", "object_id"),
-        ("SUMMER.25", "object_id"),
+        ("evt_1Qh9x", EventSearch(event_prefix="evt_1Qh9x")),
+        ("invoice.paid", EventSearch(type_prefix="invoice.paid")),
+        ("customer.subscription.up", EventSearch(type_prefix="customer.subscription.up")),
+        ("invoice.*", EventSearch(type_prefix="invoice.")),
+        ("in_1Qh9x", EventSearch(object_prefix="in_1Qh9x")),
+        ("SUMMER.25", EventSearch(object_prefix="SUMMER.25")),
     ],
 )
-def test_a_search_knows_what_it_was_given(text: str, column: str) -> None:
-    assert EventListFilter(q=text).columns == {column: text}
+def test_a_search_knows_what_it_was_given(text: str, search: EventSearch) -> None:
+    assert EventListFilter(q=text).search(UTC) == search
 
 
 def test_steps_of_a_removal_follow_each_other() -> None:
