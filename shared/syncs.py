@@ -13,6 +13,7 @@ from shared.crypto import make_id
 from shared.db import Connection as Database
 from shared.db import Pool, Row, database_errors
 from shared.errors import ConflictError, NotFoundError, PayloadError
+from shared.quiet_syncs import IS_QUIET
 from shared.sync_progress import (
     COUNT_FIELDS,
     PROGRESS,
@@ -315,12 +316,14 @@ class SyncStore:
         status: Status | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
+        with_quiet: bool = True,
         before: tuple[datetime, str] | None = None,
         limit: int = 25,
     ) -> list[Sync]:
         """Return syncs, newest first; `before` is time and id of the last one on the page before.
 
-        Those of the connection, kind and status, if given, that were made at or after `since` and before `until`.
+        Those of the connection, kind and status, if given, that were made at or after `since` and before `until`;
+        comparisons that found nothing only `with_quiet`.
         """
         # Only what is asked for stands in the statement: with it, each set of filters is served by an index.
         wanted = {
@@ -333,6 +336,8 @@ class SyncStore:
         given = {condition: value for condition, value in wanted.items() if value is not None}
         conditions = [condition.format(f"${number}") for number, condition in enumerate(given, start=1)]
         values: list[object] = list(given.values())
+        if not with_quiet:
+            conditions.append(f"NOT ({IS_QUIET})")
         if before:
             conditions.append(f"(created_at, id) < (${len(values) + 1}, ${len(values) + 2})")
             values += before

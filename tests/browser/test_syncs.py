@@ -96,7 +96,7 @@ async def test_rows_that_a_list_did_not_show_are_counted(pool: Pool, look: Look)
 
 async def test_exact_times_are_in_the_zone_of_the_viewer(pool: Pool, look: Look) -> None:
     await add_account(pool)
-    await add_sync(pool, "syn_1", "con_1", begun_at=datetime(2026, 1, 2, 23, 30, tzinfo=UTC))
+    await add_sync(pool, "syn_1", "con_1", "manual", begun_at=datetime(2026, 1, 2, 23, 30, tzinfo=UTC))
     async with look("/syncs", timezone_id="Asia/Tokyo") as page:
         await expect(page.get_by_role("row").nth(1)).to_contain_text("3 Jan 2026, 08:30:00 GMT+9")
 
@@ -162,7 +162,7 @@ async def test_pages_of_a_connection_follow_each_other(pool: Pool, look: Look) -
     await add_account(pool, 2, "Northwind Bicycles")
     now = datetime.now(UTC)
     for number in range(27):
-        await add_sync(pool, f"syn_{number:02}", "con_1", begun_at=now - timedelta(minutes=number))
+        await add_sync(pool, f"syn_{number:02}", "con_1", "manual", begun_at=now - timedelta(minutes=number))
     await add_sync(pool, "syn_x", "con_2")
     async with look("/connections/con_1/syncs") as page:
         await expect(page.get_by_role("row")).to_have_count(26)
@@ -183,12 +183,12 @@ async def test_news_come_to_the_list_and_leave_the_readers_place_alone(pool: Poo
     await add_account(pool)
     now = datetime.now(UTC)
     for number in range(20):
-        await add_sync(pool, f"syn_{number:02}", "con_1", begun_at=now - timedelta(minutes=number + 1))
+        await add_sync(pool, f"syn_{number:02}", "con_1", "manual", begun_at=now - timedelta(minutes=number + 1))
     async with look("/syncs") as page:
         link = page.locator("#syn_15 a")
         await link.focus()
         before = await link.bounding_box()
-        await add_sync(pool, "syn_x", "con_1", trigger="brand new", status="running", seconds=None)
+        await add_sync(pool, "syn_x", "con_1", "manual", trigger="brand new", status="running", seconds=None)
 
         await expect(page.get_by_role("row").nth(1)).to_contain_text("Brand new")
         await expect(link).to_be_focused()
@@ -322,3 +322,28 @@ async def test_the_page_of_all_syncs_says_nothing_of_freshness(pool: Pool, look:
     await add_account(pool)
     async with look("/syncs") as page:
         await expect(page.get_by_role("region", name="How fresh")).to_have_count(0)
+
+
+async def test_comparisons_that_found_nothing_are_a_line_for_each_day(pool: Pool, look: Look) -> None:
+    await add_destination(pool)
+    await add_connection(pool, "con_1", "Halcyon Coffee")
+    noon = datetime(2026, 3, 5, 12, tzinfo=UTC)
+    for number in range(30):
+        begun_at = noon - timedelta(hours=number)
+        await add_sync(pool, f"syn_q{number:02}", "con_1", "gap_fill", begun_at=begun_at, counts=(5, 0, 0, 5, 0, 0))
+    await add_sync(pool, "syn_w1", "con_1", "gap_fill", begun_at=noon - timedelta(hours=3), counts=(5, 1, 0, 4, 0, 0))
+    await add_sync(pool, "syn_w2", "con_1", "gap_fill", begun_at=noon - timedelta(hours=4), status="failed")
+    await pool.execute("UPDATE syncs SET created_at = started_at")
+    async with look("/connections/con_1/syncs") as page:
+        rows = page.get_by_role("row")
+        await expect(rows).to_have_count(5)
+        await expect(rows.nth(1)).to_contain_text("13 comparisons with Stripe found nothing new · 5 Mar 2026")
+        await expect(rows.nth(4)).to_contain_text("17 comparisons with Stripe found nothing new · 4 Mar 2026")
+        await rows.nth(4).get_by_role("link", name="Show them").click()
+
+        await expect(rows).to_have_count(18)
+        await expect(page.get_by_label("Comparisons that found nothing")).to_be_checked()
+        await page.get_by_role("link", name="Clear").click()
+        await page.get_by_label("Kind").select_option("Gap fill")
+        await page.get_by_role("button", name="Filter").click()
+        await expect(rows).to_have_count(26)

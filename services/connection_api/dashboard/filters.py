@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 from urllib.parse import urlencode
 
 from aiohttp import web
@@ -57,11 +57,17 @@ class SyncListFilter(DayFilter):
 
     kind: Kind | None = None
     status: Status | None = None
+    quiet: Literal["shown"] | None = None
+
+    @property
+    def folds_quiet(self) -> bool:
+        """Whether comparisons that found nothing are a line for each day."""
+        return not (self.quiet or self.kind or self.status)
 
     def export_address(self, form: str, zone: tzinfo) -> str:
         """Return where the whole filtered list is had as `csv` or `json`; days are those of the zone."""
         times = {"since": self.since(zone), "until": self.until(zone)}
-        chosen = {name: value for name, value in self.values.items() if name not in ("from", "to")}
+        chosen = {name: value for name, value in self.values.items() if name not in ("from", "to", "quiet")}
         bounds = {name: f"{at:%Y-%m-%dT%H:%M:%SZ}" for name, at in times.items() if at}
         return address("/v1/syncs/export", chosen | bounds | {"format": form})
 

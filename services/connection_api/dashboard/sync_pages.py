@@ -23,6 +23,7 @@ from services.connection_api.state import State
 from shared.delays import delays_of_sync
 from shared.errors import AppError, NotFoundError
 from shared.http import Access, add_route
+from shared.quiet_syncs import QuietDay, quiet_days
 from shared.searches import SearchStore
 from shared.syncs import Sync
 
@@ -35,7 +36,7 @@ OVER = 286  # how htmx is told to ask no more; static/poll.js understands it too
 class SyncList:
     """A page of the list: its rows, what it was asked for, and where it goes on."""
 
-    rows: Sequence[SyncView]
+    rows: Sequence[SyncView | QuietDay]
     wanted: SyncListFilter
     path: str
     next_cursor: str | None
@@ -49,6 +50,10 @@ class SyncList:
     def export_address(self, form: str) -> str:
         """Return where the whole list is had as `csv` or `json`."""
         return self.wanted.export_address(form, self.zone)
+
+    def quiet_address(self, quiet: QuietDay) -> str:
+        """Return where a day's comparisons that found nothing are."""
+        return self.address(quiet="shown", **{"from": f"{quiet.day}", "to": f"{quiet.day}"})
 
     def address(self, **changes: str | None) -> str:
         """Return this list's address with other choices; `None` takes one away."""
@@ -175,19 +180,33 @@ class SyncPages:
 
     async def _read(self, wanted: SyncListFilter, path: str, zone: tzinfo) -> SyncList:
         place = read_cursor(wanted.cursor, parts=2)
+        before = (read_time(place[0]), place[1]) if place else None
         found = await self._state.syncs.list_newest(
             wanted.connection_id,
             kind=wanted.kind,
             status=wanted.status,
             since=wanted.since(zone),
             until=wanted.until(zone),
-            before=(read_time(place[0]), place[1]) if place else None,
+            with_quiet=not wanted.folds_quiet,
+            before=before,
             limit=PAGE_SIZE + 1,
         )
         page = found[:PAGE_SIZE]
         last = page[-1] if len(found) > PAGE_SIZE else None
+        rows: list[SyncView | QuietDay] = [*await self._views(page)]
+        if wanted.folds_quiet:
+            rows += await quiet_days(
+                self._state.pool,
+                str(zone),
+                connection_id=wanted.connection_id,
+                since=wanted.since(zone),
+                until=wanted.until(zone),
+                newest_from=last.created_at if last else None,
+                newest_before=before[0] if before else None,
+            )
+            rows.sort(key=_made_at, reverse=True)
         return SyncList(
-            rows=await self._views(page),
+            rows=rows,
             wanted=wanted,
             path=path,
             next_cursor=make_cursor(last.created_at.isoformat(), last.id) if last else None,
@@ -234,3 +253,7 @@ def add_sync_pages(app: web.Application, state: State, pages: Pages, now: Callab
     dialogs.add(app, "/syncs/{id}/cancel", Cancel(syncs, state, dialogs))
     add_route(app, "GET", "/connections/{id}/syncs", syncs.list_of_connection, Access.READ)
     add_route(app, "GET", "/connections/{id}/syncs/rows", syncs.rows, Access.READ)
+
+
+def _made_at(row: SyncView | QuietDay) -> datetime:
+    return row.newest_at if isinstance(row, QuietDay) else row.sync.created_at

@@ -13,6 +13,7 @@ from services.connection_api.rest.models import SyncAnswer
 from shared.connections import Connection, Fault
 from shared.db import transaction
 from shared.errors import ConflictError, NotFoundError, PayloadError
+from shared.quiet_syncs import quiet_days
 from shared.sync_progress import STRIPE_BEGAN, Counts, freeze
 from shared.syncs import EVENT_FEED, Kind, Status, SyncStore
 from tests.integration.destination_writer.state import State, make_settings, open_state
@@ -366,3 +367,29 @@ async def test_an_hour_of_live_changes_goes_on_with_a_key_that_is_refused(book: 
     await book.pool.execute("UPDATE syncs SET status = 'running' WHERE id = $1", sync_id)
     await refuse_key(book)
     assert not (await book.syncs.get(sync_id)).is_stopped
+
+
+QUIET = """
+INSERT INTO syncs (id, connection_id, kind, trigger, status, resources, created_at)
+SELECT 'syn_q' || n, 'con_1', 'gap_fill', 'schedule', CASE n WHEN 1 THEN 'failed' ELSE 'succeeded' END, '{}',
+       '2026-03-05 12:30+00'::timestamptz - n * interval '1 hour'
+FROM generate_series(0, 39) n
+"""
+
+
+async def test_days_of_comparisons_that_found_nothing_are_counted_whole_in_their_zone(book: Book) -> None:
+    await book.pool.execute(QUIET)
+    await book.pool.execute("UPDATE syncs SET inserted = 1 WHERE id = 'syn_q0'")
+
+    async def days(zone: str = "UTC", **wanted: Any) -> list[tuple[str, int]]:
+        return [(f"{one.day}", one.number) for one in await quiet_days(book.pool, zone, **wanted)]
+
+    assert await days() == [("2026-03-05", 11), ("2026-03-04", 24), ("2026-03-03", 3)]
+    assert await days("Asia/Tokyo") == [("2026-03-05", 20), ("2026-03-04", 18)]
+    assert await days(connection_id="con_2") == []
+    noon = datetime(2026, 3, 4, 12, tzinfo=UTC)
+    assert await days(newest_from=noon) == [("2026-03-05", 11), ("2026-03-04", 24)]
+    assert await days(newest_before=noon) == [("2026-03-03", 3)]
+    assert await days(since=noon, until=noon + timedelta(hours=3)) == [("2026-03-04", 3)]
+    found = await book.syncs.list_newest("con_1", with_quiet=False)
+    assert [sync.id for sync in found] == ["syn_q0", "syn_q1"]
