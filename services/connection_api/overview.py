@@ -57,7 +57,8 @@ SELECT c.id, c.account_id, c.account_name, c.name, lower(coalesce(c.name, c.acco
         FROM connection_destinations l JOIN destinations d ON d.id = l.destination_id
         WHERE l.connection_id = c.id) AS places,
        b.id AS sync_id, b.status AS sync_status, b.cause AS sync_cause, b.resources AS sync_resources,
-       b.finished_at AS sync_finished_at, b.trigger AS sync_trigger, cardinality(c.resources) AS synced
+       b.started_at AS sync_started_at, b.finished_at AS sync_finished_at,
+       b.trigger AS sync_trigger, cardinality(c.resources) AS synced
 FROM (
     SELECT * FROM connections
     WHERE (lower(coalesce(name, account_name)), id) > ($1, $2)
@@ -67,7 +68,7 @@ FROM (
     ORDER BY lower(coalesce(name, account_name)), id LIMIT $4
 ) c
 LEFT JOIN LATERAL (
-    SELECT id, status, cause, resources, finished_at, trigger FROM syncs
+    SELECT id, status, cause, resources, started_at, finished_at, trigger FROM syncs
     WHERE connection_id = c.id AND kind = 'backfill' ORDER BY created_at DESC, id DESC LIMIT 1
 ) b ON true
 ORDER BY sorted_name, c.id
@@ -104,6 +105,7 @@ class Backfill:
     sync_id: str
     status: SyncStatus
     cause: str | None
+    started_at: datetime | None
     finished_at: datetime | None
     share: float
     lines: tuple[ResourceLine, ...]
@@ -133,6 +135,11 @@ class Backfill:
     def written(self) -> int:
         """How many rows were inserted or updated."""
         return sum(line.written for line in self.lines)
+
+    @property
+    def tables(self) -> int:
+        """Of how many tables it read something."""
+        return sum(line.read > 0 for line in self.lines)
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,6 +299,7 @@ def make_backfill(row: Mapping[str, Any], status: SyncStatus, progress: Iterable
         sync_id=row["sync_id"],
         status=status,
         cause=row["sync_cause"],
+        started_at=row.get("sync_started_at"),
         finished_at=row["sync_finished_at"],
         share=sum(p.share for p in known.values()) / len(names) if names else 0.0,
         lines=tuple(lines),

@@ -51,6 +51,8 @@ def connection_view(connection: Connection, destinations: dict[str, str], now: d
         parts += [Text(), Text("Stopped resources", style="bold"), _faults(connection, now)]
     if connection["backfill"]:
         parts += [Text(), Text("Newest backfill", style="bold"), facts_view(_backfill(connection["backfill"]))]
+        if connection["backfill"]["status"] == "succeeded" and connection["rows"]:
+            parts.append(Text.assemble(("→ ", "bold"), f"tillstream ask --account {connection['id']}"))
     return Group(*parts)
 
 

@@ -133,7 +133,8 @@ def add(
         if as_json:
             show_json(connection)
         else:
-            show_done(f"Connected {connection['name']} as {connection['id']}; the backfill has begun.")
+            show_done(f"Connected {connection['name']} as {connection['id']}; its history is being copied.")
+            OUT.print(f"See how far it is with `tillstream connections show {connection['id']}`.")
 
     with_api(connect, as_json=as_json)
 

@@ -18,6 +18,7 @@ from services.console.times import clock
 from shared.catalogue import RESOURCES
 
 EVENTS_SHOWN = 12
+ASK = "Ask something: tillstream ask revenue_by_day"
 REMOVED = "No account is connected. Connect one on the dashboard, or with `tillstream connections add`."
 
 
@@ -46,7 +47,8 @@ def account_view(
     if sync is None or sync["status"] in ("queued", "running"):
         return Group(summary, progress_table(sync) if sync else Text(ABOUT_TO_BEGIN, style="dim"))
     done = Text(f"Backfill {sync['status']}: {sync['read']:,} objects with {sync['stripe_calls']:,} calls to Stripe")
-    return Group(summary, done, Text(), _events(events))
+    ask = Text(ASK, style="dim")
+    return Group(summary, done, ask, Text(), _events(events))
 
 
 def _events(events: Sequence[dict[str, Any]]) -> RenderableType:

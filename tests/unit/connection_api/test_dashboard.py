@@ -160,13 +160,23 @@ def test_a_backfill_shows_what_is_planned_and_what_is_read() -> None:
     assert backfill.percent == 25
 
 
-def test_a_finished_backfill_leads_to_its_sync() -> None:
+def test_a_finished_backfill_leads_to_what_can_be_asked() -> None:
     progress = [ResourceProgress("charge", 1, 3, True, None, None, Counts(inserted=3))]
     backfill = make_backfill(sync_row("charge"), SyncStatus.SUCCEEDED, progress)
     html = render(make_card(backfill=backfill))
 
     assert backfill.percent == 100
+    assert 'href="/connections/con_1#arrival"' in html
+    assert '<span class="number">98,765</span> rows in 1 table' in html
+
+
+def test_a_backfill_of_a_part_leads_to_its_sync() -> None:
+    progress = [ResourceProgress("charge", 1, 3, True, None, None, Counts(inserted=3))]
+    row = sync_row("charge") | {"sync_trigger": "connect", "synced": 23}
+    html = render(make_card(backfill=make_backfill(row, SyncStatus.SUCCEEDED, progress)))
+
     assert 'href="/syncs/syn_1"' in html
+    assert '<span class="number">3</span> records' in html
 
 
 @pytest.mark.parametrize(

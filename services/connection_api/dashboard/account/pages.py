@@ -23,6 +23,7 @@ from services.connection_api.questions.asking import QUESTIONS
 from services.connection_api.rest.requests import read_id
 from services.connection_api.settings import ApiSettings
 from services.connection_api.state import State
+from services.connection_api.views.arrival import arrival_of
 from services.connection_api.views.verified import read_verified
 from shared.http import Access, add_route
 
@@ -52,6 +53,7 @@ class AccountPages:
             "first_day": now.astimezone(zone).date(),
         }
         shown |= {"questions": QUESTIONS.values()}
+        shown |= {"arrival": arrival_of(card, [line.table for line in shown["lines"]], now)}
         return self._pages.response("account/overview.html", card=card, **shown)
 
     async def sync_now(self, request: web.Request) -> web.Response:

@@ -4,7 +4,8 @@ window.tillstream = { ...window.tillstream };
   const OWN = new Set(["open", "aria-expanded"]); // attributes that belong to the reader
   const mergeAttributes = (old, fresh) => {
     const isTime = old.matches("time[data-relative]"); // whose title static/times.js keeps
-    const isOwn = (name) => OWN.has(name) || (isTime && name === "title");
+    const isKey = old.matches("input[name=once]"); // by which a form acts once
+    const isOwn = (name) => OWN.has(name) || (isTime && name === "title") || (isKey && name === "value");
     for (const { name } of [...old.attributes]) {
       if (!fresh.hasAttribute(name) && !isOwn(name)) old.removeAttribute(name);
     }

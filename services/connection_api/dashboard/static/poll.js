@@ -1,5 +1,6 @@
 // Keeps what `data-poll` names current: its markup is had anew every `data-seconds` while somebody looks, and merged
-// in place. The answer 286 says that nothing will change any more.
+// in place. The answer 286 says that nothing will change any more; so does a whole page whose part of that name
+// polls no more.
 (() => {
   const OVER = 286;
   const feed = document.getElementById("feed");
@@ -27,8 +28,11 @@
     } else if (answer.status === 404) show("trouble", "This is gone");
     else if (!answer.ok) show("trouble", "Waiting for the database");
     else {
-      window.tillstream.merge(part, markup);
+      const page = new DOMParser().parseFromString(markup, "text/html").getElementById(part.id);
+      window.tillstream.merge(part, page ? page.innerHTML : markup);
+      window.htmx.process(part);
       show("live", "Up to date");
+      if (page && !page.dataset.poll) return false;
     }
     return answer.status !== OVER && answer.status !== 404 && answer.status !== 401;
   };
