@@ -1,13 +1,16 @@
-"""What is synced, as a form says it: resources and destinations with a tick, and a line of fields to leave out for each
-resource.
-"""
+"""What is synced, as a form says it: resources, destinations and fields with a tick, and other fields in words."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, cast
 
+from multidict import MultiDictProxy
+
+from services.connection_api.dashboard.choice.trees import FieldsOf, fields_of
 from services.connection_api.labels import label_of
 from services.connection_api.life.choices import check_omitted, choose_resources, newly_omitted, restored
 from services.connection_api.life.key_report import GROUPS
@@ -19,14 +22,19 @@ from shared.errors import PayloadError
 
 LINE = re.compile(r"([a-z0-9_.]+)\s*:\s*(\S.*)\Z")
 PATH = re.compile(r"[a-z0-9_]{1,64}(\.[a-z0-9_]{1,64}){0,7}\Z")
+TICK = re.compile(rf"([a-z0-9_]{{1,64}}):({PATH.pattern})")
+# The fields of the form: what is ticked and typed, and whose fields a button shows or suggests.
+PICKED, TYPED, OPENED, SUGGEST = "omit", "omitted", "fields_of", "suggest"
 LONGEST_TEXT = 20_000  # characters
 # What of the resources that are synced by default is about a person.
-PERSONAL = (
-    ("Customers", "customer: address, email, name, phone, shipping"),
-    ("Charges", "charge: billing_details, receipt_email, shipping"),
-    ("Payment intents", "payment_intent: receipt_email, shipping"),
-    ("Payment methods", "payment_method: billing_details"),
-    ("Invoices", "invoice: customer_address, customer_email, customer_name, customer_phone, customer_shipping"),
+PERSONAL: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "customer": ("address", "email", "name", "phone", "shipping"),
+        "charge": ("billing_details", "receipt_email", "shipping"),
+        "payment_intent": ("receipt_email", "shipping"),
+        "payment_method": ("billing_details",),
+        "invoice": ("customer_address", "customer_email", "customer_name", "customer_phone", "customer_shipping"),
+    }
 )
 
 
@@ -51,14 +59,21 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:
-    """A line that may be added."""
+    """Fields of a resource that are ticked by one press."""
 
+    resource: str
     label: str
-    line: str
+    fields: str
 
 
-def form_values(resources: Iterable[str], omitted: Mapping[str, Sequence[str]]) -> dict[str, object]:
-    """Return what templates/choice_fields.html needs."""
+def form_values(
+    resources: Iterable[str],
+    omitted: Mapping[str, Sequence[str]],
+    *,
+    typed: str = "",
+    opened: Collection[str] = (),
+) -> dict[str, object]:
+    """Return what templates/choice_fields.html needs; of the `opened` resources it shows all fields."""
     return {
         "groups": [
             Block(title.removeprefix("All ").capitalize(), tuple(_line(row) for row in RESOURCES if row.group is group))
@@ -66,9 +81,33 @@ def form_values(resources: Iterable[str], omitted: Mapping[str, Sequence[str]]) 
             if group is not None
         ],
         "selected": frozenset(resources),
-        "omitted": "\n".join(f"{name}: {', '.join(paths)}" for name, paths in omitted.items()),
-        "suggestions": [Suggestion(label, line) for label, line in PERSONAL],
+        "omitted": typed,
+        "trees": [fields_of(row.name, omitted.get(row.name, ()), is_opened=row.name in opened) for row in RESOURCES],
+        "suggestions": [Suggestion(name, label_of(name), ", ".join(paths)) for name, paths in PERSONAL.items()],
     }
+
+
+def sent_values(form: MultiDictProxy[Any]) -> dict[str, object]:
+    """Return the same for a form as it was sent, with the fields that it asks to be suggested or shown."""
+    omitted: dict[str, list[str]] = {}
+    for value in form.getall(PICKED, ()):
+        if match := TICK.match(str(value)):
+            omitted.setdefault(match[1], []).append(match[2])
+    suggested = str(form.get(SUGGEST, ""))
+    omitted.setdefault(suggested, []).extend(PERSONAL.get(suggested, ()))
+    resources, typed = map(str, form.getall("resources", ())), str(form.get(TYPED, ""))
+    return form_values(resources, omitted, typed=typed, opened={suggested, str(form.get(OPENED, ""))})
+
+
+def asked_fields(form: MultiDictProxy[Any]) -> FieldsOf:
+    """Return the fields that a form asks for, as it has ticked them; raise `PayloadError` for no resource."""
+    name = str(form.get(SUGGEST) or form.get(OPENED, ""))
+    trees = sent_values(form)["trees"]
+    assert isinstance(trees, list)
+    for tree in trees:
+        if tree.resource == name:
+            return cast("FieldsOf", tree)
+    raise PayloadError("There is no such resource.", field=TYPED)
 
 
 def read_resources(values: Sequence[str]) -> list[str]:
@@ -76,19 +115,27 @@ def read_resources(values: Sequence[str]) -> list[str]:
     return [row.name for row in choose_resources(values)]
 
 
-def read_omitted(text: str) -> dict[str, list[str]]:
-    """Return the fields by resource; raise `PayloadError` that says which line can't be used, and why."""
+def read_omitted(text: str, picked: Sequence[str] = ()) -> dict[str, list[str]]:
+    """Return the fields by resource: those typed, and those `picked`, each as its resource, a colon and its path.
+
+    Raises `PayloadError` that says which line can't be used, and why.
+    """
     if len(text) > LONGEST_TEXT:
-        raise PayloadError("This is too long.", field="omitted")
+        raise PayloadError("This is too long.", field=TYPED)
     fields: dict[str, list[str]] = {}
-    for number, line in enumerate(text.splitlines(), start=1):
+    for value in picked:
+        match = TICK.match(value)
+        if not match:
+            raise PayloadError("A ticked field can't be read. Tick it again.", field=TYPED)
+        fields.setdefault(match[1], []).append(match[2])
+    for line in text.splitlines():
         if line.strip():
-            name, paths = _read_line(number, line.strip())
+            name, paths = _read_line(line.strip())
             fields.setdefault(name, []).extend(paths)
     try:
         return check_omitted(fields)
     except PayloadError as error:
-        raise PayloadError(error.message, field="omitted") from error
+        raise PayloadError(error.message, field=TYPED) from error
 
 
 def read_destinations(values: Sequence[str]) -> list[str]:
@@ -134,12 +181,12 @@ def _named(names: Iterable[str]) -> str:
     return ", ".join(label_of(name) for name in names)
 
 
-def _read_line(number: int, line: str) -> tuple[str, list[str]]:
+def _read_line(line: str) -> tuple[str, list[str]]:
     match = LINE.match(line)
     paths = [path for path in re.split(r"[,\s]+", match[2]) if path] if match else []
     if not match or not all(PATH.match(path) for path in paths):
         raise PayloadError(
-            f"Line {number} can't be read. Write a resource, a colon and its fields, such as `customer: email, name`.",
-            field="omitted",
+            f"“{line[:80]}” can't be read. Write a resource, a colon and its fields, such as `customer: email, name`.",
+            field=TYPED,
         )
     return match[1], paths

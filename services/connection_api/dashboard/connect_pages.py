@@ -19,7 +19,7 @@ from services.connection_api.dashboard import choice_forms, start_moments
 from services.connection_api.dashboard.destination_pages import THEN_CONNECT, Form
 from services.connection_api.dashboard.dialogs import Dialogs, go, is_htmx
 from services.connection_api.dashboard.key_dialogs import read_key
-from services.connection_api.dashboard.life_dialogs import read_choice
+from services.connection_api.dashboard.life_dialogs import read_choice, show_fields
 from services.connection_api.dashboard.stripe_links import create_key_address
 from services.connection_api.dashboard.zones import zone_of
 from services.connection_api.life.naming import default_names
@@ -122,14 +122,14 @@ class Finish:
         except SetupFinishedError as finished:  # such as by the browser's Back
             return go(request, await self._card_address(finished.connection_id))
         form = await request.post()
-        chosen = frozenset(map(str, form.getall("resources", ()))) if form else default_resources(setup)
-        choice = choice_forms.form_values(chosen, {}) | {"omitted": form.get("omitted", "")}
+        choice = choice_forms.sent_values(form) if form else choice_forms.form_values(default_resources(setup), {})
         destinations = [await self._state.destinations.get(one) for one in setup.destination_ids]
         account = (setup.key_check["account_name"], setup.key_check["account_id"])
         shown = {
             "setup": setup,
             "destinations": destinations,
             "name": form.get("name", ""),
+            "asks_fields": choice_forms.OPENED in form or choice_forms.SUGGEST in form,
             "default_name": next(default_names(*account, destinations[0].name)),
         }
         moments = start_moments.form_values(self._now(), None, zone_of(request))
@@ -145,6 +145,10 @@ class Finish:
             "estimate": estimate
         }
         return await self.show(request, **values)
+
+    async def fields(self, request: web.Request) -> web.Response:
+        """Show the fields of a resource, or tick those that are suggested."""
+        return await show_fields(request, self._dialogs) if is_htmx(request) else await self.show(request)
 
     async def submit(self, request: web.Request) -> web.Response:
         """Connect the account and show its card."""
@@ -192,4 +196,6 @@ def add_connect_pages(
     add_route(app, "POST", "/connect/key/check", dialogs.refusable(key.check, key.show), Access.MANAGE)
     dialogs.add(app, "/connect/{id}", finish)
     add_route(app, "POST", "/connect/{id}/estimate", dialogs.refusable(finish.estimate, finish.show), Access.MANAGE)
+    fields = dialogs.refusable(finish.fields, finish.show)
+    add_route(app, "POST", "/connect/{id}/fields", fields, Access.MANAGE)
     add_route(app, "POST", "/connect/{id}/discard", finish.discard, Access.MANAGE)

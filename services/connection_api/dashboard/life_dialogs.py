@@ -75,7 +75,7 @@ class Choice:
         chosen = frozenset(connection.destination_ids)
         if request.method == "POST":
             sent = await request.post()
-            form |= {"selected": frozenset(map(str, sent.getall("resources", ()))), "omitted": sent.get("omitted", "")}
+            form = choice_forms.sent_values(sent)
             if ASKS_DESTINATIONS in sent:
                 chosen = frozenset(map(str, sent.getall("destination_ids", ())))
         shown = form | {"destinations": await self._offered(connection), "chosen": chosen, "follows": ()} | values
@@ -91,6 +91,10 @@ class Choice:
         if is_htmx(request):
             return self._dialogs.part("consequences.html", follows=follows)
         return await self.show(request, follows=follows)
+
+    async def fields(self, request: web.Request) -> web.Response:
+        """Show the fields of a resource, or tick those that are suggested."""
+        return await show_fields(request, self._dialogs) if is_htmx(request) else await self.show(request)
 
     async def submit(self, request: web.Request) -> web.Response:
         """Change what is synced."""
@@ -188,7 +192,20 @@ async def read_choice(request: web.Request) -> tuple[list[str], dict[str, list[s
     """Return resources and left-out fields that a form brings; raise `PayloadError`."""
     form = await request.post()
     resources = choice_forms.read_resources([str(name) for name in form.getall("resources", ())])
-    return resources, choice_forms.read_omitted(str(form.get("omitted", "")))
+    picked = [str(one) for one in form.getall(choice_forms.PICKED, ())]
+    return resources, choice_forms.read_omitted(str(form.get(choice_forms.TYPED, "")), picked)
+
+
+async def show_fields(request: web.Request, dialogs: Dialogs) -> web.Response:
+    """Answer with the fields of the resource that a form asks for; raise `PayloadError`.
+
+    The event `suggested` says that others are ticked now, since nobody has pressed them.
+    """
+    form = await request.post()
+    response = dialogs.part("choice/fields_of.html", tree=choice_forms.asked_fields(form), fields_at=request.path)
+    if choice_forms.SUGGEST in form:
+        response.headers["HX-Trigger-After-Swap"] = "suggested"
+    return response
 
 
 async def read_destinations(request: web.Request) -> list[str] | None:
@@ -209,5 +226,7 @@ def add_life_dialogs(app: web.Application, state: State, dialogs: Dialogs, now: 
     dialogs.add(app, "/connections/{id}/removal", Removal(state, dialogs))
     estimate = dialogs.refusable(start.estimate, start.show)
     add_route(app, "POST", "/connections/{id}/start-date/estimate", estimate, Access.MANAGE)
+    fields = dialogs.refusable(choice.fields, choice.show)
+    add_route(app, "POST", "/connections/{id}/choice/fields", fields, Access.MANAGE)
     follows = dialogs.refusable(choice.consequences, choice.show)
     add_route(app, "POST", "/connections/{id}/choice/consequences", follows, Access.MANAGE)

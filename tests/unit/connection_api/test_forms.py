@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
 import pytest
+from multidict import MultiDict, MultiDictProxy
 
 from services.connection_api.account_filter import AccountFilter
 from services.connection_api.dashboard import choice_forms, start_moments
@@ -78,8 +79,8 @@ class TestOmitted:
     @pytest.mark.parametrize(
         ("text", "message"),
         [
-            ("customer", "Line 1"),
-            ("customer: email\ncharge: Not A Path", "Line 2"),
+            ("customer", "“customer” can't be read"),
+            ("customer: email\ncharge: Not A Path", "“charge: Not A Path” can't be read"),
             ("nothing: email", "no resource"),
             ("customer: id", "can't be left out"),
             ("x" * 30_000, "too long"),
@@ -90,16 +91,35 @@ class TestOmitted:
             choice_forms.read_omitted(text)
         assert refused.value.field == "omitted"
 
-    @pytest.mark.parametrize(("label", "line"), choice_forms.PERSONAL)
-    def test_what_is_suggested_can_be_saved(self, label: str, line: str) -> None:
-        (name,) = choice_forms.read_omitted(line)
+    def test_what_is_ticked_and_what_is_typed_is_left_out(self) -> None:
+        picked = ["customer:email", "charge:billing_details.address", "customer:email"]
 
-        assert choice_forms.label_of(name) == label
+        assert choice_forms.read_omitted("customer: metadata.vat", picked) == {
+            "charge": ["billing_details.address"],
+            "customer": ["email", "metadata.vat"],
+        }
 
-    def test_what_is_kept_is_written_as_it_is_read(self) -> None:
-        fields = {"charge": ["billing_details"], "customer": ["email", "name"]}
+    @pytest.mark.parametrize(
+        "value", ["customer", "customer:", "customer:Not A Path", "customer:email\n", "nothing:email", "customer:id"]
+    )
+    def test_what_no_box_of_ours_says_is_refused(self, value: str) -> None:
+        with pytest.raises(PayloadError) as refused:
+            choice_forms.read_omitted("", [value])
+        assert refused.value.field == "omitted"
 
-        assert choice_forms.read_omitted(str(choice_forms.form_values((), fields)["omitted"])) == fields
+    def test_what_was_sent_is_shown_again_with_what_is_suggested(self) -> None:
+        sent = MultiDict({"resources": "customer", "omit": "customer:metadata.vat", "omitted": "no line"})
+        sent.extend({"omit": "nothing", "suggest": "customer"})
+        shown = choice_forms.sent_values(MultiDictProxy(sent))
+        tree = choice_forms.asked_fields(MultiDictProxy(sent))
+
+        assert (shown["selected"], shown["omitted"]) == ({"customer"}, "no line")
+        assert set(tree.chosen) == {"metadata.vat", *choice_forms.PERSONAL["customer"]}
+        assert tree.others == ("metadata.vat",)
+
+    def test_fields_of_no_resource_are_refused(self) -> None:
+        with pytest.raises(PayloadError):
+            choice_forms.asked_fields(MultiDictProxy(MultiDict({"fields_of": "nothing"})))
 
 
 class TestDestinations:

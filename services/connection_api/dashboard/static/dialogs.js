@@ -115,7 +115,9 @@
         field.setAttribute("aria-invalid", "true");
         field.focus();
       }
-      target.scrollIntoView({ block: "nearest" });
+      const place = document.getElementById(field?.dataset.problem) ?? target;
+      if (place !== target) place.replaceChildren(...target.childNodes);
+      place.scrollIntoView({ block: "nearest" });
     }
   });
   const waits = () => dialog.open && dialog.querySelector(".dialog-wait");

@@ -82,6 +82,29 @@
     takeMoment(field);
   };
 
+  // Fields to leave out: only those of what is synced are offered, and each resource says how many it has.
+  const countFields = () => {
+    for (const tree of document.querySelectorAll("[data-fields-of]")) {
+      const count = tree.querySelectorAll(":checked").length;
+      tree.querySelector("[data-left-out]").textContent = count ? `${count} left out` : "";
+      const isSynced = tree.closest("form").querySelector(`[name=resources][value="${tree.dataset.fieldsOf}"]`).checked;
+      tree.hidden = !isSynced && !count && !tree.open;
+    }
+  };
+  const searchFields = (field) => {
+    const text = field.value.trim().toLowerCase().replace(/-/g, "").replace(/\s+/g, "_");
+    const tree = field.closest(".field-tree");
+    // From the innermost outwards: what has a match inside is shown and opened.
+    for (const line of [...tree.querySelectorAll("li")].reverse()) {
+      const hasMatch = Boolean(line.querySelector("li:not([hidden])"));
+      line.hidden = !hasMatch && !line.dataset.path.includes(text);
+      const inside = line.querySelector("details");
+      if (inside) inside.open = text ? hasMatch : Boolean(inside.querySelector(":checked"));
+    }
+    const isFound = tree.querySelector("li:not([hidden])");
+    tree.querySelector("[data-none-found]").textContent = isFound ? "" : "No field is called like this.";
+  };
+
   const prepare = () => {
     for (const form of forms()) {
       if (form.dataset.prepared) continue;
@@ -95,6 +118,7 @@
       if (name) compare(name);
       localise(form);
     }
+    countFields();
     window.tillstream.refreshTimes?.();
     // A viewer whose zone is UTC needs no second time.
     for (const utc of document.querySelectorAll("[data-utc]")) {
@@ -109,19 +133,15 @@
     } else if (target.matches("[data-address]")) {
       if (inputType === "insertFromPaste") movePassword(target);
     } else if (target.matches("[data-match]")) compare(target);
+    else if (target.matches("[data-search-fields]")) searchFields(target);
     else if (target.id === "custom") takeMoment(target);
   });
-  document.addEventListener("click", ({ target }) => {
-    const line = target.closest("[data-add]")?.dataset.add;
-    if (!line) return;
-    const field = document.getElementById("omitted");
-    const [name] = line.split(":");
-    const others = field.value.split("\n").filter((one) => one.trim() && one.split(":")[0].trim() !== name);
-    field.value = [...others, line].join("\n");
-    field.dispatchEvent(new Event("change", { bubbles: true }));
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && event.target.matches("[data-search-fields]")) event.preventDefault(); // it is no answer
   });
   document.addEventListener("change", ({ target }) => {
     if (target.matches("[data-address]")) movePassword(target);
+    if (target.matches("[name=omit], [name=resources]")) countFields();
     if (target.matches("[data-custom]")) document.getElementById("custom").focus();
   });
   // As long as no moment is given there is nothing to ask.

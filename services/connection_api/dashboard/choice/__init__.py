@@ -1,0 +1,1 @@
+"""What is synced: the fields of each resource, to be left out by a tick."""
