@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 MINUTE, HOUR, DAY = 60, 3600, 86400  # seconds
 SOONEST_GUESS = 10.0  # seconds: before that a rate says more about the start than about the rest
 LONGEST_GUESS = 30 * DAY  # beyond that a guess is no help
@@ -20,6 +22,11 @@ def duration_text(seconds: float) -> str:
             rest = whole % size // smaller
             return f"{whole // size} {unit} {rest} {smaller_unit}" if rest else f"{whole // size} {unit}"
     return f"{whole} s"
+
+
+def elapsed_of(started_at: datetime | None, finished_at: datetime | None, now: datetime) -> float | None:
+    """Return the seconds that something took, or has taken so far; `None` before it has started."""
+    return None if started_at is None else max(0.0, ((finished_at or now) - started_at).total_seconds())
 
 
 def rate_of(rows: int, elapsed_seconds: float) -> float | None:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, cast
+from typing import Any
 
 from multidict import MultiDictProxy
 
@@ -15,7 +15,7 @@ from services.connection_api.labels import label_of
 from services.connection_api.life.choices import check_omitted, choose_resources, newly_omitted, restored
 from services.connection_api.life.key_report import GROUPS
 from services.connection_api.rest.requests import ID
-from shared.catalogue import RESOURCES, Resource
+from shared.catalogue import BY_NAME, RESOURCES, Resource
 from shared.connections import Connection
 from shared.destinations import Destination
 from shared.errors import PayloadError
@@ -89,25 +89,17 @@ def form_values(
 
 def sent_values(form: MultiDictProxy[Any]) -> dict[str, object]:
     """Return the same for a form as it was sent, with the fields that it asks to be suggested or shown."""
-    omitted: dict[str, list[str]] = {}
-    for value in form.getall(PICKED, ()):
-        if match := TICK.match(str(value)):
-            omitted.setdefault(match[1], []).append(match[2])
-    suggested = str(form.get(SUGGEST, ""))
-    omitted.setdefault(suggested, []).extend(PERSONAL.get(suggested, ()))
     resources, typed = map(str, form.getall("resources", ())), str(form.get(TYPED, ""))
-    return form_values(resources, omitted, typed=typed, opened={suggested, str(form.get(OPENED, ""))})
+    opened = {str(form.get(name, "")) for name in (SUGGEST, OPENED)}
+    return form_values(resources, _left_out(form), typed=typed, opened=opened)
 
 
 def asked_fields(form: MultiDictProxy[Any]) -> FieldsOf:
     """Return the fields that a form asks for, as it has ticked them; raise `PayloadError` for no resource."""
     name = str(form.get(SUGGEST) or form.get(OPENED, ""))
-    trees = sent_values(form)["trees"]
-    assert isinstance(trees, list)
-    for tree in trees:
-        if tree.resource == name:
-            return cast("FieldsOf", tree)
-    raise PayloadError("There is no such resource.", field=TYPED)
+    if name not in BY_NAME:
+        raise PayloadError("There is no such resource.", field=TYPED)
+    return fields_of(name, _left_out(form).get(name, ()), is_opened=True)
 
 
 def read_resources(values: Sequence[str]) -> list[str]:
@@ -171,6 +163,17 @@ def moves(destinations: Iterable[Destination], before: Collection[str], after: C
     return [f"{one.name} gets all history." for one in changed if one.id in after] + [
         f"Rows in {one.name} stay as they are and are not updated any more." for one in changed if one.id in before
     ]
+
+
+def _left_out(form: MultiDictProxy[Any]) -> dict[str, list[str]]:
+    """Return what a form has ticked and what it asks to be suggested, by resource."""
+    omitted: dict[str, list[str]] = {}
+    for value in form.getall(PICKED, ()):
+        if match := TICK.match(str(value)):
+            omitted.setdefault(match[1], []).append(match[2])
+    suggested = str(form.get(SUGGEST, ""))
+    omitted.setdefault(suggested, []).extend(PERSONAL.get(suggested, ()))
+    return omitted
 
 
 def _line(row: Resource) -> Line:

@@ -8,7 +8,14 @@ from datetime import datetime
 
 from services.connection_api.labels import label_of, rank_of
 from services.connection_api.overview import NOTHING
-from services.connection_api.pace import duration_text, rate_of, rate_text, remaining_seconds, remaining_text
+from services.connection_api.pace import (
+    duration_text,
+    elapsed_of,
+    rate_of,
+    rate_text,
+    remaining_seconds,
+    remaining_text,
+)
 from services.connection_api.status import Tone, percent_of
 from shared.connections import Fault
 from shared.errors import PermissionMissingError
@@ -142,10 +149,7 @@ class SyncView:
     @property
     def elapsed_seconds(self) -> float | None:
         """How long it took, or has taken so far; `None` before it has started."""
-        if self.sync.started_at is None:
-            return None
-        end = self.sync.finished_at or self.now
-        return max(0.0, (end - self.sync.started_at).total_seconds())
+        return elapsed_of(self.sync.started_at, self.sync.finished_at, self.now)
 
     @property
     def duration(self) -> str | None:

@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from services.connection_api.overview import Backfill, Card
-from services.connection_api.pace import duration_text, rate_of, rate_text, remaining_seconds, remaining_text
+from services.connection_api.pace import (
+    duration_text,
+    elapsed_of,
+    rate_of,
+    rate_text,
+    remaining_seconds,
+    remaining_text,
+)
 from services.connection_api.questions.asking import QUESTIONS
 from services.connection_api.questions.question import Question, missing
 from services.connection_api.views.figures import TableFigures
@@ -45,7 +52,7 @@ def arrival_of(card: Card, tables: Sequence[TableFigures], now: datetime) -> Arr
     backfill = card.backfill
     if backfill is None or backfill.status not in HEADINGS or (not backfill.is_open and backfill.what):
         return None
-    elapsed = ((backfill.finished_at or now) - backfill.started_at).total_seconds() if backfill.started_at else 0.0
+    elapsed = elapsed_of(backfill.started_at, backfill.finished_at, now) or 0.0
     is_running = backfill.status is Status.RUNNING
     return Arrival(
         backfill=backfill,

@@ -51,9 +51,9 @@ class AccountPages:
             "schedule": schedule,
             "zone_name": str(zone),
             "first_day": now.astimezone(zone).date(),
+            "questions": QUESTIONS.values(),
+            "arrival": arrival_of(card, [line.table for line in shown["lines"]], now),
         }
-        shown |= {"questions": QUESTIONS.values()}
-        shown |= {"arrival": arrival_of(card, [line.table for line in shown["lines"]], now)}
         return self._pages.response("account/overview.html", card=card, **shown)
 
     async def sync_now(self, request: web.Request) -> web.Response:
